@@ -1,0 +1,40 @@
+# Ottla: see README.md. `make test` needs Go alone; `make test-clients` also Java 17, Maven, Python 3, Node and kcat.
+
+GO            ?= go
+GOLANGCI_LINT ?= $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+FUZZTIME      ?= 60s
+VERSION       ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS       := -s -w -X main.version=$(VERSION)
+
+.PHONY: run build test race test-clients lint fuzz soak bench docs
+
+run: ## start a broker on localhost:9092
+	$(GO) run ./cmd/ottla
+
+build: ## the static binary, ./ottla
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o ottla ./cmd/ottla
+
+test: ## every test that needs Go alone
+	$(GO) test ./...
+
+race: ## the same with the race detector
+	$(GO) test -race ./...
+
+test-clients: build ## stock tools and clients of other languages against Ottla and Apache Kafka
+	OTTLA=$(CURDIR)/ottla $(MAKE) -C integration clients
+
+lint:
+	$(GOLANGCI_LINT) run ./...
+	$(MAKE) -C integration lint GOLANGCI_LINT='$(GOLANGCI_LINT)'
+
+fuzz: ## every fuzz target for FUZZTIME each
+	GO=$(GO) FUZZTIME=$(FUZZTIME) sh integration/fuzz.sh
+
+soak: build ## two hundred kill -9 cycles under load
+	OTTLA=$(CURDIR)/ottla OTTLA_CRASH_CYCLES=200 $(GO) test ./integration/crash -run Crash -v -timeout 90m
+
+bench: build ## start-up and memory against Apache Kafka
+	OTTLA=$(CURDIR)/ottla $(MAKE) -C integration bench
+
+docs: ## regenerate the generated pages
+	$(GO) generate ./...
