@@ -1,0 +1,15 @@
+// Package protocol is Kafka's vocabulary: what a client can name. Error codes, ids, topic names, the frame and header of a
+// request, and the encoder of the one response that carries files, Fetch. It does no I/O, starts no goroutine and owns no
+// state; everything in it is safe for concurrent use unless a type says otherwise. It does not import the message types of
+// any client library: those belong to the layers that handle requests.
+//
+// Files:
+//
+//	codes.go   error codes and their names
+//	error.go   an error with its code and message for the client
+//	uuid.go    Kafka's 16-byte ids and their text form
+//	topic.go   topic names, partition folders, the partition of a coordinator key
+//	frame.go   frame size and request header
+//
+// The folders beside: record (batches and codecs), schema (records without types elsewhere) and config (keys and values).
+package protocol

@@ -1,0 +1,65 @@
+package protocol
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Error is an error that knows its Kafka code: made by the layer that knows the fact, read at the edge by CodeOf.
+type Error struct {
+	Code    Code
+	Message string // for the client; may be empty
+	Cause   error  // for the log; may be nil
+}
+
+// Errorf returns an Error with a code and a formatted message for the client. A %w verb sets its cause.
+func Errorf(code Code, format string, args ...any) *Error {
+	err := fmt.Errorf(format, args...)
+	return &Error{Code: code, Message: err.Error(), Cause: errors.Unwrap(err)}
+}
+
+// Error implements the error interface.
+func (e *Error) Error() string {
+	if e.Message == "" {
+		return e.Code.String()
+	}
+	return e.Code.String() + ": " + e.Message
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Cause }
+
+// Is reports whether target is this error's code, so that errors.Is(err, protocol.NotLeaderOrFollower) works.
+func (e *Error) Is(target error) bool {
+	code, ok := target.(Code) //nolint:errorlint // a Code is a value, not a chain
+	return ok && code == e.Code
+}
+
+// CodeOf turns any error into a Kafka code: nil is None, a deadline is RequestTimedOut, an unknown error is UnknownServerError.
+func CodeOf(err error) Code {
+	if err == nil {
+		return None
+	}
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	var c Code
+	if errors.As(err, &c) {
+		return c
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return RequestTimedOut
+	}
+	return UnknownServerError
+}
+
+// MessageOf returns the message for the client, or nil if the error carries none beyond its code.
+func MessageOf(err error) *string {
+	var e *Error
+	if errors.As(err, &e) && e.Message != "" {
+		return &e.Message
+	}
+	return nil
+}
