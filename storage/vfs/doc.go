@@ -1,0 +1,18 @@
+// Package vfs is the disk as a parameter: storage reaches files only through FS and File, so that the same code runs on the
+// operating system's files, in memory, on a simulated disk that loses what was not synced, and on one that fails on demand.
+//
+// Owner of state: OS keeps none. A Mem owns its tree and its files' content; a Faulty owns its list of faults.
+//
+// Lock order: Mem.mu, then memFile.mu. Faulty.mu is never held across a call of the wrapped FS.
+//
+// File map:
+//
+//	vfs.go              FS, File
+//	os.go               OS: the operating system's files
+//	lock_*.go           Lock for each family of systems
+//	usage_*.go          Usage for each family of systems
+//	mem.go              Mem: the tree of names
+//	mem_file.go         content of a file in memory, in chunks
+//	mem_crash.go        Mem.Crash: what a power loss leaves
+//	faulty.go           Faulty: errors on demand
+package vfs

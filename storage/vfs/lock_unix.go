@@ -1,0 +1,39 @@
+//go:build linux || darwin || freebsd || netbsd || openbsd || dragonfly
+
+package vfs
+
+import (
+	"fmt"
+	"os"
+)
+
+// lockFile locks path with tryLock. The holder removes the file before it lets go, so a lock may be won on a file that has no
+// name any more; then the next try meets the new file.
+func lockFile(path string) (func() error, error) {
+	for {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+		if err != nil {
+			return nil, err
+		}
+		holder, err := tryLock(f)
+		if err != nil {
+			f.Close()
+			if holder > 0 {
+				return nil, fmt.Errorf("%s is locked by process %d: %w", path, holder, err)
+			}
+			return nil, fmt.Errorf("%s is locked by another process or broker: %w", path, err)
+		}
+		named, err := os.Stat(path)
+		own, err2 := f.Stat()
+		if err == nil && err2 == nil && os.SameFile(named, own) {
+			return func() error {
+				rerr := os.Remove(path)
+				if err := f.Close(); err != nil {
+					return err
+				}
+				return rerr
+			}, nil
+		}
+		f.Close()
+	}
+}

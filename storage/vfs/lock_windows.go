@@ -1,0 +1,27 @@
+package vfs
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/windows"
+)
+
+func lockFile(path string) (func() error, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	h := windows.Handle(f.Fd())
+	const flags = windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY
+	if err := windows.LockFileEx(h, flags, 0, 1, 0, new(windows.Overlapped)); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("%s is locked by another process or broker: %w", path, err)
+	}
+	return func() error {
+		if err := f.Close(); err != nil {
+			return err
+		}
+		return os.Remove(path)
+	}, nil
+}

@@ -1,0 +1,47 @@
+package vfs
+
+import "os"
+
+// OS returns the operating system's file system.
+func OS() FS { return osFS{} }
+
+type osFS struct{}
+
+func (osFS) Open(path string) (File, error) {
+	return wrapFile(os.OpenFile(path, os.O_RDWR, 0))
+}
+
+func (osFS) Create(path string) (File, error) {
+	return wrapFile(os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644))
+}
+
+func (osFS) Rename(old, new string) error           { return os.Rename(old, new) }
+func (osFS) Remove(path string) error               { return os.Remove(path) }
+func (osFS) RemoveAll(path string) error            { return os.RemoveAll(path) }
+func (osFS) List(dir string) ([]os.DirEntry, error) { return os.ReadDir(dir) }
+func (osFS) Stat(path string) (os.FileInfo, error)  { return os.Stat(path) }
+func (osFS) MkdirAll(path string) error             { return os.MkdirAll(path, 0o755) }
+func (osFS) ReadFile(path string) ([]byte, error)   { return os.ReadFile(path) }
+
+func (osFS) Lock(path string) (func() error, error) { return lockFile(path) }
+
+func (osFS) Usage(path string) (total, usable int64, err error) { return usage(path) }
+
+type osFile struct{ *os.File }
+
+func wrapFile(f *os.File, err error) (File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return osFile{f}, nil
+}
+
+func (f osFile) Size() (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+func (f osFile) Raw() *os.File { return f.File }
