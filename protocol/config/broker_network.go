@@ -1,0 +1,30 @@
+package config
+
+// brokerNetworkKeys are the broker keys about listeners, connections and request handling.
+var brokerNetworkKeys = []Key{
+	{Name: "advertised.listeners", Type: List, NoDefault: true},
+	{Name: "background.threads", Type: Int, Default: "10", Allowed: "[1,...]", Update: ClusterWide},
+	{Name: "connection.failed.authentication.delay.ms", Type: Int, Default: "100", Allowed: "[0,...]"},
+	{Name: "connections.max.idle.ms", Type: Long, Default: "600000"},
+	{Name: "connections.max.reauth.ms", Type: Long, Default: "0"},
+	{Name: "inter.broker.listener.name", Type: String, NoDefault: true},
+	{Name: "listener.security.protocol.map", Type: String, Default: "SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT", Update: PerBroker},
+	{Name: "listeners", Type: List, Default: "PLAINTEXT://:9092", Update: PerBroker},
+	{Name: "max.connection.creation.rate", Type: Int, Default: "2147483647", Allowed: "[0,...]", Update: ClusterWide},
+	{Name: "max.connections", Type: Int, Default: "2147483647", Allowed: "[0,...]", Update: ClusterWide},
+	{Name: "max.connections.per.ip", Type: Int, Default: "2147483647", Allowed: "[0,...]", Update: ClusterWide},
+	{Name: "max.connections.per.ip.overrides", Type: String, Default: "", Update: ClusterWide},
+	{Name: "max.request.partition.size.limit", Type: Int, Default: "2000", Allowed: "[1,...]"},
+	{Name: "num.io.threads", Type: Int, Default: "8", Allowed: "[1,...]", Update: ClusterWide},
+	{Name: "num.network.threads", Type: Int, Default: "3", Allowed: "[1,...]", Update: ClusterWide},
+	{Name: "queued.max.request.bytes", Type: Long, Default: "-1"},
+	{Name: "queued.max.requests", Type: Int, Default: "500", Allowed: "[1,...]"},
+	{Name: "request.timeout.ms", Type: Int, Default: "30000"},
+	{Name: "security.inter.broker.protocol", Type: String, Default: "PLAINTEXT", Allowed: "[PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL]"},
+	{Name: "socket.connection.setup.timeout.max.ms", Type: Long, Default: "30000"},
+	{Name: "socket.connection.setup.timeout.ms", Type: Long, Default: "10000"},
+	{Name: "socket.listen.backlog.size", Type: Int, Default: "50", Allowed: "[1,...]"},
+	{Name: "socket.receive.buffer.bytes", Type: Int, Default: "102400"},
+	{Name: "socket.request.max.bytes", Type: Int, Default: "104857600", Allowed: "[1,...]"},
+	{Name: "socket.send.buffer.bytes", Type: Int, Default: "102400"},
+}

@@ -1,0 +1,32 @@
+package config
+
+// groupKeys are the keys of one group, any protocol.
+var groupKeys = []Key{
+	{Name: "consumer.assignment.interval.ms", Type: Int, Default: "1000", Allowed: "[0,...]", Synonyms: []string{"group.consumer.assignment.interval.ms"}},
+	{Name: "consumer.assignor.offload.enable", Type: Boolean, Default: "true", Synonyms: []string{"group.consumer.assignor.offload.enable"}, Internal: true},
+	{Name: "consumer.heartbeat.interval.ms", Type: Int, Default: "5000", Allowed: "[1,...]", Synonyms: []string{"group.consumer.heartbeat.interval.ms"}},
+	{Name: "consumer.session.timeout.ms", Type: Int, Default: "45000", Allowed: "[1,...]", Synonyms: []string{"group.consumer.session.timeout.ms"}},
+	{Name: "errors.deadletterqueue.copy.record.enable", Type: Boolean, Default: "false"},
+	{Name: "errors.deadletterqueue.topic.name", Type: String, Default: ""},
+	{Name: "share.assignment.interval.ms", Type: Int, Default: "1000", Allowed: "[0,...]", Synonyms: []string{"group.share.assignment.interval.ms"}},
+	{Name: "share.assignor.offload.enable", Type: Boolean, Default: "true", Synonyms: []string{"group.share.assignor.offload.enable"}, Internal: true},
+	{Name: "share.auto.offset.reset", Type: String, Default: "latest", Allowed: "[latest, earliest, by_duration:PnDTnHnMn.nS]"},
+	{Name: "share.delivery.count.limit", Type: Int, Default: "5", Allowed: "[2,...]", Synonyms: []string{"group.share.delivery.count.limit"}},
+	{Name: "share.heartbeat.interval.ms", Type: Int, Default: "5000", Allowed: "[1,...]", Synonyms: []string{"group.share.heartbeat.interval.ms"}},
+	{Name: "share.isolation.level", Type: String, Default: "read_uncommitted", Allowed: "[read_committed, read_uncommitted]"},
+	{Name: "share.partition.max.record.locks", Type: Int, Default: "2000", Allowed: "[100,...]", Synonyms: []string{"group.share.partition.max.record.locks"}},
+	{Name: "share.record.lock.duration.ms", Type: Int, Default: "30000", Allowed: "[1000,...]", Synonyms: []string{"group.share.record.lock.duration.ms"}},
+	{Name: "share.renew.acknowledge.enable", Type: Boolean, Default: "true"},
+	{Name: "share.session.timeout.ms", Type: Int, Default: "45000", Allowed: "[1,...]", Synonyms: []string{"group.share.session.timeout.ms"}},
+	{Name: "streams.acceptable.recovery.lag", Type: Long, Default: "10000", Allowed: "[0,...]", Synonyms: []string{"group.streams.acceptable.recovery.lag"}, Internal: true},
+	{Name: "streams.assignment.interval.ms", Type: Int, Default: "1000", Allowed: "[0,...]", Synonyms: []string{"group.streams.assignment.interval.ms"}},
+	{Name: "streams.assignor.name", Type: String, NoDefault: true},
+	{Name: "streams.assignor.offload.enable", Type: Boolean, Default: "true", Synonyms: []string{"group.streams.assignor.offload.enable"}, Internal: true},
+	{Name: "streams.heartbeat.interval.ms", Type: Int, Default: "5000", Allowed: "[1,...]", Synonyms: []string{"group.streams.heartbeat.interval.ms"}},
+	{Name: "streams.initial.rebalance.delay.ms", Type: Int, Default: "3000", Allowed: "[0,...]", Synonyms: []string{"group.streams.initial.rebalance.delay.ms"}},
+	{Name: "streams.num.standby.replicas", Type: Int, Default: "0", Allowed: "[0,...]", Synonyms: []string{"group.streams.num.standby.replicas"}},
+	{Name: "streams.num.warmup.replicas", Type: Int, Default: "2", Allowed: "[0,...]", Synonyms: []string{"group.streams.num.warmup.replicas"}, Internal: true},
+	{Name: "streams.rack.aware.assignment.tags", Type: List, Default: "", Synonyms: []string{"group.streams.rack.aware.assignment.tags"}},
+	{Name: "streams.session.timeout.ms", Type: Int, Default: "45000", Allowed: "[1,...]", Synonyms: []string{"group.streams.session.timeout.ms"}},
+	{Name: "streams.task.offset.interval.ms", Type: Int, Default: "60000", Allowed: "[1,...]", Synonyms: []string{"group.streams.task.offset.interval.ms"}, Internal: true},
+}
