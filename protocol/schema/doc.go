@@ -1,0 +1,20 @@
+// Package schema holds the records that Kafka writes into logs of its own and for which no wire type exists: the records of
+// the metadata log (__cluster_metadata), and the control records of a Raft log and of its snapshots.
+//
+// A metadata record is a Go struct with Kafka's fields; Append writes it as Kafka's MetadataRecordSerde does (frame version,
+// api key, version, then the flexible encoding of the fields) and ParseMetadata reads it back. Every struct describes its
+// fields once, in a method named fields, which the same coder walks to write and to read.
+//
+// The newest version that metadata.version 4.3-IV0 allows is written; every older version is read. The records of the
+// metadata log that came with 4.4 are read too.
+//
+// Nothing here has state, starts a goroutine or does I/O. Parsing never panics, and never allocates by what a length claims.
+//
+//	metadata.go          framing, ParseMetadata, the table of record types
+//	metadata_topic.go    topics and partitions
+//	metadata_broker.go   registrations of brokers and controllers, fencing
+//	metadata_cluster.go  configs, features, producer ids, metadata transactions
+//	metadata_access.go   ACLs, SCRAM credentials, quotas, delegation tokens
+//	control.go           control records: leader change, snapshot header and footer, quorum version and voters
+//	coder.go             the flexible encoding, both ways
+package schema

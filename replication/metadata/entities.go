@@ -1,0 +1,143 @@
+package metadata
+
+import (
+	"slices"
+
+	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/protocol/config"
+	"github.com/ottla/ottla/protocol/schema"
+)
+
+// Topic is one topic; immutable.
+type Topic struct {
+	Name       string
+	ID         protocol.UUID
+	Partitions []*Partition // index = partition id
+}
+
+// Partition is the state of one partition that the controller decides; immutable.
+type Partition struct {
+	ID                              int32
+	Replicas, ISR, Removing, Adding []int32
+	Leader                          int32 // -1 none
+	LeaderRecoveryState             int8  // 0 recovered, 1 recovering from an unclean election
+	LeaderEpoch, PartitionEpoch     int32
+	Directories                     []protocol.UUID // by index of Replicas
+	ELR, LastKnownELR               []int32         // KIP-966; nil or empty: none
+}
+
+// Endpoint is one listener of a broker, as it is advertised.
+type Endpoint struct {
+	Listener, Host   string
+	Port             uint16
+	SecurityProtocol int16 // 0 PLAINTEXT, 1 SSL, 2 SASL_PLAINTEXT, 3 SASL_SSL
+}
+
+// Broker is one registered broker; immutable.
+type Broker struct {
+	ID                           int32
+	Epoch                        int64 // offset of its registration's record
+	Incarnation                  protocol.UUID
+	Rack                         *string
+	Endpoints                    []Endpoint
+	Features                     []schema.BrokerFeature
+	Fenced, InControlledShutdown bool
+	Directories                  []protocol.UUID
+	CordonedDirectories          []protocol.UUID // nil: not given
+}
+
+// Endpoint returns the endpoint of a listener, or nil if the broker has none of that name.
+func (b *Broker) Endpoint(listener string) *Endpoint {
+	for i := range b.Endpoints {
+		if b.Endpoints[i].Listener == listener {
+			return &b.Endpoints[i]
+		}
+	}
+	return nil
+}
+
+// ConfigResource names one resource that has configs.
+type ConfigResource struct {
+	Scope config.Scope
+	Name  string
+}
+
+// ClientQuota holds the quotas of one entity; immutable.
+type ClientQuota struct {
+	Entity []schema.QuotaEntity // sorted by type
+	Values map[string]float64   // by quota key
+}
+
+// partitionOf makes the partition that a PartitionRecord describes.
+func partitionOf(r *schema.PartitionRecord) *Partition {
+	return &Partition{
+		ID: r.PartitionID, Replicas: r.Replicas, ISR: r.ISR, Removing: r.Removing, Adding: r.Adding,
+		Leader: r.Leader, LeaderRecoveryState: r.LeaderRecoveryState,
+		LeaderEpoch: r.LeaderEpoch, PartitionEpoch: r.PartitionEpoch,
+		Directories: directories(r.Replicas, nil, nil, r.Directories),
+		ELR:         r.EligibleLeaderReplicas, LastKnownELR: r.LastKnownELR,
+	}
+}
+
+// merge is the partition after a change (Kafka's PartitionRegistration.merge).
+func (p *Partition) merge(r *schema.PartitionChangeRecord) *Partition {
+	next := *p
+	next.PartitionEpoch++
+	if r.Replicas != nil {
+		next.Replicas = r.Replicas
+	}
+	if r.Replicas != nil || r.Directories != nil {
+		next.Directories = directories(next.Replicas, p.Replicas, p.Directories, r.Directories)
+	}
+	if r.ISR != nil {
+		next.ISR = r.ISR
+	}
+	if r.Removing != nil {
+		next.Removing = r.Removing
+	}
+	if r.Adding != nil {
+		next.Adding = r.Adding
+	}
+	if r.Leader != schema.NoLeaderChange {
+		next.Leader = r.Leader
+		next.LeaderEpoch++
+	}
+	if r.LeaderRecoveryState != schema.NoLeaderRecoveryStateChange {
+		next.LeaderRecoveryState = r.LeaderRecoveryState
+	}
+	if r.EligibleLeaderReplicas != nil {
+		next.ELR = r.EligibleLeaderReplicas
+	}
+	if r.LastKnownELR != nil {
+		next.LastKnownELR = r.LastKnownELR
+	}
+	return &next
+}
+
+// directories gives each replica its directory: the given ones if they are as many, else those that it had. Kafka's zero id
+// (DirectoryId.MIGRATING) stands for a replica that was placed before directories had ids.
+func directories(replicas, before []int32, had, given []protocol.UUID) []protocol.UUID {
+	if len(given) == len(replicas) {
+		return given
+	}
+	out := make([]protocol.UUID, len(replicas))
+	for i, id := range replicas {
+		if at := slices.Index(before, id); at >= 0 && at < len(had) {
+			out[i] = had[at]
+		}
+	}
+	return out
+}
+
+// brokerOf makes the broker that a RegisterBrokerRecord describes.
+func brokerOf(r *schema.RegisterBrokerRecord) *Broker {
+	b := &Broker{
+		ID: r.BrokerID, Epoch: r.BrokerEpoch, Incarnation: r.IncarnationID, Rack: r.Rack, Features: r.Features,
+		Fenced: r.Fenced, InControlledShutdown: r.InControlledShutdown,
+		Directories: r.LogDirs, CordonedDirectories: r.CordonedLogDirs,
+	}
+	for _, e := range r.EndPoints {
+		b.Endpoints = append(b.Endpoints, Endpoint{Listener: e.Name, Host: e.Host, Port: e.Port, SecurityProtocol: e.SecurityProtocol})
+	}
+	return b
+}
