@@ -181,7 +181,7 @@ func (b Batch) SetTimestamps(t TimestampType, maxTimestamp int64) {
 	if b.TimestampType() == t && b.MaxTimestamp() == maxTimestamp {
 		return
 	}
-	attributes := b.attributes() &^ attrLogAppendTime
+	attributes := b.attributes() & (attrCodec | attrTransactional | attrControl | attrDeleteHorizon)
 	if t == LogAppendTime {
 		attributes |= attrLogAppendTime
 	}

@@ -60,6 +60,7 @@ type Codecs struct {
 	encoders [encoderSlots]sync.Pool // of *compressor
 	streams  sync.Pool               // of *stream
 	walkers  sync.Pool               // of *walker
+	rebuilds sync.Pool               // of *rebuild
 }
 
 // NewCodecs returns empty pools.
@@ -78,6 +79,7 @@ func (c *Codecs) Close() {
 	}
 	drain(&c.streams)
 	drain(&c.walkers)
+	drain(&c.rebuilds)
 }
 
 func drain(p *sync.Pool) {

@@ -224,6 +224,7 @@ type fields struct {
 	timestampDelta int64
 	offsetDelta    int32
 	key, value     []byte
+	keyAt          int // where in the body the key's length is
 	headerCount    int
 	headers        []byte // encoded
 }
@@ -244,7 +245,7 @@ func (f *fields) parse(body []byte) error {
 		return invalid(msgStructure)
 	}
 	p = p[n:]
-	f.timestampDelta, f.offsetDelta = delta, int32(offset)
+	f.timestampDelta, f.offsetDelta, f.keyAt = delta, int32(offset), len(body)-len(p)
 	if f.key, n = readBytes(p); n <= 0 {
 		return invalid(msgStructure)
 	}

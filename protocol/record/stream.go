@@ -20,7 +20,8 @@ type stream struct {
 	dec   decoder
 	buf   []byte
 	r, w  int   // buf[r:w] is not yet taken
-	left  int64 // what may still be decompressed
+	taken int64 // bytes before buf[r]
+	left  int64 // bytes that may still be decompressed
 	err   error // of dec, after which nothing comes
 }
 
@@ -42,7 +43,7 @@ func (c *Codecs) openStream(payload []byte, codec Codec, limit int64) (*stream, 
 		limit = MaxDecompressed
 	}
 	s.owner, s.codec, s.dec, s.left = c, codec, dec, limit
-	s.r, s.w, s.err = 0, 0, nil
+	s.r, s.w, s.taken, s.err = 0, 0, 0, nil
 	return s, nil
 }
 
@@ -128,6 +129,11 @@ func endIsNil(err error) error {
 	return err
 }
 
+func (s *stream) advance(n int) {
+	s.r += n
+	s.taken += int64(n)
+}
+
 // take returns the next n bytes, valid until the next call.
 func (s *stream) take(n int) ([]byte, error) {
 	for s.w-s.r < n {
@@ -136,7 +142,7 @@ func (s *stream) take(n int) ([]byte, error) {
 		}
 	}
 	b := s.buf[s.r : s.r+n]
-	s.r += n
+	s.advance(n)
 	return b, nil
 }
 
@@ -144,12 +150,12 @@ func (s *stream) take(n int) ([]byte, error) {
 func (s *stream) skip(n int) error {
 	for n > s.w-s.r {
 		n -= s.w - s.r
-		s.r = s.w
+		s.advance(s.w - s.r)
 		if err := s.fill(); err != nil {
 			return err
 		}
 	}
-	s.r += max(n, 0)
+	s.advance(max(n, 0))
 	return nil
 }
 
@@ -159,7 +165,7 @@ func (s *stream) varint(most int) (v int64, n int, err error) {
 		v, n = readVarint(s.buf[s.r:s.w], most)
 		switch {
 		case n > 0:
-			s.r += n
+			s.advance(n)
 			return v, n, nil
 		case n < 0:
 			return 0, 0, errVarint
