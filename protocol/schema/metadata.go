@@ -143,9 +143,12 @@ func ParseMetadata(value []byte) (MetadataRecord, error) {
 	return r, nil
 }
 
-// appendFramed writes r in its newest version.
+// appendFramed writes r in its newest version, or in the lowest that holds it where Kafka's controller does so.
 func appendFramed(b []byte, r MetadataRecord) []byte {
 	_, version := newest(r.APIKey())
+	if change, ok := r.(*BrokerRegistrationChangeRecord); ok {
+		version = change.lowestVersion()
+	}
 	c := &coder{b: b, version: version}
 	frame, key, v := frameVersion, uint32(r.APIKey()), uint32(version)
 	c.uvarint(&frame)

@@ -133,6 +133,19 @@ func (r *BrokerRegistrationChangeRecord) fields(c *coder) {
 	)
 }
 
+// lowestVersion is the lowest version that holds what the record changes.
+func (r *BrokerRegistrationChangeRecord) lowestVersion() int16 {
+	switch {
+	case r.CordonedLogDirs != nil:
+		return 3
+	case len(r.LogDirs) > 0:
+		return 2
+	case r.InControlledShutdown != ControlledShutdownNone:
+		return 1
+	}
+	return 0
+}
+
 // FenceBrokerRecord fences a broker: the form that older controllers wrote.
 type FenceBrokerRecord struct {
 	ID    int32
