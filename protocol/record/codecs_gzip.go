@@ -8,7 +8,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// gzipDecoder reads gzip streams of one or more members.
+// gzipDecoder reads gzip streams of one or more members. What follows a member and is none is passed over, as Java does.
 type gzipDecoder struct {
 	src bytes.Reader
 	z   gzip.Reader
@@ -16,12 +16,33 @@ type gzipDecoder struct {
 
 func (d *gzipDecoder) reset(payload []byte) error {
 	d.src.Reset(payload)
-	return d.z.Reset(&d.src)
+	return d.member()
 }
 
-func (d *gzipDecoder) Read(p []byte) (int, error) { return d.z.Read(p) }
-func (d *gzipDecoder) release() bool              { d.src.Reset(nil); return true }
-func (d *gzipDecoder) close()                     {}
+// member begins the next member.
+func (d *gzipDecoder) member() error {
+	if err := d.z.Reset(&d.src); err != nil {
+		return err
+	}
+	d.z.Multistream(false)
+	return nil
+}
+
+func (d *gzipDecoder) Read(p []byte) (int, error) {
+	for {
+		n, err := d.z.Read(p)
+		if n > 0 || err != io.EOF { //nolint:errorlint // gzip gives io.EOF itself at the end of a member
+			return n, err
+		}
+		if d.src.Len() == 0 || d.member() != nil {
+			d.src.Reset(nil)
+			return 0, io.EOF
+		}
+	}
+}
+
+func (d *gzipDecoder) release() bool { d.src.Reset(nil); return true }
+func (d *gzipDecoder) close()        {}
 
 // gzipLevel maps Kafka's level to 0 (the default, also for -1) to 9.
 func gzipLevel(level int) int {

@@ -13,7 +13,6 @@ const (
 	snappyHeaderSize = 16
 	snappyMagicSize  = 8
 	snappyChunk      = 32 << 10 // of uncompressed bytes, in what is written
-	snappyMinVersion = 1
 
 	// snappyMaxRatio bounds what a raw block can hold for each of its bytes: the densest element takes 3 bytes for 64.
 	snappyMaxRatio = 22
@@ -25,8 +24,8 @@ func snappyHeader() [snappyHeaderSize]byte {
 }
 
 var (
-	errSnappyVersion = errors.New("the snappy stream has a version that is not supported")
-	errSnappyClaim   = errors.New("the snappy block claims more than its bytes can hold")
+	errSnappyHeader = errors.New("the snappy stream goes on with a broken header")
+	errSnappyClaim  = errors.New("the snappy block claims more than its bytes can hold")
 )
 
 // snappyDecoder reads framed streams, also several behind each other, and a bare raw block.
@@ -38,6 +37,9 @@ type snappyDecoder struct {
 }
 
 func (d *snappyDecoder) reset(payload []byte) error {
+	if len(payload) == 0 {
+		return errTruncated
+	}
 	d.src, d.block = payload, nil
 	d.bare = !isSnappyHeader(payload)
 	if d.bare {
@@ -51,10 +53,10 @@ func isSnappyHeader(b []byte) bool {
 	return len(b) >= snappyHeaderSize && [snappyMagicSize]byte(b) == [snappyMagicSize]byte(want[:snappyMagicSize])
 }
 
-// header passes the header of a framed stream.
+// header passes the header of a framed stream. The versions in it have been 1 for ever.
 func (d *snappyDecoder) header() error {
-	if !isSnappyHeader(d.src) || int32(binary.BigEndian.Uint32(d.src[snappyMagicSize:])) < snappyMinVersion {
-		return errSnappyVersion
+	if !isSnappyHeader(d.src) {
+		return errSnappyHeader
 	}
 	d.src = d.src[snappyHeaderSize:]
 	return nil

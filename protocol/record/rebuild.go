@@ -60,6 +60,9 @@ func (w *rebuild) run(s *stream, target Codec) (Batch, error) {
 	if err := w.check.err(); err != nil {
 		return nil, err
 	}
+	if err := checkProducer(b); err != nil {
+		return nil, err
+	}
 	if err := w.z.enc.Close(); err != nil {
 		return nil, err
 	}
@@ -106,4 +109,15 @@ func (w *rebuild) record(index int32, body []byte) error {
 	}
 	_, err := w.z.enc.Write(tail)
 	return err
+}
+
+// checkProducer is what Kafka looks at when it writes a batch, and not before (MemoryRecordsBuilder.validateProducerState).
+func checkProducer(b Batch) error {
+	switch {
+	case b.IsTransactional() && b.ProducerID() == NoProducerID:
+		return protocol.Errorf(protocol.UnknownServerError, "Cannot write transactional messages without a valid producer ID")
+	case b.ProducerID() != NoProducerID && b.ProducerEpoch() == NoProducerEpoch:
+		return protocol.Errorf(protocol.UnknownServerError, "Invalid negative producer epoch")
+	}
+	return nil
 }

@@ -74,7 +74,8 @@ func (s *stream) short() (int32, error) {
 	return int32(v), err
 }
 
-// outOfPlace is how Kafka answers a compressed batch whose offset deltas are not 0, 1, 2 and so on.
-func outOfPlace(delta, index int32) error {
-	return protocol.Errorf(protocol.UnknownServerError, "the record at index %d of a compressed batch has the offset delta %d", index, delta)
+// displaced is how Kafka answers a compressed batch whose offset deltas are not 0, 1, 2 and so on: it would have to write the
+// batch anew, but has not kept the keys and values.
+func displaced() error {
+	return protocol.Errorf(protocol.UnknownServerError, "the offset deltas of a compressed batch are not consecutive")
 }

@@ -77,9 +77,14 @@ func (v *Validation) soleBatch(records []byte) (Batch, error) {
 		return nil, invalid("Produce requests with version %d are only allowed to contain record batches with magic version 2",
 			v.ProduceVersion)
 	}
-	if v.ProduceVersion < produceWithZstd && len(b) >= HeaderSize && b.Codec() == CodecZstd {
-		return nil, protocol.Errorf(protocol.UnsupportedCompressionType,
-			"Produce requests with version %d are not allowed to use ZStandard compression", v.ProduceVersion)
+	if v.ProduceVersion < produceWithZstd && len(b) > posAttributes+1 {
+		switch codec := b.Codec(); {
+		case codec == CodecZstd:
+			return nil, protocol.Errorf(protocol.UnsupportedCompressionType,
+				"Produce requests with version %d are not allowed to use ZStandard compression", v.ProduceVersion)
+		case codec > CodecZstd:
+			return nil, unknownCodec(codec)
+		}
 	}
 	if _, _, err := nextBatch(rest); err == nil {
 		return nil, invalid("Produce requests with version %d are only allowed to contain exactly one record batch per partition",
@@ -178,18 +183,19 @@ func (c *Codecs) compressed(b Batch, v *Validation) error {
 	}
 	defer s.close()
 	check := recordCheck{v: v, b: b, times: b.times(), max: NoTimestamp}
-	for i := range b.Count() {
+	for range b.Count() {
 		r, err := s.skim()
 		if err != nil {
 			return err
 		}
-		if r.offsetDelta != i {
-			return outOfPlace(r.offsetDelta, i)
-		}
+		check.displaced = check.displaced || r.offsetDelta != check.index
 		check.record(r)
 	}
 	if err := s.ensureEnd(); err != nil {
 		return err
+	}
+	if check.displaced && check.faults == nil {
+		return displaced()
 	}
 	return check.finish()
 }
@@ -202,6 +208,8 @@ type recordCheck struct {
 	index  int32
 	max    int64 // the largest timestamp so far
 	faults *faults
+
+	displaced bool // some offset delta is not the record's index
 }
 
 // seen is what validation looks at in a record.
