@@ -1,0 +1,16 @@
+// Package config turns what a node is started with into typed settings: Apache Kafka's server.properties as it is, values
+// given on the command line, or nothing at all.
+//
+// Names, types, defaults and rules of the keys are protocol/config's; this package reads the file, finds every mistake in it
+// at once with its line, and works out what spans several keys: listeners and their advertised addresses, the node's id and
+// roles, the quorum, the folders. The result, Server, is made once at start and never changes; what changes at run time is
+// laid over its Values by the broker.
+//
+// Files:
+//
+//	properties.go   the .properties format, as java.util.Properties reads it
+//	load.go         file, overrides and defaults to a Server; mistakes with their places
+//	listeners.go    listeners, advertised.listeners and listener.security.protocol.map
+//	node.go         node id, roles and quorum
+//	folders.go      data folders, and where a user's own is
+package config

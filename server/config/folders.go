@@ -1,0 +1,73 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+)
+
+// folders reads log.dirs (or log.dir) and metadata.log.dir, which is the first log folder unless it is set.
+func (b *builder) folders() {
+	v := b.server.Values
+	name := "log.dirs"
+	if !v.IsSet(name) {
+		name = "log.dir"
+	}
+	var dirs []string
+	for _, dir := range v.List(name) {
+		switch {
+		case strings.TrimSpace(dir) == "": // a trailing comma
+		case slices.Contains(dirs, dir):
+			b.fail(name, "%s names %s twice", name, dir)
+		default:
+			dirs = append(dirs, dir)
+		}
+	}
+	if len(dirs) == 0 {
+		b.fail(name, "%s: at least one log folder must be given", name)
+		return
+	}
+	b.server.LogDirs = dirs
+	b.server.MetadataLogDir = v.String("metadata.log.dir")
+	if b.server.MetadataLogDir == "" {
+		b.server.MetadataLogDir = dirs[0]
+	}
+}
+
+// errNoHome is returned where the environment names no folder for the user's data.
+var errNoHome = errors.New("no home folder to keep data in: set HOME or give --override log.dirs=FOLDER")
+
+// userDataDir is where this user's data lies when no file says it: $XDG_DATA_HOME/ottla or ~/.local/share/ottla,
+// ~/Library/Application Support/ottla on macOS, %LocalAppData%\ottla on Windows.
+func userDataDir() (string, error) {
+	home, err := os.UserHomeDir()
+	return dataDirFor(runtime.GOOS, os.Getenv, home, err)
+}
+
+// dataDirFor is userDataDir for a given system and environment.
+func dataDirFor(system string, getenv func(string) string, home string, homeErr error) (string, error) {
+	switch system {
+	case "windows":
+		if dir := getenv("LocalAppData"); dir != "" {
+			return filepath.Join(dir, "ottla"), nil
+		}
+	case "darwin":
+	default:
+		if dir := getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+			return filepath.Join(dir, "ottla"), nil
+		}
+	}
+	if homeErr != nil {
+		return "", errNoHome
+	}
+	switch system {
+	case "windows":
+		return filepath.Join(home, "AppData", "Local", "ottla"), nil
+	case "darwin":
+		return filepath.Join(home, "Library", "Application Support", "ottla"), nil
+	}
+	return filepath.Join(home, ".local", "share", "ottla"), nil
+}

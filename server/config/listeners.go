@@ -1,0 +1,235 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Listener is one named endpoint.
+type Listener struct {
+	Name           string // in upper case
+	Host           string // to bind to; "" is every address, "localhost" both of the machine's own
+	Port           uint16 // 0: the system chooses
+	AdvertisedHost string // never empty for a client listener
+	AdvertisedPort uint16 // 0: the one that is bound
+	Protocol       string // PLAINTEXT
+}
+
+// endpoint is one item of a listener list.
+type endpoint struct {
+	name, host string
+	port       int
+}
+
+func (e endpoint) String() string {
+	return fmt.Sprintf("%s://%s", e.name, net.JoinHostPort(e.host, strconv.Itoa(e.port)))
+}
+
+// endpointPattern is NAME://host:port; the host may be empty or an IPv6 address in brackets.
+var endpointPattern = regexp.MustCompile(`^(.*)://\[?([0-9a-zA-Z\-%._:]*)\]?:(-?[0-9]+)$`)
+
+// parseEndpoints reads a listener list; empty items (a trailing comma) are left out.
+func (b *builder) parseEndpoints(key string) []endpoint {
+	var all []endpoint
+	for _, item := range b.server.Values.List(key) {
+		if item == "" {
+			continue
+		}
+		m := endpointPattern.FindStringSubmatch(item)
+		if m == nil || m[1] == "" {
+			b.fail(key, "%s: cannot read %q as NAME://host:port", key, item)
+			continue
+		}
+		port, err := strconv.Atoi(m[3])
+		if err != nil || port < 0 || port > 65535 {
+			b.fail(key, "%s: the port of %q must be between 0 and 65535", key, item)
+			continue
+		}
+		e := endpoint{strings.ToUpper(m[1]), m[2], port}
+		if slices.ContainsFunc(all, func(o endpoint) bool { return o.name == e.name }) {
+			b.fail(key, "Each listener must have a different name, %s: %s", key, b.server.Values.String(key))
+			continue
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+// listeners works out the endpoints of this node.
+func (b *builder) listeners() {
+	if len(b.problems) > 0 {
+		return
+	}
+	protocols := b.protocolMap()
+	bound := b.parseEndpoints("listeners")
+	advertised := b.parseEndpoints("advertised.listeners")
+	if len(b.problems) > 0 {
+		return
+	}
+	b.samePort(bound)
+	controllers := b.controllerNames(bound, protocols)
+	for _, e := range bound {
+		protocol, ok := protocols[e.name]
+		if !ok {
+			b.fail("listeners", "No security protocol defined for listener %s (listener.security.protocol.map)", e.name)
+			continue
+		}
+		l := Listener{Name: e.name, Host: e.host, Port: uint16(e.port), Protocol: protocol} //nolint:gosec // checked above
+		if slices.Contains(controllers, e.name) {
+			b.server.Controllers = append(b.server.Controllers, l)
+			continue
+		}
+		if protocol != "PLAINTEXT" {
+			b.fail("listeners", "listener %s has the security protocol %s: this version serves PLAINTEXT only", e.name, protocol)
+			continue
+		}
+		b.advertise(&l, advertised)
+		b.server.Listeners = append(b.server.Listeners, l)
+	}
+	b.checkAdvertised(advertised, bound, controllers)
+	b.interBroker()
+	if len(b.server.Listeners) == 0 && len(b.problems) == 0 {
+		b.fail("listeners", "listeners: there must be at least one listener for clients")
+	}
+	for _, l := range b.server.Controllers {
+		b.server.Notices = append(b.server.Notices, fmt.Sprintf(
+			"controller listener %s on port %d is accepted and not opened: a quorum of one node needs no port", l.Name, l.Port))
+	}
+}
+
+// samePort refuses one port for two listeners, unless one is for IPv4 and one for IPv6.
+func (b *builder) samePort(bound []endpoint) {
+	for i, e := range bound {
+		for _, o := range bound[:i] {
+			if e.port != o.port || e.port == 0 {
+				continue
+			}
+			x, errX := netip.ParseAddr(e.host)
+			y, errY := netip.ParseAddr(o.host)
+			if errX == nil && errY == nil && x.Is4() != y.Is4() {
+				continue
+			}
+			b.fail("listeners", "Each listener must have a different port unless one is an IPv4 and the other an IPv6 address, listeners: %s",
+				b.server.Values.String("listeners"))
+			return
+		}
+	}
+}
+
+var securityProtocols = []string{"PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"}
+
+// protocolMap reads listener.security.protocol.map.
+func (b *builder) protocolMap() map[string]string {
+	const key = "listener.security.protocol.map"
+	protocols := map[string]string{}
+	for item := range strings.SplitSeq(b.server.Values.String(key), ",") {
+		item = strings.TrimSpace(item)
+		if item == "" {
+			continue
+		}
+		colon := strings.LastIndexByte(item, ':')
+		if colon < 1 {
+			b.fail(key, "%s: %q is not of the form NAME:PROTOCOL", key, item)
+			continue
+		}
+		name, protocol := strings.ToUpper(strings.TrimSpace(item[:colon])), strings.ToUpper(strings.TrimSpace(item[colon+1:]))
+		if !slices.Contains(securityProtocols, protocol) {
+			b.fail(key, "%s: %s has the protocol %s, which must be one of %s", key, name, protocol, strings.Join(securityProtocols, ", "))
+			continue
+		}
+		protocols[name] = protocol
+	}
+	return protocols
+}
+
+// controllerNames reads controller.listener.names. Where the map does not name a controller listener and was not set, the
+// listener is PLAINTEXT, as in Kafka.
+func (b *builder) controllerNames(bound []endpoint, protocols map[string]string) []string {
+	const key = "controller.listener.names"
+	var names []string
+	for _, name := range b.server.Values.List(key) {
+		if name == "" {
+			continue
+		}
+		name = strings.ToUpper(name)
+		names = append(names, name)
+		if !slices.ContainsFunc(bound, func(e endpoint) bool { return e.name == name }) && b.given("listeners") {
+			b.fail(key, "%s: %s is not one of the listeners (%s)", key, name, b.server.Values.String("listeners"))
+		}
+		if _, ok := protocols[name]; !ok && !b.given("listener.security.protocol.map") {
+			protocols[name] = "PLAINTEXT"
+		}
+	}
+	return names
+}
+
+// advertise sets what clients are told of l.
+func (b *builder) advertise(l *Listener, advertised []endpoint) {
+	key := "listeners"
+	l.AdvertisedHost, l.AdvertisedPort = l.Host, l.Port
+	if i := slices.IndexFunc(advertised, func(e endpoint) bool { return e.name == l.Name }); i >= 0 {
+		key = "advertised.listeners"
+		l.AdvertisedHost, l.AdvertisedPort = advertised[i].host, uint16(advertised[i].port) //nolint:gosec // checked by parseEndpoints
+	} else if len(advertised) > 0 {
+		b.server.Warnings = append(b.server.Warnings, fmt.Sprintf("listener %s is not in advertised.listeners: its own address is advertised", l.Name))
+	}
+	switch l.AdvertisedHost {
+	case "":
+		l.AdvertisedHost = machineName()
+	case "0.0.0.0", "::", "0:0:0:0:0:0:0:0":
+		b.fail(key, "advertised.listeners cannot use the nonroutable meta-address %s. Use a routable IP address.", l.AdvertisedHost)
+	}
+}
+
+// machineName is what an endpoint without a host is called: the host's name if it resolves, else localhost.
+func machineName() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "localhost"
+	}
+	if addrs, err := net.LookupHost(name); err != nil || len(addrs) == 0 {
+		return "localhost"
+	}
+	return name
+}
+
+// checkAdvertised refuses advertised names that are no listeners.
+func (b *builder) checkAdvertised(advertised, bound []endpoint, controllers []string) {
+	const key = "advertised.listeners"
+	for _, e := range advertised {
+		if slices.ContainsFunc(bound, func(o endpoint) bool { return o.name == e.name }) || slices.Contains(controllers, e.name) {
+			continue
+		}
+		b.fail(key, "advertised.listeners listener names must be equal to or a subset of the ones defined in listeners. Found %s. "+
+			"The valid options based on the current configuration are %s", e.name, b.server.Values.String("listeners"))
+	}
+}
+
+// interBroker finds the listener that brokers use among themselves.
+func (b *builder) interBroker() {
+	const key = "inter.broker.listener.name"
+	v := b.server.Values
+	if v.IsSet(key) && v.IsSet("security.inter.broker.protocol") {
+		b.fail(key, "Only one of inter.broker.listener.name and security.inter.broker.protocol should be set.")
+		return
+	}
+	name := strings.ToUpper(v.String(key))
+	if name == "" {
+		name = v.String("security.inter.broker.protocol")
+	}
+	i := slices.IndexFunc(b.server.Listeners, func(l Listener) bool { return l.Name == name })
+	switch {
+	case i >= 0:
+		b.server.InterBroker = name
+	case v.IsSet(key):
+		b.fail(key, "inter.broker.listener.name must be a listener name defined in advertised.listeners; %s is none of them", name)
+	case len(b.server.Listeners) > 0:
+		b.server.InterBroker = b.server.Listeners[0].Name
+	}
+}

@@ -1,0 +1,252 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/ottla/ottla/protocol"
+	keys "github.com/ottla/ottla/protocol/config"
+)
+
+// Server is what a node is started with. It is never changed once it is made.
+type Server struct {
+	Values         keys.Values
+	NodeID         int32
+	Roles          []string   // process.roles
+	Listeners      []Listener // for clients, in the order of the file; at least one
+	Controllers    []Listener // controller listeners; a quorum of one does not open them
+	InterBroker    string     // name of the listener that brokers use among themselves
+	LogDirs        []string
+	MetadataLogDir string
+	Warnings       []string // what is probably a mistake: unknown keys
+	Notices        []string // what the user should know: settings without effect, choices made without a file
+}
+
+// setting is one given value and where it was given.
+type setting struct {
+	name, value string
+	place       string // "server.properties:12", "--override", "" for a default of this program
+}
+
+// settings is everything that was given, later entries over earlier ones.
+type settings struct {
+	byName map[string]setting
+}
+
+func (s *settings) put(name, value, place string) {
+	s.byName[name] = setting{name, value, place}
+}
+
+func (s *settings) values() map[string]string {
+	m := make(map[string]string, len(s.byName))
+	for name, e := range s.byName {
+		m[name] = e.value
+	}
+	return m
+}
+
+// given reports whether the user set the key.
+func (s *settings) given(name string) bool {
+	e, ok := s.byName[name]
+	return ok && e.place != ""
+}
+
+// Load reads a server.properties file and puts overrides of the form key=value over it. Without a file ("") the node is what
+// a developer's machine wants: it listens on localhost:9092 and keeps its data in the user's own data folder.
+//
+// The error lists every mistake, one per line, each with its place, key, value and what is allowed.
+func Load(file string, overrides []string) (*Server, error) {
+	s := &settings{byName: map[string]setting{}}
+	var problems []error
+	if file == "" {
+		if err := withoutFile(s, overrides); err != nil {
+			problems = append(problems, err)
+		}
+	} else {
+		content, err := os.ReadFile(file) //nolint:gosec // the user names the file
+		if err != nil {
+			return nil, err
+		}
+		problems = append(problems, readFile(s, filepath.Base(file), content))
+	}
+	for _, o := range overrides {
+		name, value, ok := strings.Cut(o, "=")
+		name = strings.TrimSpace(name)
+		if !ok || name == "" {
+			problems = append(problems, fmt.Errorf("--override %s: must be key=value", o))
+			continue
+		}
+		s.put(name, value, "--override")
+	}
+	server, err := build(s)
+	if err := errors.Join(append(problems, err)...); err != nil {
+		return nil, err
+	}
+	if file == "" {
+		server.Notices = append(server.Notices, noticesWithoutFile(s)...)
+	}
+	return server, nil
+}
+
+// FromSettings is Load for settings that a program has at hand, with the rules of a file.
+func FromSettings(given map[string]string) (*Server, error) {
+	s := &settings{byName: map[string]setting{}}
+	for name, value := range given {
+		s.put(name, value, "settings")
+	}
+	return build(s)
+}
+
+// readFile takes the properties of a file.
+func readFile(s *settings, name string, content []byte) error {
+	all, line, err := parseProperties(content)
+	for _, p := range all {
+		if p.key == "" { // of a stray separator or backslash; Kafka has no use for it either
+			continue
+		}
+		s.put(p.key, p.value, fmt.Sprintf("%s:%d", name, p.line))
+	}
+	if err != nil {
+		return fmt.Errorf("%s:%d: %w", name, line, err)
+	}
+	return nil
+}
+
+// rebalanceDelay makes the first members of a group wait for others; alone on a machine that is only a delay.
+const rebalanceDelay = "group.initial.rebalance.delay.ms"
+
+// withoutFile gives the defaults of a node that is started without a file.
+func withoutFile(s *settings, overrides []string) error {
+	s.put("process.roles", "broker,controller", "")
+	s.put("node.id", "1", "")
+	s.put("listeners", "PLAINTEXT://localhost:9092", "")
+	s.put(rebalanceDelay, "0", "")
+	if slices.ContainsFunc(overrides, func(o string) bool { return strings.HasPrefix(o, "log.dir") }) {
+		return nil // no need for a home folder
+	}
+	dir, err := userDataDir()
+	if err != nil {
+		return err
+	}
+	s.put("log.dirs", dir, "")
+	return nil
+}
+
+// noticesWithoutFile says what differs from Kafka's own defaults.
+func noticesWithoutFile(s *settings) []string {
+	if s.given(rebalanceDelay) {
+		return nil
+	}
+	return []string{rebalanceDelay + "=0 (Kafka's default is 3000), because no properties file was given"}
+}
+
+// build checks all settings and makes the Server; the error joins every mistake.
+func build(s *settings) (*Server, error) {
+	server := &Server{}
+	b := &builder{settings: s, server: server}
+	b.synonyms()
+	b.unknownKeys()
+	b.badValues()
+	if len(b.problems) == 0 {
+		server.Values, _ = keys.FromStatic(s.values())
+		b.node()
+		b.listeners()
+		b.folders()
+		b.crossChecks()
+		b.withoutEffect()
+	}
+	if len(b.problems) > 0 {
+		return nil, errors.Join(b.problems...)
+	}
+	return server, nil
+}
+
+// builder collects mistakes while a Server is made.
+type builder struct {
+	*settings
+	server   *Server
+	problems []error
+}
+
+// fail notes a mistake in the value of a key.
+func (b *builder) fail(name, format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if place := b.byName[name].place; place != "" {
+		text = place + ": " + text
+	}
+	b.problems = append(b.problems, errors.New(text))
+}
+
+// synonyms makes node.id and broker.id stand for each other, as Kafka does.
+func (b *builder) synonyms() {
+	node, hasNode := b.byName["node.id"]
+	broker, hasBroker := b.byName["broker.id"]
+	switch {
+	case hasBroker && (!hasNode || node.place == ""): // a node.id without a place is only this program's default
+		b.put("node.id", broker.value, broker.place)
+	case hasBroker && strings.TrimSpace(node.value) != strings.TrimSpace(broker.value):
+		b.fail("broker.id", "broker.id %s differs from node.id %s: they must be equal if both are set", broker.value, node.value)
+	}
+}
+
+// sorted yields the names of all settings in order of their place in the file, then by name.
+func (b *builder) sorted() []string {
+	return slices.Sorted(maps.Keys(b.byName))
+}
+
+func (b *builder) unknownKeys() {
+	for _, name := range b.sorted() {
+		if k := keys.Lookup(keys.Broker, name); k != nil && !k.DynamicOnly {
+			continue
+		}
+		text := fmt.Sprintf("unknown key %s", name)
+		if place := b.byName[name].place; place != "" {
+			text = place + ": " + text
+		}
+		if near := keys.Nearest(keys.Broker, name); near != "" {
+			text += ", did you mean " + near + "?"
+		}
+		b.server.Warnings = append(b.server.Warnings, text)
+	}
+}
+
+func (b *builder) badValues() {
+	for _, name := range b.sorted() {
+		k := keys.Lookup(keys.Broker, name)
+		if k == nil || k.DynamicOnly {
+			continue
+		}
+		err := k.Check(b.byName[name].value)
+		if err == nil {
+			continue
+		}
+		text := err.Error()
+		if message := protocol.MessageOf(err); message != nil {
+			text = *message
+		}
+		if k.Allowed != "" && !strings.Contains(text, "must be one of") {
+			text += " (allowed: " + k.Allowed + ")"
+		}
+		b.fail(name, "%s", text)
+	}
+}
+
+// withoutEffect notes the settings that are accepted and not used, one line for each reason.
+func (b *builder) withoutEffect() {
+	byReason := map[string][]string{}
+	for _, name := range b.sorted() {
+		k := keys.Lookup(keys.Broker, name)
+		if k == nil || k.NoEffect == "" || !b.given(name) {
+			continue
+		}
+		byReason[k.NoEffect] = append(byReason[k.NoEffect], name)
+	}
+	for _, reason := range slices.Sorted(maps.Keys(byReason)) {
+		b.server.Notices = append(b.server.Notices, "no effect here: "+strings.Join(byReason[reason], ", ")+" ("+reason+")")
+	}
+}

@@ -1,0 +1,227 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// loadText loads a file with the given content.
+func loadText(t *testing.T, content string, overrides ...string) (*Server, error) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "server.properties")
+	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return Load(file, overrides)
+}
+
+// stock is the properties file that Apache Kafka 4.3 comes with, without its comments.
+const stock = `
+process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers=localhost:9093
+listeners=PLAINTEXT://:9092,CONTROLLER://:9093
+inter.broker.listener.name=PLAINTEXT
+advertised.listeners=PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL
+num.network.threads=3
+num.io.threads=8
+socket.send.buffer.bytes=102400
+socket.receive.buffer.bytes=102400
+socket.request.max.bytes=104857600
+log.dirs=/tmp/kraft-combined-logs
+num.partitions=1
+num.recovery.threads.per.data.dir=2
+offsets.topic.replication.factor=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+log.retention.hours=168
+log.segment.bytes=1073741824
+log.retention.check.interval.ms=300000
+`
+
+func TestStockFileLoads(t *testing.T) {
+	s, err := loadText(t, stock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(s.Warnings) != 0 {
+		t.Errorf("warnings: %q", s.Warnings)
+	}
+	want := Listener{Name: "PLAINTEXT", Port: 9092, AdvertisedHost: "localhost", AdvertisedPort: 9092, Protocol: "PLAINTEXT"}
+	if len(s.Listeners) != 1 || s.Listeners[0] != want {
+		t.Errorf("listeners %+v", s.Listeners)
+	}
+	if len(s.Controllers) != 1 || s.Controllers[0].Port != 9093 || !containsText(s.Notices, "CONTROLLER on port 9093 is accepted and not opened") {
+		t.Errorf("controllers %+v, notices %q", s.Controllers, s.Notices)
+	}
+	if s.NodeID != 1 || !slices.Equal(s.LogDirs, []string{"/tmp/kraft-combined-logs"}) || s.MetadataLogDir != s.LogDirs[0] || s.InterBroker != "PLAINTEXT" {
+		t.Errorf("%+v", s)
+	}
+	if got := s.Values.Duration(rebalanceDelay); got != 3*time.Second {
+		t.Errorf("with a file, %s = %v", rebalanceDelay, got)
+	}
+}
+
+func containsText(all []string, part string) bool {
+	return slices.ContainsFunc(all, func(s string) bool { return strings.Contains(s, part) })
+}
+
+func TestWithoutFile(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("XDG_DATA_HOME", dir)
+	s, err := Load("", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Listener{Name: "PLAINTEXT", Host: "localhost", Port: 9092, AdvertisedHost: "localhost", AdvertisedPort: 9092, Protocol: "PLAINTEXT"}
+	if len(s.Listeners) != 1 || s.Listeners[0] != want || len(s.Controllers) != 0 {
+		t.Errorf("%+v %+v", s.Listeners, s.Controllers)
+	}
+	if s.Values.Int(rebalanceDelay) != 0 || !containsText(s.Notices, rebalanceDelay+"=0") {
+		t.Errorf("%d, %q", s.Values.Int(rebalanceDelay), s.Notices)
+	}
+	if s.Values.IsSet("offsets.topic.replication.factor") {
+		t.Error("nobody set the replication factor of internal topics")
+	}
+	s, err = Load("", []string{rebalanceDelay + "=5", "log.dirs=/a", "listeners=PLAINTEXT://127.0.0.1:0", "node.id=4"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Values.Int(rebalanceDelay) != 5 || containsText(s.Notices, rebalanceDelay) || s.LogDirs[0] != "/a" || s.NodeID != 4 {
+		t.Errorf("overrides win: %+v", s)
+	}
+	if l := s.Listeners[0]; l.AdvertisedPort != 0 || l.AdvertisedHost != "127.0.0.1" {
+		t.Errorf("%+v", l)
+	}
+}
+
+func TestOverridesWinOverFile(t *testing.T) {
+	s, err := loadText(t, stock, "num.partitions=7", "log.dirs = /x,/y ", "num.partitions=8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Values.Int("num.partitions") != 8 || !slices.Equal(s.LogDirs, []string{"/x", "/y"}) {
+		t.Errorf("%d %q", s.Values.Int("num.partitions"), s.LogDirs)
+	}
+}
+
+func TestAllMistakesAtOnce(t *testing.T) {
+	_, err := loadText(t, "process.roles=broker,controller\nnode.id=1\n\nnum.partitions=0\nlog.cleanup.policy=dlete\nlog.retention.hours=x\n",
+		"log.segment.bytes=12", "nonsense")
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, want := range []string{
+		"server.properties:4: Invalid value 0 for configuration num.partitions: Value must be at least 1 (allowed: [1,...])",
+		"server.properties:5: Invalid value dlete for configuration log.cleanup.policy: String must be one of: compact, delete",
+		"server.properties:6: Invalid value x for configuration log.retention.hours: Not a number of type INT",
+		"--override: Invalid value 12 for configuration log.segment.bytes: Value must be at least 1048576 (allowed: [1048576,...])",
+		"--override nonsense: must be key=value",
+	} {
+		if !slices.Contains(strings.Split(err.Error(), "\n"), want) {
+			t.Errorf("missing: %s\nin:\n%v", want, err)
+		}
+	}
+}
+
+func TestUnknownKeysAreWarnings(t *testing.T) {
+	s, err := loadText(t, stock+"log.retention.hour=5\nzookeeper.connect=x\nconfluent.metrics.enable=true\nleader.replication.throttled.rate=5\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !containsText(s.Warnings, ":26: unknown key log.retention.hour, did you mean log.retention.hours?") ||
+		!containsText(s.Warnings, "unknown key zookeeper.connect") || !containsText(s.Warnings, "leader.replication.throttled.rate") || len(s.Warnings) != 4 {
+		t.Errorf("%q", s.Warnings)
+	}
+	if s.Values.Int("log.retention.hours") != 168 {
+		t.Error("a misspelt key has an effect")
+	}
+}
+
+func TestSettingsWithoutEffectAreTold(t *testing.T) {
+	s, err := loadText(t, stock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !containsText(s.Notices, "num.io.threads") {
+		t.Errorf("%q", s.Notices)
+	}
+}
+
+func TestNodeMistakes(t *testing.T) {
+	const rest = "listeners=PLAINTEXT://localhost:9092\nlog.dirs=/x\n"
+	tests := []struct{ name, content, want string }{
+		{"no roles", "node.id=1\n", "missing required key process.roles"},
+		{"no id", "process.roles=broker,controller\n", "missing required key node.id"},
+		{"broker only", "process.roles=broker\nnode.id=1\n", "one node that is both"},
+		{"ids differ", "process.roles=broker,controller\nnode.id=1\nbroker.id=2\n", "broker.id 2 differs from node.id 1"},
+		{"many voters", "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@a:1,2@b:1\n", "a quorum of one node"},
+		{"other voter", "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=2@b:1\n", "must be included in the set of voters"},
+		{"bad voter", "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=b:1\n", "id@host:port"},
+		{"many bootstraps", "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.bootstrap.servers=a:1,b:2\n", "a quorum of one node"},
+		{"authorizer", "process.roles=broker,controller\nnode.id=1\nauthorizer.class.name=x.Y\n", "has no authorization"},
+		{"no retention", "process.roles=broker,controller\nnode.id=1\nlog.retention.ms=0\n", "must be unlimited (-1) or at least 1"},
+		{"folder twice", "process.roles=broker,controller\nnode.id=1\nlog.dir=/a,/a\n", "/a twice"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			content := tt.content + rest
+			if tt.name == "folder twice" {
+				content = tt.content
+			}
+			_, err := loadText(t, content)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%v, want %s", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestBrokerIDStandsForNodeID(t *testing.T) {
+	s, err := loadText(t, "process.roles=broker,controller\nbroker.id=7\nlisteners=PLAINTEXT://localhost:9092\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.NodeID != 7 || s.LogDirs[0] != "/tmp/kafka-logs" {
+		t.Errorf("%+v", s)
+	}
+	if s, err = loadText(t, "process.roles=broker,controller\nnode.id=3\nbroker.id=3\n"); err != nil || s.NodeID != 3 {
+		t.Errorf("both set: %v", err)
+	}
+	if _, err := Load(filepath.Join(t.TempDir(), "absent"), nil); !os.IsNotExist(err) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestUserDataDir(t *testing.T) {
+	env := func(m map[string]string) func(string) string { return func(k string) string { return m[k] } }
+	tests := []struct {
+		system string
+		env    map[string]string
+		home   string
+		want   string
+	}{
+		{"linux", map[string]string{"XDG_DATA_HOME": "/xdg"}, "/home/u", "/xdg/ottla"},
+		{"linux", map[string]string{"XDG_DATA_HOME": "relative"}, "/home/u", "/home/u/.local/share/ottla"},
+		{"freebsd", nil, "/home/u", "/home/u/.local/share/ottla"},
+		{"darwin", map[string]string{"XDG_DATA_HOME": "/xdg"}, "/Users/u", "/Users/u/Library/Application Support/ottla"},
+		{"windows", map[string]string{"LocalAppData": "/L"}, "/u", "/L/ottla"},
+		{"windows", nil, "/u", "/u/AppData/Local/ottla"},
+	}
+	for _, tt := range tests {
+		if got, err := dataDirFor(tt.system, env(tt.env), tt.home, nil); err != nil || got != filepath.FromSlash(tt.want) {
+			t.Errorf("%s: %s, %v, want %s", tt.system, got, err, tt.want)
+		}
+	}
+	if _, err := dataDirFor("linux", env(nil), "", os.ErrNotExist); err == nil {
+		t.Error("no home and no error")
+	}
+}

@@ -1,0 +1,116 @@
+package config
+
+import (
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+const (
+	votersKey    = "controller.quorum.voters"
+	bootstrapKey = "controller.quorum.bootstrap.servers"
+)
+
+// node reads the node's id, roles and quorum.
+func (b *builder) node() {
+	for _, required := range []string{"process.roles", "node.id"} {
+		if _, ok := b.byName[required]; !ok {
+			b.fail(required, "missing required key %s, which has no default", required)
+		}
+	}
+	if len(b.problems) > 0 {
+		return
+	}
+	v := b.server.Values
+	b.server.NodeID = int32(v.Int("node.id")) //nolint:gosec // checked as an INT
+	b.server.Roles = v.List("process.roles")
+	if !slices.Contains(b.server.Roles, "broker") || !slices.Contains(b.server.Roles, "controller") {
+		b.fail("process.roles", "process.roles %s: this version runs one node that is both, broker,controller",
+			v.String("process.roles"))
+	}
+	b.voters(v.List(votersKey))
+	b.bootstrapServers(v.List(bootstrapKey))
+}
+
+// voterPattern is id@host:port.
+var voterPattern = regexp.MustCompile(`^([0-9]+)@(\[[^\]]+\]|[^:]+):([0-9]+)$`)
+
+// voters checks controller.quorum.voters: a quorum of this node alone.
+func (b *builder) voters(voters []string) {
+	ids := make([]string, 0, len(voters))
+	for _, voter := range voters {
+		m := voterPattern.FindStringSubmatch(voter)
+		if m == nil {
+			b.fail(votersKey, "%s: %q is not of the form id@host:port", votersKey, voter)
+			return
+		}
+		ids = append(ids, m[1])
+	}
+	switch own := strconv.Itoa(int(b.server.NodeID)); {
+	case len(ids) > 1:
+		b.fail(votersKey, "%s names %d voters (%s): this version runs a quorum of one node", votersKey, len(ids), strings.Join(voters, ", "))
+	case len(ids) == 1 && ids[0] != own:
+		b.fail(votersKey, "If process.roles contains the 'controller' role, the node id %s must be included in the set of voters %s=%s",
+			own, votersKey, ids[0])
+	}
+}
+
+// bootstrapServers checks controller.quorum.bootstrap.servers: this node's own address alone.
+func (b *builder) bootstrapServers(servers []string) {
+	for _, server := range servers {
+		colon := strings.LastIndexByte(server, ':')
+		if colon < 1 || !validPort(server[colon+1:]) {
+			b.fail(bootstrapKey, "%s: %q is not of the form host:port", bootstrapKey, server)
+			return
+		}
+	}
+	if len(servers) > 1 {
+		b.fail(bootstrapKey, "%s names %d controllers (%s): this version runs a quorum of one node",
+			bootstrapKey, len(servers), strings.Join(servers, ", "))
+	}
+}
+
+func validPort(s string) bool {
+	_, err := strconv.ParseUint(s, 10, 16)
+	return err == nil
+}
+
+// crossChecks are the rules of Kafka's KafkaConfig.validateValues that span keys and concern one node.
+func (b *builder) crossChecks() {
+	v := b.server.Values
+	if v.Int64("log.retention.ms") == 0 || v.Int64("log.retention.ms") < -1 && v.IsSet("log.retention.ms") {
+		b.fail(setOf(v.IsSet, "log.retention.ms", "log.retention.minutes", "log.retention.hours"),
+			"log.retention.ms, .minutes or .hours must be unlimited (-1) or at least 1")
+	}
+	if v.Int64("log.roll.ms") < 1 {
+		b.fail("log.roll.ms", "log.roll.ms must be at least 1")
+	}
+	if v.Int64("log.roll.jitter.ms") < 0 {
+		b.fail("log.roll.jitter.ms", "log.roll.jitter.ms must be at least 0")
+	}
+	if v.Int("group.min.session.timeout.ms") > v.Int("group.max.session.timeout.ms") {
+		b.fail("group.min.session.timeout.ms", "group.min.session.timeout.ms %d must not be above group.max.session.timeout.ms %d",
+			v.Int("group.min.session.timeout.ms"), v.Int("group.max.session.timeout.ms"))
+	}
+	if limit := v.Int64("queued.max.request.bytes"); limit > 0 && limit < v.Int64("socket.request.max.bytes") {
+		b.fail("queued.max.request.bytes", "queued.max.request.bytes %d must be -1 or at least socket.request.max.bytes %d",
+			limit, v.Int64("socket.request.max.bytes"))
+	}
+	b.refuseSecurity()
+}
+
+// setOf returns the first of names that is set, else the first.
+func setOf(isSet func(string) bool, names ...string) string {
+	if i := slices.IndexFunc(names, isSet); i >= 0 {
+		return names[i]
+	}
+	return names[0]
+}
+
+// refuseSecurity refuses what would be unsafe to accept without effect.
+func (b *builder) refuseSecurity() {
+	if class := b.server.Values.String("authorizer.class.name"); class != "" {
+		b.fail("authorizer.class.name", "authorizer.class.name %s: this version has no authorization, and does not start as if it had", class)
+	}
+}
