@@ -56,6 +56,14 @@ func (b *Broker) Endpoint(listener string) *Endpoint {
 	return nil
 }
 
+// The directory ids that Kafka reserves (DirectoryId): of a replica placed before directories had ids, of one that has none yet, and
+// of one whose directory is gone.
+var (
+	DirectoryMigrating  = protocol.UUID{}
+	DirectoryUnassigned = protocol.UUID{15: 1}
+	DirectoryLost       = protocol.UUID{15: 2}
+)
+
 // ConfigResource names one resource that has configs.
 type ConfigResource struct {
 	Scope config.Scope
@@ -140,4 +148,16 @@ func brokerOf(r *schema.RegisterBrokerRecord) *Broker {
 		b.Endpoints = append(b.Endpoints, Endpoint{Listener: e.Name, Host: e.Host, Port: e.Port, SecurityProtocol: e.SecurityProtocol})
 	}
 	return b
+}
+
+// HasOnlineDirectory reports whether the broker says that a replica's directory works. Kafka's reserved ids are a directory not yet
+// known or assigned, which counts as working, and one that was lost; a broker that registered no directories is believed.
+func (b *Broker) HasOnlineDirectory(id protocol.UUID) bool {
+	switch id {
+	case DirectoryMigrating, DirectoryUnassigned:
+		return true
+	case DirectoryLost:
+		return false
+	}
+	return len(b.Directories) == 0 || slices.Contains(b.Directories, id)
 }
