@@ -10,6 +10,8 @@
 //	uuid.go    Kafka's 16-byte ids and their text form
 //	topic.go   topic names, partition folders, the partition of a coordinator key
 //	frame.go   frame size and request header
+//	body.go    what decoding a request's body may allocate, known before it is decoded
+//	layout.go  how the bodies of all requests are built
 //	fetch.go   encoder of the Fetch response around payloads that stay on disk
 //
 // The folders beside: record (batches and codecs), schema (records without types elsewhere) and config (keys and values).
