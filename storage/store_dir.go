@@ -1,0 +1,235 @@
+package storage
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"sync"
+
+	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/storage/vfs"
+	"go.uber.org/zap"
+)
+
+const (
+	lockName          = ".lock"
+	cleanShutdownName = ".kafka_cleanshutdown"
+)
+
+// logDir is one entry of log.dirs.
+type logDir struct {
+	path   string
+	id     protocol.UUID
+	unlock func() error // nil if the lock was not taken
+	clean  bool         // the stop before this start left the mark
+	epoch  int64        // broker epoch of the mark, -1 unknown
+	worker *dirWorker
+
+	meta    metaProperties // what is in the file, zero if there is none; guarded by Store.mu
+	failure error          // why the dir is offline; guarded by Store.mu
+
+	// checkpointing serializes the writers of the dir's checkpoints: it is held across their I/O, nothing else waits for it.
+	checkpointing  sync.Mutex
+	recoveryPoints offsets // as in the files; guarded by checkpointing
+	logStarts      offsets
+	highWatermarks offsets
+}
+
+// cleanShutdown is the content of the mark of a clean stop. Marks of brokers before Kafka 3.7 are empty.
+type cleanShutdown struct {
+	Version     int   `json:"version"`
+	BrokerEpoch int64 `json:"brokerEpoch"`
+}
+
+// readCleanShutdown reports whether dir has the mark, and the broker epoch in it (-1 if it does not tell).
+func readCleanShutdown(fsys vfs.FS, dir string) (clean bool, epoch int64, err error) {
+	data, err := fsys.ReadFile(filepath.Join(dir, cleanShutdownName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, -1, nil
+	}
+	if err != nil {
+		return false, -1, err
+	}
+	mark := cleanShutdown{BrokerEpoch: -1}
+	if json.Unmarshal(data, &mark) != nil {
+		return true, -1, nil
+	}
+	return true, mark.BrokerEpoch, nil
+}
+
+// removeCleanShutdown removes the mark for good: from here on a crash must look like one.
+func removeCleanShutdown(fsys vfs.FS, dir string) error {
+	if err := fsys.Remove(filepath.Join(dir, cleanShutdownName)); err != nil {
+		return err
+	}
+	return fsys.SyncDir(dir)
+}
+
+func writeCleanShutdown(fsys vfs.FS, dir string, epoch int64) error {
+	data, err := json.Marshal(cleanShutdown{BrokerEpoch: epoch})
+	if err != nil {
+		return err
+	}
+	if err := writeFile(fsys, filepath.Join(dir, cleanShutdownName), data, true); err != nil {
+		return err
+	}
+	return fsys.SyncDir(dir)
+}
+
+// openDir makes, locks and identifies the dir at path. An error means that the broker must not start; a disk that fails only takes the dir offline.
+func (s *Store) openDir(path string) (*logDir, error) {
+	d := &logDir{path: path, epoch: -1}
+	err := s.fs.MkdirAll(path)
+	if err == nil {
+		_, err = s.fs.List(path)
+	}
+	if err != nil {
+		d.failure = err
+		return d, nil
+	}
+	if d.unlock, err = s.fs.Lock(filepath.Join(path, lockName)); err != nil {
+		if d.unlock = nil; errors.Is(err, fs.ErrPermission) {
+			d.failure = err
+			return d, nil
+		}
+		return d, fmt.Errorf("failed to lock log dir %s: it is in use by a Kafka or Ottla broker in another process or in this one: %w", path, err)
+	}
+	m, ok, err := readMetaProperties(s.fs, path)
+	switch {
+	case errors.Is(err, errUnusable):
+		return d, err
+	case err != nil:
+		d.failure = err
+		return d, nil
+	case ok && m.nodeID != s.nodeID:
+		return d, fmt.Errorf("%w log dir %s: it belongs to node %d, but node.id is %d", errUnusable, path, m.nodeID, s.nodeID)
+	}
+	d.meta, d.id = m, m.directoryID
+	if d.id.IsZero() {
+		d.id = protocol.NewUUID()
+	}
+	return d, nil
+}
+
+// checkIdentities compares the dirs with each other and returns the cluster id they agree on, "" if none has one.
+func checkIdentities(dirs []*logDir) (clusterID string, err error) {
+	var named *logDir
+	ids := map[protocol.UUID]*logDir{}
+	for _, d := range dirs {
+		if d.failure != nil {
+			continue
+		}
+		if other := ids[d.id]; other != nil {
+			return "", fmt.Errorf("%w log dirs: %s and %s have the same directory.id %s", errUnusable, other.path, d.path, d.id)
+		}
+		ids[d.id] = d
+		switch {
+		case d.meta.clusterID == "":
+		case named == nil:
+			named = d
+		case named.meta.clusterID != d.meta.clusterID:
+			return "", fmt.Errorf("%w log dirs: %s belongs to cluster %s, but %s to cluster %s", errUnusable, named.path, named.meta.clusterID, d.path, d.meta.clusterID)
+		}
+	}
+	if named == nil {
+		return "", nil
+	}
+	return named.meta.clusterID, nil
+}
+
+// previousEpoch is the broker epoch that all dirs' marks agree on, -1 if they do not all have it.
+func previousEpoch(dirs []*logDir) int64 {
+	epoch := int64(-1)
+	for i, d := range dirs {
+		if d.failure != nil || !d.clean || d.epoch < 0 || i > 0 && d.epoch != epoch {
+			return -1
+		}
+		epoch = d.epoch
+	}
+	return epoch
+}
+
+// readCheckpoints reads d's checkpoints. One that cannot be understood counts as empty: it costs time (recovery from the start, high watermarks from the
+// log start), not data.
+func (s *Store) readCheckpoints(d *logDir) error {
+	for name, to := range map[string]*offsets{
+		recoveryPointCheckpoint: &d.recoveryPoints, logStartCheckpoint: &d.logStarts, replicationCheckpoint: &d.highWatermarks,
+	} {
+		data, err := s.fs.ReadFile(filepath.Join(d.path, name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if *to, err = parseOffsets(data); err != nil {
+			s.logger.Warn("checkpoint is malformed and counts as empty", zap.String("dir", d.path), zap.String("file", name), zap.Error(err))
+			*to = offsets{}
+		}
+	}
+	return nil
+}
+
+// writeOffsets writes a checkpoint of d unless the file has this content already. d.checkpointing is held.
+func (s *Store) writeOffsets(d *logDir, name string, was *offsets, now offsets) error {
+	if equalOffsets(*was, now) {
+		return nil
+	}
+	if err := replaceFile(s.fs, filepath.Join(d.path, name), now.format()); err != nil {
+		return err
+	}
+	*was = now
+	return nil
+}
+
+func equalOffsets(a, b offsets) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for tp, o := range a {
+		if other, ok := b[tp]; !ok || other != o {
+			return false
+		}
+	}
+	return true
+}
+
+// checkpointLogs writes the recovery points and log start offsets of d's logs, if they have changed.
+func (s *Store) checkpointLogs(d *logDir) error {
+	d.checkpointing.Lock()
+	defer d.checkpointing.Unlock()
+	logs := s.online(d) // after the lock: a writer that comes later knows the newer set
+	points, starts := make(offsets, len(logs)), offsets{}
+	for _, h := range logs {
+		tp := h.log.TopicPartition()
+		point, start, raised := h.log.checkpoints()
+		points[tp] = point
+		if raised {
+			starts[tp] = start
+		}
+	}
+	return errors.Join(s.writeOffsets(d, recoveryPointCheckpoint, &d.recoveryPoints, points), s.writeOffsets(d, logStartCheckpoint, &d.logStarts, starts))
+}
+
+// checkpointHighWatermarks writes the high watermarks of d's logs, if they have changed.
+func (s *Store) checkpointHighWatermarks(d *logDir) error {
+	d.checkpointing.Lock()
+	defer d.checkpointing.Unlock()
+	logs := s.online(d)
+	hws := make(offsets, len(logs))
+	for _, h := range logs {
+		hws[h.log.TopicPartition()] = h.log.Offsets().HighWatermark
+	}
+	return s.writeOffsets(d, replicationCheckpoint, &d.highWatermarks, hws)
+}
+
+// forget makes sure that d's checkpoints say nothing of tp, whose log is gone, before a new log takes its name: they would claim that the
+// new log's bytes are synced, or committed.
+func (s *Store) forget(d *logDir, tp protocol.TopicPartition) error {
+	d.checkpointing.Lock()
+	stale := d.recoveryPoints[tp] > 0 || d.logStarts[tp] > 0 || d.highWatermarks[tp] > 0
+	d.checkpointing.Unlock()
+	if !stale {
+		return nil
+	}
+	return errors.Join(s.checkpointLogs(d), s.checkpointHighWatermarks(d))
+}
