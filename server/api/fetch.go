@@ -1,0 +1,252 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/protocol/record"
+	"github.com/ottla/ottla/replication"
+	"github.com/ottla/ottla/replication/metadata"
+)
+
+// Fetch (1) reads records.
+//
+//	v4     record batches as they are stored; isolation level, last stable offset and aborted transactions (KIP-98)
+//	v5     log start offset
+//	v6     clients know KAFKA_STORAGE_ERROR
+//	v7     fetch sessions (KIP-227)
+//	v9     the client's current leader epoch is checked (KIP-320)
+//	v10    zstd (KIP-110)
+//	v11    rack, preferred read replica (KIP-392)
+//	v12    flexible; last fetched epoch and diverging epochs (KIP-595)
+//	v13    topic ids instead of names (KIP-516)
+//	v15    replica state in a tagged field (KIP-903)
+//	v16    leader hints with node endpoints (KIP-951)
+//	v17    replica directory id (KIP-853)
+//	v18    the follower's high watermark (KIP-1166)
+//
+// Versions 0 to 3, which need records converted to older formats, are not served.
+
+// fetch is one request on its way. It is pooled, and is the Gather that its answer goes out by.
+type fetch struct {
+	node     *Node
+	version  int16
+	listener string
+	image    *metadata.Image
+	context  fetchContext
+
+	asked    []replication.FetchPartition // what the request lists
+	all      []replication.FetchPartition // what is to be answered, in order; Err is set where nothing is read
+	reading  []replication.FetchPartition // those of all that are read, if not all are
+	order    []int                        // the positions in all of those that are read, and behind them of the others
+	results  []replication.FetchResult    // by order
+	keep     []bool                       // by order: is in the answer
+	response protocol.FetchResponse
+	parts    []protocol.FetchPartition // what response.Topics holds
+	fetchEncoding
+}
+
+func handleFetch(_ context.Context, n *Node, r *Request) Result {
+	req := r.Body.(*kmsg.FetchRequest)
+	f := n.Sessions.newFetch()
+	f.node, f.version, f.listener, f.image = n, req.Version, r.Listener, n.Image()
+	f.list(req)
+	f.context, f.all = n.Sessions.begin(req, f.asked, f.all, time.Now().UnixMilli())
+	if f.context.code != protocol.None {
+		f.response = protocol.FetchResponse{ErrorCode: f.context.code, Topics: f.response.Topics[:0]}
+		return f.gather()
+	}
+	f.resolve()
+	read := f.limits(req)
+	return Result{Detached: true, Later: func(ctx context.Context) Result { return f.run(ctx, read) }}
+}
+
+// fetchReplica is the id of the broker that fetches; -1 for a consumer, -2 for a debugging one.
+func fetchReplica(req *kmsg.FetchRequest) int32 {
+	if req.Version >= 15 {
+		return req.ReplicaState.ID
+	}
+	return req.ReplicaID
+}
+
+// list takes over what the request asks.
+func (f *fetch) list(req *kmsg.FetchRequest) {
+	for i := range req.Topics {
+		t := &req.Topics[i]
+		for j := range t.Partitions {
+			p := &t.Partitions[j]
+			f.asked = append(f.asked, replication.FetchPartition{
+				Topic: t.Topic, TopicID: t.TopicID, Partition: p.Partition, CurrentLeaderEpoch: p.CurrentLeaderEpoch,
+				FetchOffset: p.FetchOffset, LastFetchedEpoch: p.LastFetchedEpoch, LogStartOffset: p.LogStartOffset,
+				MaxBytes: int(max(p.PartitionMaxBytes, 0)),
+			})
+		}
+	}
+}
+
+// resolve finds the names of topic ids, and puts aside the partitions that there are not: as in Kafka these have no part in how long the others are
+// waited for, and come last in the answer.
+func (f *fetch) resolve() {
+	f.order = f.order[:0]
+	unknown := 0
+	for i := range f.all {
+		if f.all[i].Err = f.find(&f.all[i]); f.all[i].Err != nil {
+			unknown++
+			continue
+		}
+		f.order = append(f.order, i)
+	}
+	if unknown == 0 {
+		return
+	}
+	for _, i := range f.order {
+		f.reading = append(f.reading, f.all[i])
+	}
+	for i := range f.all {
+		if f.all[i].Err != nil {
+			f.order = append(f.order, i)
+		}
+	}
+}
+
+func (f *fetch) find(p *replication.FetchPartition) error {
+	if f.context.byID {
+		p.Topic = ""
+		t := f.image.TopicByID(p.TopicID)
+		if t == nil {
+			return protocol.UnknownTopicID
+		}
+		p.Topic = t.Name
+	}
+	if f.image.Partition(p.Topic, p.Partition) == nil {
+		return protocol.UnknownTopicOrPartition
+	}
+	return nil
+}
+
+// limits is the request without its partitions.
+func (f *fetch) limits(req *kmsg.FetchRequest) replication.FetchRequest {
+	maxBytes := min(int(max(req.MaxBytes, 0)), f.node.Config().Int("fetch.max.bytes"))
+	return replication.FetchRequest{
+		ReplicaID:       fetchReplica(req),
+		MaxWait:         time.Duration(req.MaxWaitMillis) * time.Millisecond,
+		MinBytes:        min(int(req.MinBytes), maxBytes),
+		MaxBytes:        maxBytes,
+		ReadCommitted:   req.IsolationLevel == 1,
+		FirstBatchWhole: true,
+	}
+}
+
+// run reads, which may wait, and answers.
+func (f *fetch) run(ctx context.Context, read replication.FetchRequest) Result {
+	read.Partitions = f.reading
+	if len(f.order) > 0 && f.all[f.order[len(f.order)-1]].Err == nil {
+		read.Partitions = f.all // as none was put aside
+	}
+	if len(read.Partitions) > 0 {
+		f.results = f.node.Replicas.Fetch(ctx, read, f.results)
+	}
+	if ctx.Err() != nil {
+		f.Release()
+		return fail(ctx.Err())
+	}
+	for _, i := range f.order[len(f.results):] {
+		f.results = append(f.results, noFetchResult(f.all[i].Err))
+	}
+	var code protocol.Code
+	f.response.SessionID, code, f.keep = f.context.finish(f.all, f.order, f.results, time.Now().UnixMilli(), f.keep)
+	f.response.ErrorCode = code
+	if code == protocol.None {
+		f.answer(read.ReadCommitted)
+	}
+	return f.gather()
+}
+
+// answer fills in the response.
+func (f *fetch) answer(readCommitted bool) {
+	f.parts = f.parts[:0]
+	for i := range f.results {
+		if f.keep[i] {
+			f.parts = append(f.parts, f.partition(&f.all[f.order[i]], &f.results[i], readCommitted))
+		}
+	}
+	// Partitions of one topic that follow each other share an entry.
+	at := 0
+	var last *replication.FetchPartition
+	for i := range f.results {
+		if !f.keep[i] {
+			continue
+		}
+		p := &f.all[f.order[i]]
+		if last == nil || p.Topic != last.Topic || p.TopicID != last.TopicID {
+			f.response.Topics = append(f.response.Topics, protocol.FetchTopic{Topic: p.Topic, TopicID: p.TopicID, Partitions: f.parts[at:at]})
+		}
+		last = p
+		t := &f.response.Topics[len(f.response.Topics)-1]
+		t.Partitions = t.Partitions[:len(t.Partitions)+1]
+		at++
+	}
+}
+
+// partition is the answer for one partition.
+func (f *fetch) partition(p *replication.FetchPartition, r *replication.FetchResult, readCommitted bool) protocol.FetchPartition {
+	if r.Err != nil {
+		return f.failed(p, r)
+	}
+	if f.version < 10 && r.Records.Len() > 0 && f.storesZstd(p) {
+		return protocol.FetchError(p.Partition, protocol.UnsupportedCompressionType)
+	}
+	out := protocol.FetchPartition{
+		Partition: p.Partition, HighWatermark: r.HighWatermark, LastStableOffset: r.LastStableOffset, LogStartOffset: r.LogStartOffset,
+		PreferredReadReplica: r.PreferredReadReplica,
+	}
+	if r.Records.Len() > 0 {
+		out.Records = &r.Records
+	}
+	if readCommitted {
+		out.AbortedTransactions = make([]protocol.AbortedTransaction, len(r.Aborted))
+		for i, a := range r.Aborted {
+			out.AbortedTransactions[i] = protocol.AbortedTransaction{ProducerID: a.ProducerID, FirstOffset: a.FirstOffset}
+		}
+	}
+	if r.DivergingEpoch >= 0 {
+		out.DivergingEpoch = &protocol.EpochEndOffset{Epoch: r.DivergingEpoch, EndOffset: r.DivergingEndOffset}
+	}
+	return out
+}
+
+// failed is the answer for a partition with an error, with the leader to go to from version 16 on.
+func (f *fetch) failed(p *replication.FetchPartition, r *replication.FetchResult) protocol.FetchPartition {
+	code := protocol.CodeOf(r.Err)
+	if code == protocol.KafkaStorageError && f.version < 6 {
+		code = protocol.NotLeaderOrFollower
+	}
+	out := protocol.FetchError(p.Partition, code)
+	if f.version >= 16 && r.LeaderID >= 0 {
+		out.CurrentLeader = &protocol.LeaderAndEpoch{LeaderID: r.LeaderID, LeaderEpoch: r.LeaderEpoch}
+		f.hint(r.LeaderID)
+	}
+	return out
+}
+
+// hint says where a leader is.
+func (f *fetch) hint(leader int32) {
+	for _, known := range f.response.NodeEndpoints {
+		if known.NodeID == leader {
+			return
+		}
+	}
+	if e, ok := endpointOf(f.image, leader, f.listener); ok {
+		f.response.NodeEndpoints = append(f.response.NodeEndpoints,
+			protocol.NodeEndpoint{NodeID: e.NodeID, Host: e.Host, Port: e.Port, Rack: e.Rack})
+	}
+}
+
+// storesZstd reports whether the topic's records are zstd by its configuration, which clients below version 10 are not given.
+func (f *fetch) storesZstd(p *replication.FetchPartition) bool {
+	partition, err := f.node.Replicas.Partition(p.Topic, p.Partition)
+	return err == nil && partition.Log().Config().Codec == record.CodecZstd
+}

@@ -1,0 +1,202 @@
+package api
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/replication"
+	"github.com/ottla/ottla/storage"
+)
+
+// ListOffsets (2) finds offsets by time.
+//
+//	v0     a list of offsets, newest first: the end and the starts of segments
+//	v1     one offset and its timestamp (KIP-79)
+//	v2     isolation level, throttle time
+//	v4     leader epochs (KIP-320)
+//	v5     clients know OFFSET_NOT_AVAILABLE
+//	v6     flexible
+//	v7     timestamp -3, the record with the highest timestamp (KIP-734)
+//	v8     timestamp -4, the earliest local offset (KIP-405)
+//	v9     timestamp -5, the latest tiered offset (KIP-1005)
+//	v10    timeout, for lookups in remote storage
+//	v11    timestamp -6, the earliest offset not yet in remote storage (KIP-1023)
+
+// Special timestamps.
+const (
+	latestTimestamp          int64 = -1
+	earliestTimestamp        int64 = -2
+	maxTimestamp             int64 = -3
+	earliestLocalTimestamp   int64 = -4
+	latestTieredTimestamp    int64 = -5
+	earliestPendingTimestamp int64 = -6
+)
+
+// specialTimestampSince is the version that each special timestamp came with, by its negation.
+func specialTimestampSince(timestamp int64) (version int16, known bool) {
+	switch timestamp {
+	case latestTimestamp, earliestTimestamp:
+		return 0, true
+	case maxTimestamp:
+		return 7, true
+	case earliestLocalTimestamp:
+		return 8, true
+	case latestTieredTimestamp:
+		return 9, true
+	case earliestPendingTimestamp:
+		return 11, true
+	}
+	return 0, false
+}
+
+const (
+	consumerReplica  int32 = -1
+	debuggingReplica int32 = -2
+)
+
+func handleListOffsets(_ context.Context, n *Node, r *Request) Result {
+	req := r.Body.(*kmsg.ListOffsetsRequest)
+	// A search by time reads the disk: not in the connection's reader.
+	return Result{Later: func(context.Context) Result {
+		resp := req.ResponseKind().(*kmsg.ListOffsetsResponse)
+		duplicates := duplicatePartitions(req)
+		resp.Topics = make([]kmsg.ListOffsetsResponseTopic, len(req.Topics))
+		for i := range req.Topics {
+			in, out := &req.Topics[i], &resp.Topics[i]
+			out.Topic = in.Topic
+			out.Partitions = make([]kmsg.ListOffsetsResponseTopicPartition, len(in.Partitions))
+			for j := range in.Partitions {
+				p, answer := &in.Partitions[j], &out.Partitions[j]
+				answer.Default()
+				answer.Partition = p.Partition
+				var err error
+				if duplicates[protocol.TopicPartition{Topic: in.Topic, Partition: p.Partition}] {
+					err = protocol.InvalidRequest
+				} else {
+					err = listOffset(n, req, in.Topic, p, answer)
+				}
+				answer.ErrorCode = int16(listOffsetsCode(err, req.Version))
+			}
+		}
+		return reply(resp)
+	}}
+}
+
+// listOffsetsCode is the code of err as version knows it.
+func listOffsetsCode(err error, version int16) protocol.Code {
+	code := protocol.CodeOf(err)
+	if code == protocol.OffsetNotAvailable && version < 5 {
+		return protocol.LeaderNotAvailable
+	}
+	return code
+}
+
+// duplicatePartitions are the partitions that a request of v1 and later names more than once: each is refused.
+func duplicatePartitions(req *kmsg.ListOffsetsRequest) map[protocol.TopicPartition]bool {
+	if req.Version < 1 {
+		return nil
+	}
+	var duplicates map[protocol.TopicPartition]bool
+	seen := map[protocol.TopicPartition]struct{}{}
+	for i := range req.Topics {
+		for j := range req.Topics[i].Partitions {
+			tp := protocol.TopicPartition{Topic: req.Topics[i].Topic, Partition: req.Topics[i].Partitions[j].Partition}
+			if _, again := seen[tp]; again {
+				if duplicates == nil {
+					duplicates = map[protocol.TopicPartition]bool{}
+				}
+				duplicates[tp] = true
+			}
+			seen[tp] = struct{}{}
+		}
+	}
+	return duplicates
+}
+
+// listOffset answers one partition.
+func listOffset(n *Node, req *kmsg.ListOffsetsRequest, topic string, in *kmsg.ListOffsetsRequestTopicPartition, out *kmsg.ListOffsetsResponseTopicPartition) error {
+	if since, known := specialTimestampSince(in.Timestamp); req.Version > 0 && in.Timestamp < 0 && (!known || req.Version < since) {
+		return protocol.UnsupportedVersion
+	}
+	p, err := n.Replicas.Partition(topic, in.Partition)
+	if err != nil {
+		return err
+	}
+	if err := checkReadable(p, in.CurrentLeaderEpoch, req.ReplicaID == debuggingReplica); err != nil {
+		return err
+	}
+	if req.Version == 0 {
+		out.OldStyleOffsets = legacyOffsets(p.Log(), req.ReplicaID, in.Timestamp, int(in.MaxNumOffsets))
+		return nil
+	}
+	at := p.Log().Offsets()
+	upper := at.LogEnd
+	if req.ReplicaID == consumerReplica {
+		upper = at.HighWatermark
+		if req.IsolationLevel == 1 {
+			upper = at.LastStable
+		}
+	}
+	found, err := lookup(p, in.Timestamp, at, upper)
+	if err != nil {
+		return err
+	}
+	out.Offset, out.Timestamp, out.LeaderEpoch = found.Offset, found.Timestamp, found.LeaderEpoch
+	return nil
+}
+
+// checkReadable checks the client's leader epoch and, but for the debugging replica, that this broker leads.
+func checkReadable(p *replication.Partition, epoch int32, anyReplica bool) error {
+	err := p.CheckEpoch(epoch)
+	if anyReplica && protocol.CodeOf(err) == protocol.NotLeaderOrFollower {
+		return nil
+	}
+	return err
+}
+
+// lookup finds a timestamp, special or real, below upper; offset -1 if there is none.
+func lookup(p *replication.Partition, timestamp int64, at storage.Offsets, upper int64) (storage.TimestampOffset, error) {
+	none := storage.TimestampOffset{Offset: -1, Timestamp: -1, LeaderEpoch: -1}
+	log := p.Log()
+	_, epoch := p.Leader()
+	switch timestamp {
+	case earliestTimestamp, earliestLocalTimestamp:
+		return storage.TimestampOffset{Offset: at.LogStart, Timestamp: -1, LeaderEpoch: log.EpochOf(at.LogStart)}, nil
+	case latestTieredTimestamp, earliestPendingTimestamp: // nothing is tiered
+		return none, nil
+	case latestTimestamp:
+		if lags(log, epoch, at) {
+			return none, protocol.OffsetNotAvailable
+		}
+		return storage.TimestampOffset{Offset: upper, Timestamp: -1, LeaderEpoch: epoch}, nil
+	}
+	var found storage.TimestampOffset
+	var ok bool
+	var err error
+	if timestamp == maxTimestamp {
+		found, ok, err = log.MaxTimestamp(upper)
+	} else {
+		found, ok, err = log.OffsetAtTime(timestamp, upper)
+	}
+	switch {
+	case err != nil:
+		return none, err
+	case ok:
+		return found, nil
+	case lags(log, epoch, at):
+		return none, protocol.OffsetNotAvailable
+	}
+	return none, nil
+}
+
+// lags reports whether the leader was just elected and its high watermark has not yet reached the start of its epoch: an answer now
+// could be smaller than one that a client has seen before (KIP-207).
+func lags(log *storage.Log, epoch int32, at storage.Offsets) bool {
+	if log.LatestEpoch() != epoch || epoch <= 0 {
+		return false
+	}
+	_, start := log.EndOffsetForEpoch(epoch - 1)
+	return start > at.HighWatermark
+}

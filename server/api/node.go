@@ -1,0 +1,47 @@
+package api
+
+import (
+	"context"
+
+	"github.com/ottla/ottla/coordinator/group"
+	"github.com/ottla/ottla/protocol/config"
+	"github.com/ottla/ottla/replication"
+	"github.com/ottla/ottla/replication/metadata"
+	"github.com/ottla/ottla/storage"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.uber.org/zap"
+)
+
+// Node is what handlers may use: the parts of one broker, assembled by server.Broker. Its fields are set once, before the first
+// request, and never change afterwards; every part is safe for concurrent use.
+type Node struct {
+	NodeID      int32
+	ClusterID   string
+	Config      func() config.Values   // broker values as of now: static ones under the dynamic overlay
+	Image       func() *metadata.Image // as last published to replication and coordinators
+	Replicas    *replication.Manager
+	Groups      *group.Coordinator
+	Store       *storage.Store
+	Controller  Controller
+	ProducerIDs ProducerIDs
+	Sessions    *Sessions // fetch sessions of this broker
+	Routes      *Routes   // the APIs that this broker's client listeners serve
+	Logger      *zap.Logger
+
+	// TopicCreator creates the topics that Metadata and FindCoordinator find missing.
+	TopicCreator *TopicCreator
+}
+
+// Controller passes a request to the active controller, in this process or over the wire.
+type Controller interface {
+	// Handle answers req as the active controller; the response has req's version. An error means that no controller could be reached.
+	Handle(ctx context.Context, req kmsg.Request) (kmsg.Response, error)
+	// ActiveID is the node id of the active controller, -1 if unknown.
+	ActiveID() int32
+}
+
+// ProducerIDs hands out producer ids, unique in the cluster for ever.
+type ProducerIDs interface {
+	// Next returns a fresh producer id; CoordinatorLoadInProgress while no block of ids could be had yet.
+	Next(ctx context.Context) (int64, error)
+}

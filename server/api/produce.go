@@ -1,0 +1,229 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.uber.org/zap"
+
+	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/protocol/record"
+	"github.com/ottla/ottla/replication"
+	"github.com/ottla/ottla/replication/metadata"
+	"github.com/ottla/ottla/storage"
+)
+
+// Produce (0) appends records. Advertised from version 0, without which librdkafka does not compress (KAFKA-18659); served from 3.
+//
+//	v3     transactional id, record batches of magic 2 only (KIP-98)
+//	v4     clients know KAFKA_STORAGE_ERROR
+//	v5     log start offset
+//	v7     zstd (KIP-110)
+//	v8     record errors and an error message (KIP-467)
+//	v9     flexible
+//	v10    leader hints (KIP-951)
+//	v11    clients know TRANSACTION_ABORTABLE (KIP-890)
+//	v12    as v11; partitions join transactions by it (KIP-890 part 2)
+//	v13    topic ids instead of names (KIP-516)
+//
+// Transactions are not served yet: transactional records without a transactional id are refused as Kafka does, with
+// TRANSACTIONAL_ID_AUTHORIZATION_FAILED; with one they get INVALID_REQUEST, as its InitProducerId did.
+
+// adminClientID is the client id by which Kafka lets its own tools write to internal topics.
+const adminClientID = "__admin_client"
+
+// produce is one request on its way.
+type produce struct {
+	node    *Node
+	req     *kmsg.ProduceRequest
+	resp    *kmsg.ProduceResponse
+	image   *metadata.Image
+	request *Request
+	waits   []produceWait
+	failed  bool // some partition has an error
+}
+
+// produceWait is an append whose offset is to be committed before the answer.
+type produceWait struct {
+	partition          *replication.Partition
+	offset             int64
+	topic, partitionAt int // in the response
+}
+
+func handleProduce(_ context.Context, n *Node, r *Request) Result {
+	req := r.Body.(*kmsg.ProduceRequest)
+	p := &produce{node: n, req: req, resp: req.ResponseKind().(*kmsg.ProduceResponse), image: n.Image(), request: r}
+	refused := p.refuseTransaction()
+	p.resp.Topics = make([]kmsg.ProduceResponseTopic, 0, len(req.Topics))
+	for i := range req.Topics {
+		p.topic(&req.Topics[i], refused)
+	}
+	switch {
+	case req.Acks == 0 && p.failed:
+		n.Logger.Debug("an unacknowledged produce request failed", zap.Stringer("remote", r.Remote))
+		return fail(errors.New("a partition of a produce request with acks=0 failed"))
+	case req.Acks == 0:
+		return Result{None: true}
+	case len(p.waits) == 0:
+		p.addEndpoints()
+		return reply(p.resp)
+	}
+	timeout := time.Duration(req.TimeoutMillis) * time.Millisecond
+	p.req, p.request.Body = nil, nil // the records need not stay while their copies are awaited
+	return Result{Detached: true, Later: func(ctx context.Context) Result { return p.await(ctx, timeout) }}
+}
+
+// refuseTransaction is the code for every partition of a request with transactional records, or None.
+func (p *produce) refuseTransaction() protocol.Code {
+	for i := range p.req.Topics {
+		for j := range p.req.Topics[i].Partitions {
+			b := record.Batch(p.req.Topics[i].Partitions[j].Records)
+			if len(b) < record.HeaderSize || b.Magic() != 2 || !b.IsTransactional() {
+				continue
+			}
+			if p.req.TransactionID == nil {
+				return protocol.TransactionalIDAuthorizationFailed
+			}
+			p.node.Logger.Warn("transactional records refused: transactions are not supported yet",
+				zap.String("transactional id", *p.req.TransactionID), zap.Stringer("remote", p.request.Remote))
+			return protocol.InvalidRequest
+		}
+	}
+	return protocol.None
+}
+
+func (p *produce) topic(t *kmsg.ProduceRequestTopic, refused protocol.Code) {
+	name, unknown := t.Topic, protocol.UnknownTopicOrPartition
+	if p.req.Version >= 13 {
+		name, unknown = "", protocol.UnknownTopicID
+		if known := p.image.TopicByID(t.TopicID); known != nil {
+			name, unknown = known.Name, protocol.UnknownTopicOrPartition
+		}
+	}
+	out := kmsg.ProduceResponseTopic{
+		Topic: t.Topic, TopicID: t.TopicID, Partitions: make([]kmsg.ProduceResponseTopicPartition, len(t.Partitions)),
+	}
+	at := len(p.resp.Topics)
+	for i := range t.Partitions {
+		in, answer := &t.Partitions[i], &out.Partitions[i]
+		answer.Default()
+		answer.Partition = in.Partition
+		answer.BaseOffset = -1 // the other two are so by default
+		code := refused
+		if code == protocol.None {
+			code = p.check(name, in.Partition, unknown)
+		}
+		if code != protocol.None {
+			p.failed = true
+			answer.ErrorCode = int16(code)
+			continue
+		}
+		p.append(name, in, answer, at, i)
+	}
+	p.resp.Topics = append(p.resp.Topics, out)
+}
+
+// check finds what is wrong with one partition before its records are looked at.
+func (p *produce) check(topic string, partition int32, unknown protocol.Code) protocol.Code {
+	switch known := p.image.Partition(topic, partition); {
+	case known == nil:
+		return unknown
+	case p.req.Acks < -1 || p.req.Acks > 1:
+		return protocol.InvalidRequiredAcks
+	case protocol.IsInternalTopic(topic) && (p.request.ClientID == nil || *p.request.ClientID != adminClientID):
+		return protocol.InvalidTopicException
+	}
+	return protocol.None
+}
+
+func (p *produce) append(topic string, in *kmsg.ProduceRequestTopicPartition, out *kmsg.ProduceResponseTopicPartition, topicAt, partitionAt int) {
+	partition, err := p.node.Replicas.Partition(topic, in.Partition)
+	var result replication.ProduceResult
+	if err == nil {
+		result, err = partition.Append(in.Records, replication.ProduceOptions{
+			Acks: p.req.Acks, Origin: storage.OriginClient, ProduceVersion: p.req.Version, LeaderEpoch: -1,
+		})
+		out.LogStartOffset = result.LogStartOffset
+	}
+	if err != nil {
+		p.appendFailed(topic, out, err)
+		return
+	}
+	out.BaseOffset, out.LogAppendTime = result.BaseOffset, result.LogAppendTime
+	if p.req.Acks == -1 && partition.Log().Offsets().HighWatermark <= result.LastOffset {
+		p.waits = append(p.waits, produceWait{partition, result.LastOffset, topicAt, partitionAt})
+	}
+}
+
+// appendFailed fills in an answer as Kafka's ReplicaManager does: the log start offset is left out for the errors that come before the
+// log is asked, a message is sent only with record errors.
+func (p *produce) appendFailed(topic string, out *kmsg.ProduceResponseTopicPartition, err error) {
+	p.failed = true
+	p.setError(topic, out, err)
+	switch protocol.Code(out.ErrorCode) { //nolint:exhaustive // the others keep it
+	case protocol.UnknownTopicOrPartition, protocol.NotLeaderOrFollower, protocol.MessageTooLarge, protocol.RecordListTooLarge,
+		protocol.CorruptMessage, protocol.KafkaStorageError, protocol.UnknownTopicID:
+		out.LogStartOffset = -1
+	}
+	var invalid *record.ValidationError
+	if !errors.As(err, &invalid) || len(invalid.Records) == 0 || p.resp.Version < 8 {
+		return
+	}
+	out.ErrorMessage = protocol.MessageOf(err)
+	out.ErrorRecords = make([]kmsg.ProduceResponseTopicPartitionErrorRecord, len(invalid.Records))
+	for i, bad := range invalid.Records {
+		out.ErrorRecords[i].RelativeOffset = bad.Index
+		out.ErrorRecords[i].ErrorMessage = &bad.Message
+	}
+}
+
+// setError fills in the code of err as the version knows it, and the leader to go to.
+func (p *produce) setError(topic string, out *kmsg.ProduceResponseTopicPartition, err error) {
+	code := protocol.CodeOf(err)
+	if code == protocol.KafkaStorageError && p.resp.Version < 4 {
+		code = protocol.NotLeaderOrFollower
+	}
+	out.ErrorCode = int16(code)
+	if code == protocol.NotLeaderOrFollower && p.resp.Version >= 10 {
+		out.CurrentLeader.LeaderID, out.CurrentLeader.LeaderEpoch = leaderHint(p.image, topic, out.Partition)
+	}
+}
+
+// await waits for every append of the request. A partition that is not committed in time keeps its offsets, with REQUEST_TIMED_OUT.
+func (p *produce) await(ctx context.Context, timeout time.Duration) Result {
+	waiting, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	for _, w := range p.waits {
+		err := w.partition.WaitCommitted(waiting, w.offset)
+		if ctx.Err() != nil {
+			return fail(ctx.Err())
+		}
+		if err != nil {
+			out := &p.resp.Topics[w.topic].Partitions[w.partitionAt]
+			p.setError(w.partition.TopicPartition().Topic, out, err)
+		}
+	}
+	p.addEndpoints()
+	return reply(p.resp)
+}
+
+// addEndpoints says where the hinted leaders are (v10+).
+func (p *produce) addEndpoints() {
+	if p.resp.Version < 10 {
+		return
+	}
+	for i := range p.resp.Topics {
+		for j := range p.resp.Topics[i].Partitions {
+			leader := p.resp.Topics[i].Partitions[j].CurrentLeader.LeaderID
+			if leader < 0 || slices.ContainsFunc(p.resp.Brokers, func(b kmsg.ProduceResponseBroker) bool { return b.NodeID == leader }) {
+				continue
+			}
+			if e, ok := endpointOf(p.image, leader, p.request.Listener); ok {
+				p.resp.Brokers = append(p.resp.Brokers, kmsg.ProduceResponseBroker{NodeID: e.NodeID, Host: e.Host, Port: e.Port, Rack: e.Rack})
+			}
+		}
+	}
+}

@@ -1,0 +1,58 @@
+package api
+
+import (
+	"context"
+	"net/netip"
+
+	"github.com/ottla/ottla/storage"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Request is one decoded request and where it came from. Byte fields and strings of Body may alias the frame, which lives until the
+// response is written: whatever is kept longer must be copied.
+type Request struct {
+	Key, Version int16
+	ClientID     *string // nil if the client sent null
+	Body         kmsg.Request
+	Listener     string // listener name
+	Remote       netip.AddrPort
+	Conn         *Conn
+}
+
+// Conn is the state of one connection that handlers may read or set. Only the connection's reader (a Handler, not its Later) touches it.
+type Conn struct {
+	SoftwareName, SoftwareVersion string // of the client, from ApiVersions v3 and later; empty if unknown
+}
+
+// Handler serves one API. It runs in the connection's reader, in request order, and must not block: what waits goes into Result.Later.
+// ctx ends with the connection.
+type Handler func(ctx context.Context, n *Node, r *Request) Result
+
+// Result is a handler's answer: exactly one of Response, Later, Gather, None and Err is set.
+type Result struct {
+	Response kmsg.Response
+	// Later is run by the connection's writer when all earlier answers have left; ctx ends with the connection. It is called at most
+	// once, and not at all if the connection ends first.
+	Later  func(ctx context.Context) Result
+	Gather Gather // Fetch: a body that is encoded already, with slices of log segments
+	None   bool   // nothing is answered (Produce with acks=0)
+	// Detached says that Later uses neither Request.Body nor anything that aliases the frame: their memory is free while it waits.
+	Detached bool
+	Err      error // closes the connection, nothing is answered
+}
+
+// Gather is a response body as a list of parts. The connection does the writing, with sendfile where it can.
+type Gather interface {
+	// Size is the number of bytes of all parts.
+	Size() int
+	// Parts yields the parts in order: either b or s is set. b is valid until Release.
+	Parts(yield func(b []byte, s storage.Slice) bool)
+	// Release frees the slices and buffers; called exactly once.
+	Release()
+}
+
+// reply answers with a response.
+func reply(resp kmsg.Response) Result { return Result{Response: resp} }
+
+// fail closes the connection.
+func fail(err error) Result { return Result{Err: err} }

@@ -1,0 +1,112 @@
+package api
+
+import (
+	"cmp"
+	"iter"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Route is one row of the table: one API.
+type Route struct {
+	Key      int16
+	Name     string // Kafka's name of the API
+	Min, Max int16  // advertised by ApiVersions
+	Serve    int16  // lowest version served where that is above Min (Produce: advertised from 0, served from 3)
+	Forward  bool   // decided by the controller
+	Handle   Handler
+
+	flexible int16 // first version with flexible headers, set by NewRoutes
+}
+
+// Serves reports whether version is served; versions between Min and Serve are advertised, yet close the connection.
+func (r *Route) Serves(version int16) bool { return version >= max(r.Min, r.Serve) && version <= r.Max }
+
+// Flexible reports whether version has request header v2, and response header v1 unless it is ApiVersions.
+func (r *Route) Flexible(version int16) bool { return version >= r.flexible }
+
+// Table is the list of all served APIs, one row each, by key. ApiVersions, version checks, dispatch and the support table in the
+// documentation derive from it.
+func Table() []Route {
+	return []Route{
+		{Key: 0, Name: "Produce", Min: 0, Max: 13, Serve: 3, Handle: handleProduce},
+		{Key: 1, Name: "Fetch", Min: 4, Max: 18, Handle: handleFetch},
+		{Key: 2, Name: "ListOffsets", Min: 0, Max: 11, Handle: handleListOffsets},
+		{Key: 3, Name: "Metadata", Min: 0, Max: 13, Handle: handleMetadata},
+		{Key: 8, Name: "OffsetCommit", Min: 0, Max: 10, Handle: handleOffsetCommit},
+		{Key: 9, Name: "OffsetFetch", Min: 0, Max: 10, Handle: handleOffsetFetch},
+		{Key: 10, Name: "FindCoordinator", Min: 0, Max: 6, Handle: handleFindCoordinator},
+		{Key: 11, Name: "JoinGroup", Min: 0, Max: 9, Handle: handleJoinGroup},
+		{Key: 12, Name: "Heartbeat", Min: 0, Max: 4, Handle: handleHeartbeat},
+		{Key: 13, Name: "LeaveGroup", Min: 0, Max: 5, Handle: handleLeaveGroup},
+		{Key: 14, Name: "SyncGroup", Min: 0, Max: 5, Handle: handleSyncGroup},
+		{Key: 15, Name: "DescribeGroups", Min: 0, Max: 6, Handle: handleDescribeGroups},
+		{Key: 16, Name: "ListGroups", Min: 0, Max: 5, Handle: handleListGroups},
+		{Key: 18, Name: "ApiVersions", Min: 0, Max: 5, Handle: handleAPIVersions},
+		{Key: 21, Name: "DeleteRecords", Min: 0, Max: 2, Handle: handleDeleteRecords},
+		{Key: 22, Name: "InitProducerId", Min: 0, Max: 5, Handle: handleInitProducerID},
+		{Key: 23, Name: "OffsetForLeaderEpoch", Min: 0, Max: 4, Handle: handleOffsetForLeaderEpoch},
+		{Key: 19, Name: "CreateTopics", Min: 0, Max: 7, Forward: true, Handle: handleCreateTopics},
+		{Key: 20, Name: "DeleteTopics", Min: 0, Max: 6, Forward: true, Handle: handleDeleteTopics},
+		{Key: 35, Name: "DescribeLogDirs", Min: 0, Max: 5, Handle: handleDescribeLogDirs},
+		{Key: 37, Name: "CreatePartitions", Min: 0, Max: 3, Forward: true, Handle: handleCreatePartitions},
+		{Key: 42, Name: "DeleteGroups", Min: 0, Max: 3, Handle: handleDeleteGroups},
+		{Key: 47, Name: "OffsetDelete", Min: 0, Max: 0, Handle: handleOffsetDelete},
+		{Key: 60, Name: "DescribeCluster", Min: 0, Max: 2, Handle: handleDescribeCluster},
+		{Key: 61, Name: "DescribeProducers", Min: 0, Max: 0, Handle: handleDescribeProducers},
+		{Key: 75, Name: "DescribeTopicPartitions", Min: 0, Max: 0, Handle: handleDescribeTopicPartitions},
+	}
+}
+
+// Routes is a table indexed by key. It is immutable.
+type Routes struct {
+	rows  []Route // by key
+	byKey []*Route
+}
+
+// NewRoutes indexes rows, which must have distinct keys that kmsg knows.
+func NewRoutes(rows []Route) *Routes {
+	t := &Routes{rows: slices.Clone(rows)}
+	slices.SortFunc(t.rows, func(a, b Route) int { return cmp.Compare(a.Key, b.Key) })
+	for i := range t.rows {
+		r := &t.rows[i]
+		r.flexible = firstFlexible(r.Key)
+		for len(t.byKey) <= int(r.Key) {
+			t.byKey = append(t.byKey, nil)
+		}
+		t.byKey[r.Key] = r
+	}
+	return t
+}
+
+// Get returns the row of key, or nil.
+func (t *Routes) Get(key int16) *Route {
+	if key < 0 || int(key) >= len(t.byKey) {
+		return nil
+	}
+	return t.byKey[key]
+}
+
+// All yields the rows by key.
+func (t *Routes) All() iter.Seq[*Route] {
+	return func(yield func(*Route) bool) {
+		for i := range t.rows {
+			if !yield(&t.rows[i]) {
+				return
+			}
+		}
+	}
+}
+
+// firstFlexible finds the first version of key with flexible headers; one past the highest if there is none.
+func firstFlexible(key int16) int16 {
+	req := kmsg.RequestForKey(key)
+	for v := int16(0); v <= req.MaxVersion(); v++ {
+		req.SetVersion(v)
+		if req.IsFlexible() {
+			return v
+		}
+	}
+	return req.MaxVersion() + 1
+}

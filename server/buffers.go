@@ -1,0 +1,43 @@
+package server
+
+import "sync"
+
+// bufferClasses are the capacities of pooled buffers in bytes. Larger ones are made for one use and left to the collector.
+var bufferClasses = [...]int{1 << 10, 8 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20}
+
+// buffer is a pooled byte slice; b may be resliced and reallocated freely.
+type buffer struct{ b []byte }
+
+// bufferPool holds the frame and answer buffers of one broker by size class. Safe for concurrent use.
+type bufferPool struct {
+	classes [len(bufferClasses)]sync.Pool
+}
+
+// get returns an empty buffer with a capacity of at least n bytes.
+func (p *bufferPool) get(n int) *buffer {
+	for i, size := range bufferClasses {
+		if n > size {
+			continue
+		}
+		if b, ok := p.classes[i].Get().(*buffer); ok {
+			return b
+		}
+		return &buffer{b: make([]byte, 0, size)}
+	}
+	return &buffer{b: make([]byte, 0, n)}
+}
+
+// put takes b back; the caller forgets it.
+func (p *bufferPool) put(b *buffer) {
+	c := cap(b.b)
+	if c > bufferClasses[len(bufferClasses)-1] {
+		return
+	}
+	for i := len(bufferClasses) - 1; i >= 0; i-- {
+		if c >= bufferClasses[i] {
+			b.b = b.b[:0]
+			p.classes[i].Put(b)
+			return
+		}
+	}
+}

@@ -1,0 +1,268 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/ottla/ottla/protocol"
+)
+
+const (
+	// inputSize is what a connection keeps for input while it waits: whole small requests, or the start of a larger one. A client
+	// that claims a large frame costs no more than this until it has sent as many bytes.
+	inputSize = 512
+	// lookAheadSize is how much more is read behind a parked request.
+	lookAheadSize = 8 << 10
+	// A frame's buffer starts with firstChunk and grows by these factors as its bytes come, below and above wholeChunk.
+	firstChunk  = 8 << 10
+	chunkGrowth = 16
+	wholeChunk  = 1 << 20
+	wholeGrowth = 4
+	// stallPatience is for a client that stops sending in a large frame while others wait for memory.
+	stallPatience = 30 * time.Second
+)
+
+var (
+	errIdle     = errors.New("idle for longer than connections.max.idle.ms")
+	errStalled  = errors.New("no bytes of a large request came while others wait for memory")
+	errDrained  = errors.New("the broker stops")
+	errRecalled = errors.New("reading was called back")
+)
+
+// frameReader reads frames from a connection. It belongs to the connection's reader.
+type frameReader struct {
+	nc       net.Conn
+	pool     *bufferPool
+	budget   *budget
+	max      int32         // socket.request.max.bytes
+	idle     time.Duration // connections.max.idle.ms; negative or 0: never
+	busy     func() bool   // an answer is outstanding: the connection is not idle
+	draining func() bool
+	recall   atomic.Bool // reading is to stop for now with errRecalled; set from outside, with a read deadline in the past
+
+	in     [inputSize]byte
+	r, w   int       // in[r:w] is read from the socket and not yet taken
+	ahead  *buffer   // read while an earlier request was waited for; follows in. nil if there is none
+	proven int       // capacity that an earlier whole frame filled, up to wholeChunk: trusted at once next time
+	active time.Time // of the last bytes
+}
+
+// frame is one request's bytes without the size, and what they hold of the budget.
+type frame struct {
+	*buffer
+	reservation
+}
+
+// next reads the next frame into fr, which is empty. The caller gives it back through release, also after an error.
+func (f *frameReader) next(ctx context.Context, fr *frame) error {
+	for f.w-f.r < 4 {
+		if err := f.fill(); err != nil {
+			return err
+		}
+	}
+	size, err := protocol.FrameSize([4]byte(f.in[f.r:f.r+4]), f.max)
+	if err != nil {
+		return err
+	}
+	for f.w-f.r < min(4+size, inputSize) {
+		if err := f.fill(); err != nil {
+			return midFrame(err)
+		}
+	}
+	f.r += 4
+	have := min(size, f.w-f.r)
+	want := size
+	if have < size {
+		want = min(size, max(firstChunk, f.proven))
+	}
+	if err := f.grow(ctx, fr, want); err != nil {
+		return err
+	}
+	fr.b = append(fr.b, f.in[f.r:f.r+have]...)
+	f.r += have
+	if have == size {
+		return nil
+	}
+	return midFrame(f.rest(ctx, fr, size))
+}
+
+// rest reads what is missing of a frame, growing its buffer as the bytes come.
+func (f *frameReader) rest(ctx context.Context, fr *frame, size int) error {
+	for len(fr.b) < size {
+		if len(fr.b) == cap(fr.b) {
+			want := cap(fr.b) * wholeGrowth
+			if cap(fr.b) < wholeChunk {
+				want = min(cap(fr.b)*chunkGrowth, wholeChunk)
+			}
+			if err := f.grow(ctx, fr, min(size, want)); err != nil {
+				return err
+			}
+		}
+		n, err := f.read(fr.b[len(fr.b):min(size, cap(fr.b))], &fr.reservation)
+		fr.b = fr.b[:len(fr.b)+n]
+		if err != nil {
+			return err
+		}
+	}
+	f.proven = max(f.proven, min(size, wholeChunk))
+	return nil
+}
+
+// grow gives fr a buffer of at least n bytes that begins with what it holds, and charges the difference.
+func (f *frameReader) grow(ctx context.Context, fr *frame, n int) error {
+	b := f.pool.get(n)
+	if err := f.budget.grow(ctx, &fr.reservation, int64(cap(b.b))-fr.held); err != nil {
+		f.pool.put(b)
+		return err
+	}
+	if fr.buffer != nil {
+		b.b = append(b.b, fr.b...)
+		f.pool.put(fr.buffer)
+	}
+	fr.buffer = b
+	return nil
+}
+
+// release gives the frame's buffer and all that it holds of the budget back. It may be called twice.
+func (fr *frame) release(p *bufferPool, b *budget) {
+	if fr.buffer != nil {
+		p.put(fr.buffer)
+		fr.buffer = nil
+	}
+	b.release(&fr.reservation)
+}
+
+// fill reads more bytes into in.
+func (f *frameReader) fill() error {
+	if f.r > 0 {
+		f.w = copy(f.in[:], f.in[f.r:f.w])
+		f.r = 0
+	}
+	n, err := f.read(f.in[f.w:], nil)
+	f.w += n
+	return err
+}
+
+// lookAhead reads whatever comes, until there is no more room for it or reading fails. It is how a connection whose request is parked notices
+// that its client has gone.
+func (f *frameReader) lookAhead() error {
+	for f.w-f.r < len(f.in) && f.ahead == nil {
+		if err := f.fill(); err != nil {
+			return err
+		}
+	}
+	if f.ahead == nil {
+		f.ahead = f.pool.get(lookAheadSize)
+	}
+	for b := f.ahead; len(b.b) < cap(b.b); {
+		n, err := f.readSocket(b.b[len(b.b):cap(b.b)], nil)
+		b.b = b.b[:len(b.b)+n]
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// read takes what was read ahead, or else reads the socket.
+func (f *frameReader) read(p []byte, held *reservation) (int, error) {
+	if f.ahead == nil {
+		return f.readSocket(p, held)
+	}
+	n := copy(p, f.ahead.b)
+	f.ahead.b = f.ahead.b[:copy(f.ahead.b, f.ahead.b[n:])]
+	if len(f.ahead.b) == 0 {
+		f.close()
+	}
+	if n == 0 {
+		return f.readSocket(p, held)
+	}
+	return n, nil
+}
+
+// close gives back what was read ahead.
+func (f *frameReader) close() {
+	if f.ahead != nil {
+		f.pool.put(f.ahead)
+		f.ahead = nil
+	}
+}
+
+// readSocket is one Read of the socket. It returns n > 0 or an error, errIdle for a connection that was idle for too long.
+// Read deadlines are moved when they pass, not at every read.
+func (f *frameReader) readSocket(p []byte, held *reservation) (int, error) {
+	impatient := held != nil && held.held > smallRequest
+	if impatient {
+		if err := f.nc.SetReadDeadline(time.Now().Add(stallPatience)); err != nil {
+			return 0, err
+		}
+	}
+	for {
+		// After the deadline was set, so that it cannot undo the one that whoever changed these has set.
+		if err := f.stopped(); err != nil {
+			return 0, err
+		}
+		n, err := f.nc.Read(p)
+		if n > 0 {
+			f.active = time.Now()
+			return n, nil
+		}
+		if err == nil {
+			continue
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return 0, err
+		}
+		if err := f.stopped(); err != nil {
+			return 0, err
+		}
+		now := time.Now()
+		if impatient && f.budget.contended() {
+			return 0, errStalled
+		}
+		if f.busy() {
+			f.active = now
+		}
+		if f.idle > 0 && now.Sub(f.active) >= f.idle {
+			return 0, errIdle
+		}
+		if err := f.arm(now, impatient); err != nil {
+			return 0, err
+		}
+	}
+}
+
+func (f *frameReader) stopped() error {
+	switch {
+	case f.draining():
+		return errDrained
+	case f.recall.Load():
+		return errRecalled
+	}
+	return nil
+}
+
+// arm sets the read deadline to when the connection will have been idle for too long.
+func (f *frameReader) arm(now time.Time, impatient bool) error {
+	var at time.Time
+	if f.idle > 0 {
+		at = f.active.Add(f.idle)
+	}
+	if p := now.Add(stallPatience); impatient && (at.IsZero() || p.Before(at)) {
+		at = p
+	}
+	return f.nc.SetReadDeadline(at)
+}
+
+// midFrame makes an end of input inside a frame an error of its own.
+func midFrame(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}

@@ -1,0 +1,282 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/ottla/ottla/protocol/config"
+	"github.com/ottla/ottla/server/api"
+)
+
+const (
+	minRequestMemory = 64 << 20
+	maxRequestMemory = 1 << 30
+	// requestMemoryShare is the part of the machine's memory for requests where queued.max.request.bytes is not set.
+	requestMemoryShare = 8
+
+	acceptBackoffMin = 5 * time.Millisecond
+	acceptBackoffMax = time.Second
+)
+
+// socketServer owns the client listeners of one broker, their connections and what these share: the memory for requests, buffers, limits.
+// Each listener has an accepting goroutine, each connection those of conn; shutdown stops them all and waits for them.
+type socketServer struct {
+	node    *api.Node
+	logger  *zap.Logger
+	logs    *logLimiter
+	budget  *budget
+	buffers bufferPool
+	answers sync.Pool
+
+	maxFrame               int32
+	maxIdle                time.Duration
+	sendBuffer, recvBuffer int // bytes; negative: the system's
+
+	ctx     context.Context // of all connections
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+
+	connections, requests, refused, bytesOut atomic.Int64 // since the start
+
+	mu        sync.Mutex // guards what follows
+	room      sync.Cond  // signalled when a connection ended or the server stops
+	stopping  bool
+	listeners []net.Listener
+	open      map[*conn]struct{}
+	perIP     map[netip.Addr]int
+}
+
+// newSocketServer prepares a server for node; its node.Routes are set if they are not. serve starts it.
+func newSocketServer(node *api.Node, logger *zap.Logger) *socketServer {
+	if node.Routes == nil {
+		node.Routes = api.NewRoutes(api.Table())
+	}
+	values := node.Config()
+	s := &socketServer{
+		node: node, logger: logger, logs: &logLimiter{logger: logger},
+		budget:     newBudget(requestMemory(values)),
+		maxFrame:   int32(values.Int("socket.request.max.bytes")),
+		maxIdle:    values.Duration("connections.max.idle.ms"),
+		sendBuffer: values.Int("socket.send.buffer.bytes"),
+		recvBuffer: values.Int("socket.receive.buffer.bytes"),
+		open:       map[*conn]struct{}{},
+		perIP:      map[netip.Addr]int{},
+	}
+	s.room.L = &s.mu
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s
+}
+
+// requestMemory is queued.max.request.bytes, or a share of the machine's memory.
+func requestMemory(v config.Values) int64 {
+	if n := v.Int64("queued.max.request.bytes"); n > 0 {
+		return n
+	}
+	return min(max(machineMemory()/requestMemoryShare, minRequestMemory), maxRequestMemory)
+}
+
+// serve accepts the connections of a listener by its name until shutdown, which closes it. It returns at once.
+func (s *socketServer) serve(name string, l net.Listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopping {
+		_ = l.Close()
+		return
+	}
+	s.listeners = append(s.listeners, l)
+	s.running.Go(func() { s.accept(name, l) })
+}
+
+func (s *socketServer) accept(name string, l net.Listener) {
+	backoff := acceptBackoffMin
+	for {
+		nc, err := l.Accept()
+		if err == nil {
+			backoff = acceptBackoffMin
+			s.admit(name, nc)
+			continue
+		}
+		if s.isStopping() || errors.Is(err, net.ErrClosed) {
+			return
+		}
+		// Out of descriptors, most likely: it passes when connections end.
+		s.logs.warn("cannot accept connections", zap.String("listener", name), zap.Error(err))
+		select {
+		case <-time.After(backoff):
+		case <-s.ctx.Done():
+			return
+		}
+		backoff = min(backoff*2, acceptBackoffMax)
+	}
+}
+
+func (s *socketServer) isStopping() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stopping
+}
+
+// admit starts a connection within the limits: over max.connections it waits until another ends, and with it all that are not accepted
+// yet; over max.connections.per.ip the connection is closed.
+func (s *socketServer) admit(name string, nc net.Conn) {
+	ip := peerIP(nc)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	values := s.node.Config()
+	for !s.stopping && len(s.open) >= values.Int("max.connections") {
+		s.room.Wait()
+		values = s.node.Config()
+	}
+	if s.stopping {
+		_ = nc.Close()
+		return
+	}
+	if limit := ipLimit(values, ip); s.perIP[ip] >= limit {
+		_ = nc.Close()
+		s.logs.warn("too many connections from one address", zap.Stringer("address", ip), zap.Int("limit", limit))
+		return
+	}
+	s.tune(nc)
+	c := newConn(s, name, nc)
+	s.open[c] = struct{}{}
+	s.perIP[ip]++
+	s.connections.Add(1)
+	s.running.Go(func() {
+		defer s.leave(c, ip)
+		c.serve()
+	})
+}
+
+// leave forgets a connection that ended.
+func (s *socketServer) leave(c *conn, ip netip.Addr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, c)
+	if s.perIP[ip]--; s.perIP[ip] <= 0 {
+		delete(s.perIP, ip)
+	}
+	s.room.Broadcast()
+}
+
+// tune sets the socket options of the configuration; the system may refuse one without harm.
+func (s *socketServer) tune(nc net.Conn) {
+	tcp, ok := nc.(*net.TCPConn)
+	if !ok {
+		return
+	}
+	if s.sendBuffer >= 0 {
+		_ = tcp.SetWriteBuffer(s.sendBuffer)
+	}
+	if s.recvBuffer >= 0 {
+		_ = tcp.SetReadBuffer(s.recvBuffer)
+	}
+}
+
+// shutdown stops accepting, lets answers that are under way finish until ctx ends, then ends every connection. It returns when all of the
+// server's goroutines have ended.
+func (s *socketServer) shutdown(ctx context.Context) {
+	s.mu.Lock()
+	s.stopping = true
+	for _, l := range s.listeners {
+		_ = l.Close()
+	}
+	for c := range s.open {
+		c.drain()
+	}
+	s.room.Broadcast()
+	s.mu.Unlock()
+
+	done := make(chan struct{})
+	go func() {
+		s.running.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+	s.cancel()
+	s.mu.Lock()
+	for c := range s.open {
+		_ = c.nc.Close()
+	}
+	s.mu.Unlock()
+	<-done
+}
+
+// flexible reports whether a request has header v2; unknown keys and versions are refused, so the answer does not matter for them.
+func (s *socketServer) flexible(key, version int16) bool {
+	r := s.node.Routes.Get(key)
+	return r != nil && r.Serves(version) && r.Flexible(version)
+}
+
+func (s *socketServer) newAnswer() *answer {
+	if a, ok := s.answers.Get().(*answer); ok {
+		return a
+	}
+	return new(answer)
+}
+
+func (s *socketServer) freeAnswer(a *answer) {
+	*a = answer{}
+	s.answers.Put(a)
+}
+
+// peerIP is the address of the client, the zero Addr if it has none.
+func peerIP(nc net.Conn) netip.Addr {
+	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+		return a.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
+}
+
+// ipLimit is how many connections ip may have: max.connections.per.ip.overrides (address:count, ...) or max.connections.per.ip.
+func ipLimit(v config.Values, ip netip.Addr) int {
+	for _, entry := range strings.Split(v.String("max.connections.per.ip.overrides"), ",") {
+		i := strings.LastIndexByte(entry, ':')
+		if i < 0 {
+			continue
+		}
+		host := strings.Trim(strings.TrimSpace(entry[:i]), "[]")
+		n, err := strconv.Atoi(strings.TrimSpace(entry[i+1:]))
+		if addr, bad := netip.ParseAddr(host); err == nil && bad == nil && addr.Unmap() == ip {
+			return n
+		}
+	}
+	return v.Int("max.connections.per.ip")
+}
+
+// logLimiter lets one line a second through and counts the rest, for what a hostile or broken client can cause at will.
+type logLimiter struct {
+	logger *zap.Logger
+
+	mu         sync.Mutex // guards what follows
+	last       time.Time
+	suppressed int
+}
+
+func (l *logLimiter) warn(message string, fields ...zap.Field) {
+	now := time.Now()
+	l.mu.Lock()
+	if now.Sub(l.last) < time.Second {
+		l.suppressed++
+		l.mu.Unlock()
+		return
+	}
+	n := l.suppressed
+	l.last, l.suppressed = now, 0
+	l.mu.Unlock()
+	if n > 0 {
+		fields = append(fields, zap.Int("similar lines left out", n))
+	}
+	l.logger.Warn(message, fields...)
+}
