@@ -1,0 +1,185 @@
+package storage
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+
+	"github.com/ottla/ottla/storage/vfs"
+)
+
+const (
+	txnEntrySize    = 34
+	txnEntryVersion = 0
+)
+
+// abortedTxn is one entry of a transaction index (Kafka's AbortedTxn).
+type abortedTxn struct {
+	producerID  int64
+	firstOffset int64
+	lastOffset  int64 // of the abort marker
+	lastStable  int64 // last stable offset after the marker
+}
+
+var errCorruptTxnIndex = errors.New("corrupt transaction index")
+
+// txnIndex is the list of aborted transactions whose markers lie in one segment (Kafka's TransactionIndex): int16 version 0, int64
+// producer id, first offset, last offset, last stable offset. The file exists only if there are any. The log's writer alone
+// appends and truncates; reads may come from anywhere.
+type txnIndex struct {
+	fs     vfs.FS
+	folder *folder
+	name   string
+	base   int64
+
+	mu      sync.RWMutex // guards the rest
+	file    vfs.File     // nil if there is none or it was not opened
+	checked bool         // whether there is a file is known
+	size    int64
+	dirty   bool
+}
+
+// open opens the file if it exists. Caller holds mu for writing.
+func (x *txnIndex) open() error {
+	if x.checked {
+		return nil
+	}
+	f, err := x.fs.Open(x.folder.join(x.name))
+	if errors.Is(err, fs.ErrNotExist) {
+		x.checked = true
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if x.size, err = f.Size(); err != nil {
+		f.Close()
+		return err
+	}
+	x.file, x.checked = f, true
+	return nil
+}
+
+// append writes one entry at the end; it creates the file with the first.
+func (x *txnIndex) append(t abortedTxn) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if err := x.open(); err != nil {
+		return err
+	}
+	if x.file == nil {
+		f, err := x.fs.Create(x.folder.join(x.name))
+		if err != nil {
+			return err
+		}
+		x.file, x.size = f, 0
+	}
+	b := make([]byte, 0, txnEntrySize)
+	b = binary.BigEndian.AppendUint16(b, txnEntryVersion)
+	b = binary.BigEndian.AppendUint64(b, uint64(t.producerID))
+	b = binary.BigEndian.AppendUint64(b, uint64(t.firstOffset))
+	b = binary.BigEndian.AppendUint64(b, uint64(t.lastOffset))
+	b = binary.BigEndian.AppendUint64(b, uint64(t.lastStable))
+	if _, err := x.file.WriteAt(b, x.size); err != nil {
+		return err
+	}
+	x.size += txnEntrySize
+	x.dirty = true
+	return nil
+}
+
+// all reads the entries, in order of their last offsets. Anything that is no entry of this segment is errCorruptTxnIndex.
+func (x *txnIndex) all() ([]abortedTxn, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.entries()
+}
+
+// entries is all; the caller holds mu for writing.
+func (x *txnIndex) entries() ([]abortedTxn, error) {
+	if err := x.open(); err != nil || x.file == nil || x.size == 0 {
+		return nil, err
+	}
+	if x.size%txnEntrySize != 0 {
+		return nil, fmt.Errorf("%w: %s has %d bytes", errCorruptTxnIndex, x.name, x.size)
+	}
+	b := make([]byte, x.size)
+	if _, err := x.file.ReadAt(b, 0); err != nil {
+		return nil, err
+	}
+	out := make([]abortedTxn, 0, len(b)/txnEntrySize)
+	for ; len(b) > 0; b = b[txnEntrySize:] {
+		field := func(i int) int64 { return int64(binary.BigEndian.Uint64(b[2+8*i:])) }
+		t := abortedTxn{producerID: field(0), firstOffset: field(1), lastOffset: field(2), lastStable: field(3)}
+		if v := binary.BigEndian.Uint16(b); v != txnEntryVersion || t.lastOffset < x.base {
+			return nil, fmt.Errorf("%w: %s version %d, last offset %d", errCorruptTxnIndex, x.name, v, t.lastOffset)
+		}
+		out = append(out, t)
+	}
+	return out, nil
+}
+
+// truncateTo drops the entries whose marker is at or above offset.
+func (x *txnIndex) truncateTo(offset int64) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	entries, err := x.entries()
+	if err != nil || x.file == nil {
+		return err
+	}
+	n := len(entries)
+	for n > 0 && entries[n-1].lastOffset >= offset {
+		n--
+	}
+	if n == len(entries) {
+		return nil
+	}
+	x.size, x.dirty = int64(n)*txnEntrySize, true
+	return x.file.Truncate(x.size)
+}
+
+// reset removes the file.
+func (x *txnIndex) reset() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.file != nil {
+		x.file.Close()
+	}
+	x.file, x.size, x.checked = nil, 0, true
+	if err := x.fs.Remove(x.folder.join(x.name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// empty reports whether the segment has no aborted transaction.
+func (x *txnIndex) empty() (bool, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	err := x.open()
+	return x.size == 0, err
+}
+
+// sync makes the file durable if it has changed.
+func (x *txnIndex) sync() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !x.dirty || x.file == nil {
+		return nil
+	}
+	x.dirty = false
+	return x.file.Sync()
+}
+
+func (x *txnIndex) close() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.file == nil {
+		return nil
+	}
+	err := x.file.Close()
+	x.file, x.checked = nil, false
+	return err
+}

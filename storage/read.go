@@ -1,0 +1,159 @@
+package storage
+
+import (
+	"errors"
+
+	"github.com/ottla/ottla/protocol"
+)
+
+// Read returns whole batches from the one that contains offset, below upper (exclusive), at most max bytes, and of one segment; the first batch in full
+// even if larger when atLeastOne. Offset outside [LogStart, LogEnd]: OffsetOutOfRange. An empty Slice (Len 0) at the end. It takes no lock of the writer.
+func (l *Log) Read(offset, upper int64, max int, atLeastOne bool) (Slice, error) {
+	scratch := l.scratch.get()
+	defer l.scratch.put(scratch)
+	for {
+		v := l.view.Load()
+		s, err := l.readView(v, offset, upper, int64(max), atLeastOne, *scratch)
+		if err == nil {
+			return s, nil
+		}
+		if failure := l.offline(); failure != nil {
+			return Slice{}, failure
+		}
+		if errors.Is(err, errViewMoved) {
+			continue
+		}
+		return Slice{}, l.readFailed(err)
+	}
+}
+
+// errViewMoved says that a truncation or deletion came between: try again with what is there now.
+var errViewMoved = errors.New("segments changed")
+
+// readFailed gives an error of a read its code: those of the disk take the log dir offline.
+func (l *Log) readFailed(err error) error {
+	var coded *protocol.Error
+	var code protocol.Code
+	if errors.As(err, &coded) || errors.As(err, &code) || errors.Is(err, ErrTruncated) {
+		return err
+	}
+	return l.storageFailed("read", err)
+}
+
+func (l *Log) readView(v *view, offset, upper, limit int64, atLeastOne bool, scratch []byte) (Slice, error) {
+	if err := l.offline(); err != nil {
+		return Slice{}, err
+	}
+	// The cuts are loaded before the size, so that a cut after that is noticed; the size before the end offset, so that all batches below size end at or
+	// below end.
+	active := v.active()
+	seen, size := active.cuts.n.Load(), active.size.Load()
+	start, end := l.logStart.Load(), l.logEnd.Load()
+	if offset < start || offset > end {
+		return Slice{}, protocol.Errorf(protocol.OffsetOutOfRange, "Received request for offset %d for partition %s, but we only have log segments from offset %d up to %d.",
+			offset, l.tp, start, end)
+	}
+	if offset >= min(upper, end) {
+		return Slice{}, nil
+	}
+	for i := v.find(offset); i < len(v.segments); i++ {
+		seg := v.segments[i]
+		if seg.base >= upper {
+			break
+		}
+		r := rangeOf{offset, upper, end, size, seen}
+		if seg != active {
+			r.next, r.seen = v.segments[i+1].base, seg.cuts.n.Load()
+			r.size = seg.size.Load()
+		}
+		if !seg.acquire() {
+			return Slice{}, errViewMoved
+		}
+		s, found, err := l.readSegment(seg, r, limit, atLeastOne, scratch)
+		if err == nil && s.Valid() != nil || err != nil && seg.cuts.n.Load() != s.seen {
+			err = errViewMoved
+		}
+		if err != nil || s.n == 0 {
+			l.release(seg)
+		}
+		if err != nil {
+			return Slice{}, err
+		}
+		if found {
+			if s.n == 0 {
+				return Slice{}, nil
+			}
+			return s, nil
+		}
+	}
+	return Slice{}, nil
+}
+
+// rangeOf says what of a segment a read may return: batches that hold offset or more, end below upper and stand below size. All the
+// segment's batches below size end at or below next. seen is the number of cuts known when size was read.
+type rangeOf struct{ offset, upper, next, size, seen int64 }
+
+// readSegment finds the bytes. found is false if the segment has no batch at or above the offset. The slice carries seen even with an error.
+func (l *Log) readSegment(seg *segment, r rangeOf, limit int64, atLeastOne bool, scratch []byte) (s Slice, found bool, err error) {
+	s = Slice{log: l, seg: seg, seen: r.seen}
+	first, found, err := seg.locate(r.offset, r.size, scratch)
+	if err != nil || !found || first.lastOffset >= r.upper {
+		return s, found, err
+	}
+	s.pos = first.pos
+	end := r.size
+	if r.upper < r.next {
+		last, beyond, err := seg.locate(r.upper, r.size, scratch)
+		if err != nil {
+			return s, true, err
+		}
+		if beyond {
+			end = last.pos
+		}
+	}
+	if end-first.pos > limit {
+		if end, err = seg.boundary(first.pos, first.pos+max(limit, 0), end, scratch); err != nil {
+			return s, true, err
+		}
+		if end == first.pos && atLeastOne {
+			end = first.end()
+		}
+	}
+	s.n = max(0, end-s.pos)
+	return s, true, nil
+}
+
+// AbortedTransaction is one transaction that a reader of committed data must skip.
+type AbortedTransaction struct{ ProducerID, FirstOffset int64 }
+
+// AbortedTransactions returns the aborted transactions that touch [start, upper), for readers of committed data.
+func (l *Log) AbortedTransactions(start, upper int64) ([]AbortedTransaction, error) {
+	v := l.view.Load()
+	var out []AbortedTransaction
+	for i := v.find(start); i < len(v.segments); i++ {
+		seg := v.segments[i]
+		if !seg.acquire() {
+			if err := l.offline(); err != nil {
+				return nil, err
+			}
+			if l.view.Load() == v {
+				continue
+			}
+			return l.AbortedTransactions(start, upper)
+		}
+		entries, err := seg.txns.all()
+		l.release(seg)
+		if err != nil {
+			return nil, l.readFailed(err)
+		}
+		for _, t := range entries {
+			if t.lastOffset >= start && t.firstOffset < upper {
+				out = append(out, AbortedTransaction{t.producerID, t.firstOffset})
+			}
+			if t.lastStable >= upper {
+				return out, nil
+			}
+		}
+	}
+	return out, nil
+}
