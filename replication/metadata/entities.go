@@ -1,6 +1,7 @@
 package metadata
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/ottla/ottla/protocol"
@@ -23,7 +24,7 @@ type Partition struct {
 	LeaderRecoveryState             int8  // 0 recovered, 1 recovering from an unclean election
 	LeaderEpoch, PartitionEpoch     int32
 	Directories                     []protocol.UUID // by index of Replicas
-	ELR, LastKnownELR               []int32         // KIP-966; nil or empty: none
+	ELR, LastKnownELR               []int32         // KIP-966; nil: none
 }
 
 // Endpoint is one listener of a broker, as it is advertised.
@@ -40,7 +41,7 @@ type Broker struct {
 	Incarnation                  protocol.UUID
 	Rack                         *string
 	Endpoints                    []Endpoint
-	Features                     []schema.BrokerFeature
+	Features                     []schema.BrokerFeature // by name
 	Fenced, InControlledShutdown bool
 	Directories                  []protocol.UUID
 	CordonedDirectories          []protocol.UUID // nil: not given
@@ -83,7 +84,7 @@ func partitionOf(r *schema.PartitionRecord) *Partition {
 		Leader: r.Leader, LeaderRecoveryState: r.LeaderRecoveryState,
 		LeaderEpoch: r.LeaderEpoch, PartitionEpoch: r.PartitionEpoch,
 		Directories: directories(r.Replicas, nil, nil, r.Directories),
-		ELR:         r.EligibleLeaderReplicas, LastKnownELR: r.LastKnownELR,
+		ELR:         orNil(r.EligibleLeaderReplicas), LastKnownELR: orNil(r.LastKnownELR),
 	}
 }
 
@@ -91,21 +92,13 @@ func partitionOf(r *schema.PartitionRecord) *Partition {
 func (p *Partition) merge(r *schema.PartitionChangeRecord) *Partition {
 	next := *p
 	next.PartitionEpoch++
-	if r.Replicas != nil {
-		next.Replicas = r.Replicas
-	}
+	next.Replicas = changed(p.Replicas, r.Replicas)
 	if r.Replicas != nil || r.Directories != nil {
 		next.Directories = directories(next.Replicas, p.Replicas, p.Directories, r.Directories)
 	}
-	if r.ISR != nil {
-		next.ISR = r.ISR
-	}
-	if r.Removing != nil {
-		next.Removing = r.Removing
-	}
-	if r.Adding != nil {
-		next.Adding = r.Adding
-	}
+	next.ISR = changed(p.ISR, r.ISR)
+	next.Removing, next.Adding = changed(p.Removing, r.Removing), changed(p.Adding, r.Adding)
+	next.ELR, next.LastKnownELR = changed(p.ELR, r.EligibleLeaderReplicas), changed(p.LastKnownELR, r.LastKnownELR)
 	if r.Leader != schema.NoLeaderChange {
 		next.Leader = r.Leader
 		next.LeaderEpoch++
@@ -113,13 +106,22 @@ func (p *Partition) merge(r *schema.PartitionChangeRecord) *Partition {
 	if r.LeaderRecoveryState != schema.NoLeaderRecoveryStateChange {
 		next.LeaderRecoveryState = r.LeaderRecoveryState
 	}
-	if r.EligibleLeaderReplicas != nil {
-		next.ELR = r.EligibleLeaderReplicas
-	}
-	if r.LastKnownELR != nil {
-		next.LastKnownELR = r.LastKnownELR
-	}
 	return &next
+}
+
+// changed is a list after a change, in which nil leaves it as it was. An empty list is nil, so that equal partitions are equal values.
+func changed(before, change []int32) []int32 {
+	if change == nil {
+		return before
+	}
+	return orNil(change)
+}
+
+func orNil(list []int32) []int32 {
+	if len(list) == 0 {
+		return nil
+	}
+	return list
 }
 
 // directories gives each replica its directory: the given ones if they are as many, else those that it had. Kafka's zero id
@@ -140,10 +142,12 @@ func directories(replicas, before []int32, had, given []protocol.UUID) []protoco
 // brokerOf makes the broker that a RegisterBrokerRecord describes.
 func brokerOf(r *schema.RegisterBrokerRecord) *Broker {
 	b := &Broker{
-		ID: r.BrokerID, Epoch: r.BrokerEpoch, Incarnation: r.IncarnationID, Rack: r.Rack, Features: r.Features,
+		ID: r.BrokerID, Epoch: r.BrokerEpoch, Incarnation: r.IncarnationID, Rack: r.Rack, Features: slices.Clone(r.Features),
 		Fenced: r.Fenced, InControlledShutdown: r.InControlledShutdown,
 		Directories: r.LogDirs, CordonedDirectories: r.CordonedLogDirs,
 	}
+	// Kafka keeps them in a map: their order says nothing.
+	slices.SortFunc(b.Features, func(x, y schema.BrokerFeature) int { return cmp.Compare(x.Name, y.Name) })
 	for _, e := range r.EndPoints {
 		b.Endpoints = append(b.Endpoints, Endpoint{Listener: e.Name, Host: e.Host, Port: e.Port, SecurityProtocol: e.SecurityProtocol})
 	}
