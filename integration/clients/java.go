@@ -1,0 +1,122 @@
+// Package clients drives Ottla with the programs that people use: the stock tools of Apache Kafka, kcat, and clients in Go,
+// Java, Python and Node, all of them unchanged and at pinned versions. A tool that is missing is a failure.
+package clients
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// kafkaVersions are the releases of Apache Kafka whose tools are run: the newest, and the last with the old protocol versions.
+var kafkaVersions = []string{"4.3.1", "3.9.1"}
+
+// toolLimit bounds one run of one tool.
+const toolLimit = 2 * time.Minute
+
+// kafka is one release of Apache Kafka with its jars.
+type kafka struct {
+	version string
+	libs    string
+}
+
+var kafkas sync.Map // version to func() (kafka, error): each release is fetched once a test run
+
+// kafkaRelease returns a release, fetching its jars with Maven the first time.
+func kafkaRelease(t testing.TB, version string) kafka {
+	t.Helper()
+	fetch, _ := kafkas.LoadOrStore(version, sync.OnceValues(func() (kafka, error) { return fetchKafka(version) }))
+	k, err := fetch.(func() (kafka, error))()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func fetchKafka(version string) (kafka, error) {
+	dir, err := filepath.Abs(filepath.Join("java", version))
+	if err != nil {
+		return kafka{}, err
+	}
+	k := kafka{version: version, libs: filepath.Join(dir, "target", "libs")}
+	complete := filepath.Join(dir, "target", ".complete")
+	if _, err := os.Stat(complete); err == nil {
+		return k, nil
+	}
+	cmd := exec.Command("mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory="+k.libs, "-DincludeScope=runtime")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return kafka{}, fmt.Errorf("mvn: %w\n%s", err, out)
+	}
+	return k, os.WriteFile(complete, nil, 0o644)
+}
+
+// toolClasses are the main classes of the stock scripts, by the script's name without kafka-, since 4.0.
+var toolClasses = map[string]string{
+	"topics":              "org.apache.kafka.tools.TopicCommand",
+	"console-producer":    "org.apache.kafka.tools.ConsoleProducer",
+	"console-consumer":    "org.apache.kafka.tools.consumer.ConsoleConsumer",
+	"consumer-groups":     "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
+	"configs":             "kafka.admin.ConfigCommand",
+	"broker-api-versions": "org.apache.kafka.tools.BrokerApiVersionsCommand",
+	"cluster":             "org.apache.kafka.tools.ClusterTool",
+	"producer-perf-test":  "org.apache.kafka.tools.ProducerPerformance",
+	"consumer-perf-test":  "org.apache.kafka.tools.ConsumerPerformance",
+	"dump-log":            "org.apache.kafka.tools.DumpLogSegments",
+	"get-offsets":         "org.apache.kafka.tools.GetOffsetShell",
+	"delete-records":      "org.apache.kafka.tools.DeleteRecordsCommand",
+	"log-dirs":            "org.apache.kafka.tools.LogDirsCommand",
+	"verifiable-producer": "org.apache.kafka.tools.VerifiableProducer",
+	"verifiable-consumer": "org.apache.kafka.tools.VerifiableConsumer",
+}
+
+// toolClasses3 are those that were elsewhere in 3.9.
+var toolClasses3 = map[string]string{
+	"console-producer":    "kafka.tools.ConsoleProducer",
+	"broker-api-versions": "kafka.admin.BrokerApiVersionsCommand",
+	"dump-log":            "kafka.tools.DumpLogSegments",
+}
+
+// command prepares a run of a stock tool.
+func (k kafka) command(ctx context.Context, t testing.TB, tool string, args ...string) *exec.Cmd {
+	t.Helper()
+	class, ok := toolClasses[tool]
+	if old, was := toolClasses3[tool]; was && strings.HasPrefix(k.version, "3.") {
+		class = old
+	}
+	if !ok {
+		t.Fatalf("no stock tool is called %s", tool)
+	}
+	jvm := []string{"-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-cp", k.libs + "/*", class}
+	return exec.CommandContext(ctx, "java", append(jvm, args...)...)
+}
+
+// run runs a stock tool with stdin and returns what it printed on both outputs. A tool that fails fails the test.
+func (k kafka) run(t testing.TB, stdin, tool string, args ...string) string {
+	t.Helper()
+	out, err := k.try(t, stdin, tool, args...)
+	if err != nil {
+		t.Fatalf("kafka-%s %s (%s): %v\n%s", tool, strings.Join(args, " "), k.version, err, out)
+	}
+	return out
+}
+
+// try is run for a tool that may fail.
+func (k kafka) try(t testing.TB, stdin, tool string, args ...string) (string, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), toolLimit)
+	defer cancel()
+	cmd := k.command(ctx, t, tool, args...)
+	cmd.Stdin = strings.NewReader(stdin)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Run()
+	return out.String(), err
+}

@@ -1,0 +1,182 @@
+// Package process runs Ottla's own binary for tests: it builds it once where $OTTLA does not name one, starts it on free
+// ports, waits until it says that it is ready, and kills or stops it.
+package process
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// readyMark is in the line that the broker prints when it serves.
+const readyMark = "Ottla is ready"
+
+// startLimit is how long a start may take before a test gives up; a start that is slow is a failure of its own test.
+const startLimit = 60 * time.Second
+
+var build = sync.OnceValues(func() (string, error) {
+	if binary := os.Getenv("OTTLA"); binary != "" {
+		return binary, nil
+	}
+	dir, err := os.MkdirTemp("", "ottla-test")
+	if err != nil {
+		return "", err
+	}
+	binary := filepath.Join(dir, "ottla")
+	if runtime.GOOS == "windows" {
+		binary += ".exe"
+	}
+	cmd := exec.Command("go", "build", "-o", binary, "github.com/ottla/ottla/cmd/ottla")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return binary, nil
+})
+
+// Binary returns the path of the ottla binary: $OTTLA, or one built for this test run.
+func Binary(t testing.TB) string {
+	t.Helper()
+	binary, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return binary
+}
+
+// Broker is one running ottla process. Its methods are for one goroutine.
+type Broker struct {
+	Addr string // host:port of its client listener
+	Dir  string // its log.dirs
+
+	args []string
+	cmd  *exec.Cmd
+	log  *output
+}
+
+// FreePort returns a TCP port of the loopback that nobody listened on a moment ago.
+func FreePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().(*net.TCPAddr).Port //nolint:errorlint // a type, not an error
+}
+
+// New prepares a broker on a free port with its data in a folder of the test; overrides are key=value pairs. It is killed
+// when the test ends.
+func New(t testing.TB, overrides ...string) *Broker {
+	t.Helper()
+	b := &Broker{Addr: fmt.Sprintf("127.0.0.1:%d", FreePort(t)), Dir: t.TempDir(), log: &output{}}
+	b.args = []string{"server", "--override", "listeners=PLAINTEXT://" + b.Addr, "--override", "log.dirs=" + b.Dir}
+	for _, o := range overrides {
+		b.args = append(b.args, "--override", o)
+	}
+	t.Cleanup(func() {
+		b.Kill(t)
+		if t.Failed() {
+			t.Logf("the broker's output:\n%s", b.log.text())
+		}
+	})
+	return b
+}
+
+// Start runs the process and waits until it is ready.
+func (b *Broker) Start(t testing.TB) {
+	t.Helper()
+	b.cmd = exec.Command(Binary(t), b.args...)
+	r, w := io.Pipe()
+	b.cmd.Stdout, b.cmd.Stderr = w, w
+	if err := b.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ready := make(chan bool, 1)
+	go func() { // ends when the process does: stop closes the pipe
+		lines := bufio.NewScanner(r)
+		for lines.Scan() {
+			b.log.add(lines.Text())
+			if strings.Contains(lines.Text(), readyMark) {
+				ready <- true
+			}
+		}
+		ready <- false
+	}()
+	exited := make(chan error, 1)
+	go func() {
+		exited <- b.cmd.Wait()
+		_ = w.Close()
+	}()
+	b.log.exited = exited
+	select {
+	case ok := <-ready:
+		if !ok {
+			t.Fatalf("ottla ended before it was ready:\n%s", b.log.text())
+		}
+	case <-time.After(startLimit):
+		t.Fatalf("ottla was not ready after %v:\n%s", startLimit, b.log.text())
+	}
+}
+
+// Kill ends the process at once, as kill -9 does.
+func (b *Broker) Kill(t testing.TB) { b.end(t, syscall.SIGKILL) }
+
+// Stop ends the process cleanly and returns how long that took.
+func (b *Broker) Stop(t testing.TB) time.Duration {
+	begin := time.Now()
+	b.end(t, syscall.SIGTERM)
+	return time.Since(begin)
+}
+
+// Pid returns the id of the running process.
+func (b *Broker) Pid() int { return b.cmd.Process.Pid }
+
+// Output returns what the broker printed so far, over all its starts.
+func (b *Broker) Output() string { return b.log.text() }
+
+func (b *Broker) end(t testing.TB, signal os.Signal) {
+	t.Helper()
+	if b.cmd == nil {
+		return
+	}
+	if err := b.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		t.Errorf("cannot signal ottla: %v", err)
+	}
+	select {
+	case <-b.log.exited:
+	case <-time.After(startLimit):
+		t.Errorf("ottla did not end after %v", startLimit)
+	}
+	b.cmd = nil
+}
+
+// output collects the lines of a process.
+type output struct {
+	exited chan error
+
+	mu    sync.Mutex
+	lines []string // guarded by mu
+}
+
+func (o *output) add(line string) {
+	o.mu.Lock()
+	o.lines = append(o.lines, line)
+	o.mu.Unlock()
+}
+
+func (o *output) text() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return strings.Join(o.lines, "\n")
+}

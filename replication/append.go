@@ -1,0 +1,132 @@
+package replication
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/protocol/record"
+	"github.com/ottla/ottla/storage"
+)
+
+// ProduceOptions says how one append is to be done.
+type ProduceOptions struct {
+	Acks           int16 // -1 checks min.insync.replicas before the append
+	Origin         storage.Origin
+	ProduceVersion int16 // of the client's request; zstd needs 7
+	LeaderEpoch    int32 // the epoch the caller leads in, -1 for whatever is current
+}
+
+// ProduceResult is where an append went.
+type ProduceResult struct {
+	BaseOffset, LastOffset int64
+	LogAppendTime          int64 // ms; -1 for CreateTime
+	LogStartOffset         int64
+}
+
+// maxDecompressedBytes bounds what one batch may decompress to, as Kafka 4.4's max.decompressed.message.bytes does by default.
+const maxDecompressedBytes = math.MaxInt32 - 8
+
+// Append validates b, the records of one partition, and appends them as the partition's leader. It patches b in place and
+// keeps nothing of it. A batch that repeats one of its producer's last five succeeds with the offsets it got then.
+//
+// Errors: NotLeaderOrFollower, FencedLeaderEpoch, NotEnoughReplicas (acks -1), a *record.ValidationError with the records
+// at fault, and the log's own (sequence, producer epoch, sizes, KafkaStorageError).
+func (p *Partition) Append(b []byte, o ProduceOptions) (ProduceResult, error) {
+	result := ProduceResult{BaseOffset: -1, LastOffset: -1, LogAppendTime: -1, LogStartOffset: -1}
+	now := time.Now().UnixMilli()
+	settings := p.log.Config()
+	if o.Origin == storage.OriginClient {
+		// Leadership is checked before the work of validation, and again under the lock that holds it still.
+		if err := p.CheckEpoch(o.LeaderEpoch); err != nil {
+			return result, err
+		}
+		batch, err := p.o.Codecs.Validate(b, validation(settings, o, now))
+		if err != nil {
+			result.LogStartOffset = p.log.Offsets().LogStart
+			return result, err
+		}
+		b = batch
+	}
+	info, moved, err := p.appendAsLeader(b, o, settings, now)
+	if err != nil {
+		return result, err
+	}
+	if moved {
+		p.waiters.committed(p.log.Offsets().HighWatermark)
+	}
+	result = ProduceResult{
+		BaseOffset: info.FirstOffset, LastOffset: info.LastOffset, LogAppendTime: -1, LogStartOffset: info.LogStartOffset,
+	}
+	if info.Duplicate || settings.TimestampType == record.LogAppendTime {
+		result.LogAppendTime = info.MaxTimestamp
+	}
+	return result, nil
+}
+
+// appendAsLeader holds the role still over the write, so that no append of an old epoch follows an election.
+func (p *Partition) appendAsLeader(b []byte, o ProduceOptions, c storage.LogConfig, now int64) (storage.AppendInfo, bool, error) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if err := p.checkEpoch(o.LeaderEpoch); err != nil {
+		return storage.AppendInfo{}, false, err
+	}
+	if o.Acks == -1 && p.state.belowMinISR(c.MinInSyncReplicas) {
+		return storage.AppendInfo{}, false, protocol.Errorf(protocol.NotEnoughReplicas,
+			"The size of the current ISR : %d is insufficient to satisfy the min.isr requirement of %d for partition %s",
+			len(p.state.isr), p.state.effectiveMinISR(c.MinInSyncReplicas), p.tp)
+	}
+	info, err := p.log.Append(b, storage.AppendOptions{LeaderEpoch: p.state.leaderEpoch, Origin: o.Origin, Now: now})
+	if err != nil || info.Duplicate {
+		return info, false, err
+	}
+	return info, p.advanceHighWatermark(), nil
+}
+
+func validation(c storage.LogConfig, o ProduceOptions, now int64) record.Validation {
+	return record.Validation{
+		Now:             now,
+		TimestampType:   c.TimestampType,
+		BeforeMaxMs:     c.TimestampBeforeMaxMs,
+		AfterMaxMs:      c.TimestampAfterMaxMs,
+		Compacted:       c.Compact,
+		Codec:           c.Codec,
+		Level:           c.CodecLevel,
+		MaxMessageBytes: c.MaxMessageBytes,
+		ProduceVersion:  o.ProduceVersion,
+		MaxDecompressed: maxDecompressedBytes,
+	}
+}
+
+// WaitCommitted waits until offset, the last of an append, is below the high watermark. Errors: RequestTimedOut at ctx's
+// deadline, ctx's error when it is cancelled, NotLeaderOrFollower if leadership was lost meanwhile.
+func (p *Partition) WaitCommitted(ctx context.Context, offset int64) error {
+	if p.log.Offsets().HighWatermark > offset {
+		return nil
+	}
+	w := p.waiters.awaitCommit(offset)
+	defer p.waiters.forget(w)
+	// An advance or a lost leadership between the first look and the registration woke nobody: look again.
+	if p.log.Offsets().HighWatermark > offset {
+		return nil
+	}
+	if err := p.CheckEpoch(-1); err != nil {
+		return err
+	}
+	select {
+	case err := <-w.done:
+		return err
+	case <-ctx.Done():
+		if ctx.Err() == context.DeadlineExceeded { //nolint:errorlint // Err returns the sentinel itself
+			return protocol.RequestTimedOut
+		}
+		return ctx.Err()
+	}
+}
+
+// OnCommit calls fn after each move of the high watermark, and with -1 when leadership ends. fn must not block and may be
+// called from several goroutines; cancel stops it (a call may still be under way).
+func (p *Partition) OnCommit(fn func(highWatermark int64)) (cancel func()) {
+	return p.waiters.listen(fn)
+}

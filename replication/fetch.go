@@ -1,0 +1,193 @@
+package replication
+
+import (
+	"context"
+	"time"
+
+	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/storage"
+)
+
+// FetchPartition is one partition of a fetch.
+type FetchPartition struct {
+	Topic              string
+	TopicID            protocol.UUID // zero: the request went by name
+	Partition          int32
+	CurrentLeaderEpoch int32 // -1: do not check
+	FetchOffset        int64
+	LastFetchedEpoch   int32 // -1 none
+	LogStartOffset     int64 // a follower's; -1 from consumers
+	MaxBytes           int
+	Err                error // decided by the caller already (unauthorized, unknown id): passed through
+}
+
+// FetchRequest is one fetch over many partitions, in the order in which they are to be served.
+type FetchRequest struct {
+	ReplicaID     int32 // -1 a consumer, -2 a debugging consumer that reads to the log end
+	MaxWait       time.Duration
+	MinBytes      int
+	MaxBytes      int
+	ReadCommitted bool
+	// FirstBatchWhole lets the first partition with data exceed all limits by its first batch (KIP-74; Fetch v3 and later).
+	FirstBatchWhole bool
+	Partitions      []FetchPartition
+}
+
+// FetchResult is the answer for one partition. Offsets are -1 when Err is set.
+type FetchResult struct {
+	Err                                             error
+	HighWatermark, LastStableOffset, LogStartOffset int64
+	Aborted                                         []storage.AbortedTransaction // nil unless ReadCommitted
+	DivergingEpoch                                  int32                        // -1 none (KIP-595)
+	DivergingEndOffset                              int64
+	PreferredReadReplica                            int32 // -1 none (KIP-392)
+	LeaderID, LeaderEpoch                           int32 // hint with NotLeaderOrFollower and FencedLeaderEpoch, else -1 (KIP-951)
+	Records                                         storage.Slice
+}
+
+// Fetch reads r's partitions and appends one result for each, in order, to dst. Below MinBytes it parks until enough is
+// readable, a partition fails, MaxWait passes or ctx ends (Kafka's DelayedFetch). The caller releases every Records.
+func (m *Manager) Fetch(ctx context.Context, r FetchRequest, dst []FetchResult) []FetchResult {
+	first := len(dst)
+	dst, enough := m.read(r, dst)
+	if enough || r.MaxWait <= 0 {
+		return dst
+	}
+	waiter := newFetchWaiter()
+	parked := m.park(r, waiter)
+	defer func() {
+		for _, p := range parked {
+			p.waiters.unpark(waiter)
+		}
+	}()
+	deadline := time.NewTimer(r.MaxWait)
+	defer deadline.Stop()
+	// What was appended between the first read and the registration woke nobody: read once more before waiting.
+	for last := false; ; {
+		releaseAll(dst[first:])
+		if dst, enough = m.read(r, dst[:first]); enough || last {
+			return dst
+		}
+		select {
+		case <-waiter.wake:
+		case <-deadline.C:
+			last = true
+		case <-ctx.Done():
+			return dst
+		}
+	}
+}
+
+// park registers w with every partition that can be read here.
+func (m *Manager) park(r FetchRequest, w *fetchWaiter) []*Partition {
+	parked := make([]*Partition, 0, len(r.Partitions))
+	for i := range r.Partitions {
+		if p, err := m.Partition(r.Partitions[i].Topic, r.Partitions[i].Partition); err == nil {
+			p.waiters.park(w)
+			parked = append(parked, p)
+		}
+	}
+	return parked
+}
+
+func releaseAll(results []FetchResult) {
+	for i := range results {
+		results[i].Records.Release()
+		results[i] = FetchResult{}
+	}
+}
+
+// read reads every partition once; enough says that the answer must not wait for more.
+func (m *Manager) read(r FetchRequest, dst []FetchResult) (_ []FetchResult, enough bool) {
+	left, total := r.MaxBytes, 0
+	whole := r.FirstBatchWhole
+	enough = len(r.Partitions) == 0
+	for i := range r.Partitions {
+		f := &r.Partitions[i]
+		result := m.readPartition(&r, f, min(left, f.MaxBytes), whole)
+		if n := result.Records.Len(); n > 0 {
+			whole = false
+			left = max(0, left-n)
+			total += n
+		}
+		enough = enough || result.Err != nil || result.DivergingEpoch >= 0
+		dst = append(dst, result)
+	}
+	return dst, enough || total >= min(r.MinBytes, r.MaxBytes)
+}
+
+func (m *Manager) readPartition(r *FetchRequest, f *FetchPartition, limit int, whole bool) FetchResult {
+	if f.Err != nil {
+		return fetchError(f.Err)
+	}
+	p, err := m.Partition(f.Topic, f.Partition)
+	if err != nil {
+		return m.withHint(f, fetchError(err))
+	}
+	if !f.TopicID.IsZero() && f.TopicID != p.topicID {
+		return fetchError(protocol.InconsistentTopicID)
+	}
+	if err := p.CheckEpoch(f.CurrentLeaderEpoch); err != nil {
+		return m.withHint(f, fetchError(err))
+	}
+	result, err := p.read(r, f, limit, whole)
+	if err != nil {
+		return fetchError(err)
+	}
+	return result
+}
+
+func (p *Partition) read(r *FetchRequest, f *FetchPartition, limit int, whole bool) (FetchResult, error) {
+	at := p.log.Offsets()
+	result := FetchResult{
+		HighWatermark: at.HighWatermark, LastStableOffset: at.LastStable, LogStartOffset: at.LogStart,
+		DivergingEpoch: -1, DivergingEndOffset: -1, PreferredReadReplica: -1, LeaderID: -1, LeaderEpoch: -1,
+	}
+	if f.LastFetchedEpoch >= 0 {
+		epoch, end := p.log.EndOffsetForEpoch(f.LastFetchedEpoch)
+		switch {
+		case epoch < 0 || f.FetchOffset < at.LogStart:
+			return result, protocol.OffsetOutOfRange
+		case epoch < f.LastFetchedEpoch || end < f.FetchOffset:
+			result.DivergingEpoch, result.DivergingEndOffset = epoch, end
+			return result, nil
+		}
+	}
+	upper := at.HighWatermark
+	switch {
+	case r.ReplicaID >= 0 || r.ReplicaID == -2:
+		upper = at.LogEnd
+	case r.ReadCommitted:
+		upper = at.LastStable
+	}
+	records, err := p.log.Read(f.FetchOffset, upper, limit, whole)
+	if err != nil {
+		return result, err
+	}
+	result.Records = records
+	if r.ReadCommitted && records.Len() > 0 {
+		if result.Aborted, err = p.log.AbortedTransactions(f.FetchOffset, upper); err != nil {
+			records.Release()
+			return result, err
+		}
+	}
+	return result, nil
+}
+
+func fetchError(err error) FetchResult {
+	return FetchResult{
+		Err: err, HighWatermark: -1, LastStableOffset: -1, LogStartOffset: -1,
+		DivergingEpoch: -1, DivergingEndOffset: -1, PreferredReadReplica: -1, LeaderID: -1, LeaderEpoch: -1,
+	}
+}
+
+// withHint names the leader that the metadata knows, for the errors that mean "ask another broker" (KIP-951).
+func (m *Manager) withHint(f *FetchPartition, result FetchResult) FetchResult {
+	switch protocol.CodeOf(result.Err) { //nolint:exhaustive // two codes carry a hint
+	case protocol.NotLeaderOrFollower, protocol.FencedLeaderEpoch:
+		if known := m.Image().Partition(f.Topic, f.Partition); known != nil {
+			result.LeaderID, result.LeaderEpoch = known.Leader, known.LeaderEpoch
+		}
+	}
+	return result
+}

@@ -1,0 +1,210 @@
+package replication
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"go.uber.org/zap"
+
+	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/protocol/config"
+	"github.com/ottla/ottla/protocol/record"
+	"github.com/ottla/ottla/replication/metadata"
+	"github.com/ottla/ottla/storage"
+)
+
+// Options is what a Manager works with; all fields are required.
+type Options struct {
+	NodeID int32
+	Store  *storage.Store
+	Codecs *record.Codecs
+	Config func() config.Values // the broker's values as of now
+	Logger *zap.Logger
+}
+
+// Manager hosts this broker's replicas and makes them follow the metadata. Apply has one caller, the publisher; everything
+// else is safe for concurrent use.
+type Manager struct {
+	o     Options
+	image atomic.Pointer[metadata.Image] // as last applied
+
+	mu    sync.RWMutex
+	parts map[protocol.TopicPartition]*Partition // guarded by mu
+}
+
+// NewManager returns a manager that hosts nothing until the first Apply.
+func NewManager(o Options) *Manager {
+	m := &Manager{o: o, parts: make(map[protocol.TopicPartition]*Partition)}
+	m.image.Store(metadata.Empty())
+	return m
+}
+
+// Image returns the image that was applied last.
+func (m *Manager) Image() *metadata.Image { return m.image.Load() }
+
+// Partition returns a hosted replica. Errors: UnknownTopicOrPartition if the cluster has no such partition,
+// NotLeaderOrFollower if other brokers host it, KafkaStorageError if its log could not be opened here.
+func (m *Manager) Partition(topic string, partition int32) (*Partition, error) {
+	m.mu.RLock()
+	p := m.parts[protocol.TopicPartition{Topic: topic, Partition: partition}]
+	m.mu.RUnlock()
+	if p != nil {
+		return p, nil
+	}
+	known := m.Image().Partition(topic, partition)
+	switch {
+	case known == nil:
+		return nil, protocol.UnknownTopicOrPartition
+	case slices.Contains(known.Replicas, m.o.NodeID):
+		return nil, protocol.KafkaStorageError
+	default:
+		return nil, protocol.NotLeaderOrFollower
+	}
+}
+
+// Partitions returns the hosted replicas by topic and partition.
+func (m *Manager) Partitions() []*Partition {
+	m.mu.RLock()
+	all := make([]*Partition, 0, len(m.parts))
+	for _, p := range m.parts {
+		all = append(all, p)
+	}
+	m.mu.RUnlock()
+	slices.SortFunc(all, func(a, b *Partition) int {
+		if c := strings.Compare(a.tp.Topic, b.tp.Topic); c != 0 {
+			return c
+		}
+		return int(a.tp.Partition - b.tp.Partition)
+	})
+	return all
+}
+
+// Apply makes the hosted partitions follow d: created and moved ones are opened, deleted ones are removed, leaders are
+// installed before the new image is visible, so that whoever learns of a leader from it can use it. The first delta also
+// sets aside the folders that the metadata does not know (Kafka's stray replicas).
+func (m *Manager) Apply(d *metadata.Delta) {
+	if m.Image().Offset() < 0 {
+		m.setStraysAside(d.Image)
+	}
+	for _, t := range d.Deleted {
+		for _, p := range t.Partitions {
+			m.remove(protocol.TopicPartition{Topic: t.Name, Partition: p.ID}, t.ID)
+		}
+	}
+	for _, change := range d.Topics {
+		for _, id := range change.Partitions {
+			m.applyPartition(d.Image, change.Topic, change.Topic.Partitions[id])
+		}
+	}
+	m.reconfigure(d)
+	m.image.Store(d.Image)
+}
+
+// Close wakes everybody who waits on a partition; their requests end with NotLeaderOrFollower. The logs belong to the store.
+func (m *Manager) Close() {
+	for _, p := range m.Partitions() {
+		p.retire()
+	}
+}
+
+func (m *Manager) applyPartition(image *metadata.Image, topic *metadata.Topic, state *metadata.Partition) {
+	tp := protocol.TopicPartition{Topic: topic.Name, Partition: state.ID}
+	if !slices.Contains(state.Replicas, m.o.NodeID) {
+		m.remove(tp, topic.ID)
+		return
+	}
+	p := m.hosted(tp, topic.ID)
+	if p == nil {
+		log, err := m.o.Store.Create(tp, topic.ID, m.logConfig(image, topic.Name))
+		if err != nil {
+			m.o.Logger.Error("cannot open the log of a partition: it is offline",
+				zap.Stringer("partition", tp), zap.Error(err))
+			return
+		}
+		p = newPartition(m.o, tp, topic.ID, log)
+		m.mu.Lock()
+		m.parts[tp] = p
+		m.mu.Unlock()
+	}
+	p.apply(state)
+}
+
+// hosted returns the replica of this very topic, or nil. One of an older topic with the same name is removed first.
+func (m *Manager) hosted(tp protocol.TopicPartition, topicID protocol.UUID) *Partition {
+	m.mu.RLock()
+	p := m.parts[tp]
+	m.mu.RUnlock()
+	if p != nil && p.topicID != topicID {
+		m.remove(tp, p.topicID)
+		return nil
+	}
+	return p
+}
+
+// remove stops hosting a partition and deletes its log, if it is hosted for that topic.
+func (m *Manager) remove(tp protocol.TopicPartition, topicID protocol.UUID) {
+	m.mu.Lock()
+	p := m.parts[tp]
+	if p == nil || p.topicID != topicID {
+		m.mu.Unlock()
+		return
+	}
+	delete(m.parts, tp)
+	m.mu.Unlock()
+	p.retire()
+	if err := m.o.Store.Delete(tp); err != nil {
+		m.o.Logger.Error("cannot delete the log of a partition", zap.Stringer("partition", tp), zap.Error(err))
+	}
+}
+
+func (m *Manager) setStraysAside(image *metadata.Image) {
+	for _, log := range m.o.Store.Logs() {
+		tp := log.TopicPartition()
+		topic := image.TopicByID(log.TopicID())
+		assigned := topic != nil && int(tp.Partition) < len(topic.Partitions) &&
+			slices.Contains(topic.Partitions[tp.Partition].Replicas, m.o.NodeID)
+		if assigned {
+			continue
+		}
+		m.o.Logger.Warn("setting aside a folder that the metadata does not assign to this broker",
+			zap.Stringer("partition", tp), zap.String("folder", log.Dir()))
+		if err := m.o.Store.SetAside(tp); err != nil {
+			m.o.Logger.Error("cannot set a folder aside", zap.String("folder", log.Dir()), zap.Error(err))
+		}
+	}
+}
+
+// reconfigure gives the logs of topics their new config. A change of a broker's config may change every topic's defaults.
+func (m *Manager) reconfigure(d *metadata.Delta) {
+	topics := make(map[string]bool)
+	all := false
+	for _, r := range d.Configs {
+		switch r.Scope {
+		case config.Topic:
+			topics[r.Name] = true
+		case config.Broker:
+			all = true
+		case config.Group, config.ClientMetrics: // no log reads these
+		}
+	}
+	if !all && len(topics) == 0 {
+		return
+	}
+	var last string
+	var settings storage.LogConfig
+	for _, p := range m.Partitions() { // sorted: the partitions of a topic follow each other
+		if !all && !topics[p.tp.Topic] {
+			continue
+		}
+		if p.tp.Topic != last {
+			last, settings = p.tp.Topic, m.logConfig(d.Image, p.tp.Topic)
+		}
+		p.log.Configure(settings)
+	}
+}
+
+func (m *Manager) logConfig(image *metadata.Image, topic string) storage.LogConfig {
+	return storage.LogConfigOf(m.o.Config().Topic(image.Config(config.Topic, topic)))
+}

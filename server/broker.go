@@ -1,0 +1,236 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.uber.org/zap"
+
+	"github.com/ottla/ottla/coordinator/group"
+	"github.com/ottla/ottla/protocol"
+	values "github.com/ottla/ottla/protocol/config"
+	"github.com/ottla/ottla/protocol/record"
+	"github.com/ottla/ottla/replication"
+	"github.com/ottla/ottla/replication/controller"
+	"github.com/ottla/ottla/replication/metadata"
+	"github.com/ottla/ottla/server/api"
+	"github.com/ottla/ottla/server/config"
+	"github.com/ottla/ottla/storage"
+	"github.com/ottla/ottla/storage/vfs"
+)
+
+// Options is what a Broker is made of. Config is required; the rest has defaults.
+type Options struct {
+	Config *config.Server
+	Logger *zap.Logger // default: none
+	FS     vfs.FS      // default: the system's
+	// Listen opens a client listener; default net.Listen.
+	Listen func(network, address string) (net.Listener, error)
+}
+
+// Broker is one node: a broker with its controller. It owns everything below it; several live in one process.
+// Start and Shutdown are called once each, by one goroutine.
+type Broker struct {
+	o      Options
+	values atomic.Pointer[values.Values] // the broker's configuration as of now
+
+	codecs     *record.Codecs
+	store      *storage.Store
+	controller *controller.Controller
+	replicas   *replication.Manager
+	groups     *group.Coordinator
+	lifecycle  *lifecycle
+	observer   *metadata.Observer
+	node       *api.Node
+	sockets    *socketServer
+	listeners  []boundListener
+}
+
+// New returns a broker that holds nothing yet.
+func New(o Options) *Broker {
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	if o.FS == nil {
+		o.FS = vfs.OS()
+	}
+	if o.Listen == nil {
+		o.Listen = net.Listen
+	}
+	b := &Broker{o: o}
+	b.values.Store(&o.Config.Values)
+	return b
+}
+
+// Start opens the data, becomes the controller, and returns when clients are served. When it fails, or ctx ends before
+// that, everything that was opened is closed again.
+func (b *Broker) Start(ctx context.Context) (err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.Shutdown(context.Background()))
+		}
+	}()
+	if err := b.bind(); err != nil {
+		return err
+	}
+	clusterID, wake, err := b.openData(ctx)
+	if err != nil {
+		return err
+	}
+	b.assemble(clusterID, wake)
+	b.lifecycle.start()
+	select {
+	case <-b.lifecycle.ready:
+	case <-ctx.Done():
+		return fmt.Errorf("the controller did not let this broker in: %w", context.Cause(ctx))
+	}
+	b.store.SetBrokerEpoch(b.lifecycle.epoch.Load())
+	for _, l := range b.listeners {
+		for _, s := range l.sockets {
+			b.sockets.serve(l.name, s)
+		}
+	}
+	return nil
+}
+
+// openData opens the folders and elects the controller. wake is signalled when the metadata log grew.
+func (b *Broker) openData(ctx context.Context) (clusterID string, wake chan struct{}, err error) {
+	c := b.o.Config
+	b.codecs = record.NewCodecs()
+	b.store, err = storage.Open(storage.Options{
+		FS: b.o.FS, Dirs: c.LogDirs, NodeID: c.NodeID, Config: c.Values, Codecs: b.codecs, Logger: b.o.Logger.Named("storage"),
+	})
+	if err != nil {
+		return "", nil, err
+	}
+	wake = make(chan struct{}, 1)
+	b.controller, err = controller.Start(controller.Options{
+		NodeID: c.NodeID, ClusterID: b.store.ClusterID(), FS: b.o.FS, Dir: c.MetadataLogDir, Config: c.Values, Codecs: b.codecs,
+		Logger: b.o.Logger.Named("controller"),
+		OnAppend: func() {
+			select {
+			case wake <- struct{}{}:
+			default: // the observer has a signal already
+			}
+		},
+	})
+	if err != nil {
+		return "", nil, err
+	}
+	if clusterID, err = b.controller.Ready(ctx); err != nil {
+		return "", nil, err
+	}
+	return clusterID, wake, b.store.SetClusterID(clusterID)
+}
+
+// assemble builds the parts on top of the data and lets the metadata flow into them. Nothing is served yet.
+func (b *Broker) assemble(clusterID string, wake <-chan struct{}) {
+	c, logger := b.o.Config, b.o.Logger
+	b.replicas = replication.NewManager(replication.Options{
+		NodeID: c.NodeID, Store: b.store, Codecs: b.codecs, Config: b.Config, Logger: logger.Named("replication"),
+	})
+	b.groups = group.New(group.Options{
+		NodeID: c.NodeID, Config: b.Config, Open: openCoordinatorLog(b.replicas, protocol.GroupMetadataTopic),
+		Image: b.replicas.Image, Codecs: b.codecs, Logger: logger.Named("group"),
+	})
+	local := localController{b.controller}
+	b.lifecycle = newLifecycle(local, b.registration(clusterID), c.Values.Duration("broker.heartbeat.interval.ms"), logger.Named("lifecycle"))
+	b.node = &api.Node{
+		NodeID: c.NodeID, ClusterID: clusterID, Config: b.Config, Image: b.replicas.Image, Replicas: b.replicas, Groups: b.groups,
+		Store: b.store, Controller: local,
+		ProducerIDs: &producerIDs{node: c.NodeID, epoch: b.lifecycle.epoch.Load, controller: local},
+		Sessions:    api.NewSessions(c.Values.Int("max.incremental.fetch.session.cache.slots")),
+		TopicCreator: api.NewTopicCreator(api.TopicCreatorOptions{
+			Controller: local, Config: b.Config, Image: b.replicas.Image, Logger: logger.Named("topics"),
+		}),
+		Logger: logger.Named("api"),
+	}
+	b.sockets = newSocketServer(b.node, logger.Named("network"))
+	p := &publisher{node: c.NodeID, static: c.Values, values: &b.values, replicas: b.replicas, groups: b.groups, lifecycle: b.lifecycle}
+	b.observer = metadata.NewObserver(metadata.ObserverOptions{
+		Log: b.controller.Log(), Wake: wake, Publish: p.publish, Logger: logger.Named("metadata"),
+	})
+}
+
+// registration is what this broker tells the controller about itself (KIP-631).
+func (b *Broker) registration(clusterID string) *kmsg.BrokerRegistrationRequest {
+	req := kmsg.NewPtrBrokerRegistrationRequest()
+	req.SetVersion(req.MaxVersion())
+	req.BrokerID, req.ClusterID = b.o.Config.NodeID, clusterID
+	req.IncarnationID = protocol.NewUUID()
+	req.PreviousBrokerEpoch = b.store.PreviousBrokerEpoch()
+	if rack := b.o.Config.Values.String("broker.rack"); rack != "" {
+		req.Rack = &rack
+	}
+	for _, l := range b.listeners {
+		e := kmsg.NewBrokerRegistrationRequestListener()
+		e.Name, e.Host, e.Port, e.SecurityProtocol = l.name, l.advertisedHost, l.advertisedPort, 0
+		req.Listeners = append(req.Listeners, e)
+	}
+	for _, supported := range api.SupportedFeatures() {
+		f := kmsg.NewBrokerRegistrationRequestFeature()
+		f.Name, f.MinSupportedVersion, f.MaxSupportedVersion = supported.Name, supported.Min, supported.Max
+		req.Features = append(req.Features, f)
+	}
+	for _, dir := range b.store.Dirs() {
+		req.LogDirs = append(req.LogDirs, dir.ID)
+	}
+	return req
+}
+
+// Config returns the broker's configuration as of now: what the start gave, under the dynamic configs.
+func (b *Broker) Config() values.Values { return *b.values.Load() }
+
+// ClusterID returns the cluster's id. Call it after Start.
+func (b *Broker) ClusterID() string { return b.node.ClusterID }
+
+// Shutdown stops serving, lets answers that are under way finish until ctx ends, and closes the data cleanly. It is safe
+// on a broker whose start failed.
+func (b *Broker) Shutdown(ctx context.Context) error {
+	if b.sockets != nil {
+		b.sockets.shutdown(ctx)
+	}
+	b.closeListeners()
+	if b.node != nil {
+		b.node.TopicCreator.Close()
+	}
+	if b.lifecycle != nil {
+		b.lifecycle.stop()
+	}
+	if b.observer != nil {
+		b.observer.Close()
+	}
+	if b.groups != nil {
+		b.groups.Close()
+	}
+	if b.replicas != nil {
+		b.replicas.Close()
+	}
+	var errs []error
+	if b.controller != nil {
+		errs = append(errs, b.controller.Close())
+	}
+	if b.store != nil {
+		errs = append(errs, b.store.Close())
+	}
+	if b.codecs != nil {
+		b.codecs.Close()
+	}
+	return errors.Join(errs...)
+}
+
+// localController is the controller of this very node, as the handlers and the life cycle see it.
+type localController struct{ *controller.Controller }
+
+// Handle implements api.Controller.
+func (c localController) Handle(ctx context.Context, req kmsg.Request) (kmsg.Response, error) {
+	return c.Controller.Handle(ctx, req, controller.Caller{})
+}
+
+// ShutdownGrace is how long a stop waits for answers that are under way; parked requests do not hold it up.
+const ShutdownGrace = 300 * time.Millisecond

@@ -1,0 +1,24 @@
+// Package server assembles a broker from the layers below and serves clients: the embedding API.
+//
+// New, Start and Shutdown are a Broker's life. Everything a broker holds hangs off it; nothing is global, so several live
+// in one process.
+//
+// # Who owns what
+//
+// Broker owns its parts; Start and Shutdown are called by one goroutine. The socket server owns listeners, connections and
+// the memory for requests. The life cycle owns the registration with the controller; its goroutine is stopped by Shutdown.
+// The publisher runs in the observer's goroutine and is the only writer of the dynamic configuration.
+//
+// # Files
+//
+//	broker.go           the broker: its parts, start and stop
+//	bind.go             opens the client listeners
+//	lifecycle.go        registration and heartbeats
+//	publisher.go        hands each metadata change to the parts, in order
+//	producer_ids.go     blocks of producer ids
+//	coordinator_log.go  a led partition as a coordinator's shard sees it
+//	listener.go         accepting connections, limits, draining
+//	conn.go             one connection: reading and handling; conn_write.go: answering
+//	frame.go            reading frames within the memory budget; budget.go, buffers.go, memory_*.go
+//	sendfile_*.go       log segments from disk to socket
+package server

@@ -1,0 +1,43 @@
+package server
+
+import (
+	"sync/atomic"
+
+	"github.com/ottla/ottla/coordinator/group"
+	"github.com/ottla/ottla/protocol/config"
+	"github.com/ottla/ottla/replication"
+	"github.com/ottla/ottla/replication/metadata"
+)
+
+// publisher hands each metadata change to the parts of the broker, in this order: the broker's own config, replication,
+// coordinators, the life cycle. Replication goes before the coordinators, because a shard opens the partition that it was
+// elected for; the life cycle goes last, because its heartbeat tells the controller that the change is in force here.
+// The observer's goroutine is its only caller.
+type publisher struct {
+	node      int32
+	static    config.Values
+	values    *atomic.Pointer[config.Values] // read by everybody, written here
+	replicas  *replication.Manager
+	groups    *group.Coordinator
+	lifecycle *lifecycle
+}
+
+// publish makes one change take effect.
+func (p *publisher) publish(d *metadata.Delta) {
+	p.overlayConfig(d)
+	p.replicas.Apply(d)
+	p.groups.Apply(d)
+	p.lifecycle.applied(d.Image)
+}
+
+// overlayConfig puts the dynamic broker configs over what the start gave.
+func (p *publisher) overlayConfig(d *metadata.Delta) {
+	for _, r := range d.Configs {
+		if r.Scope == config.Broker {
+			values := p.static.WithDynamic(
+				d.Image.Config(config.Broker, ""), d.Image.Config(config.Broker, brokerName(p.node)))
+			p.values.Store(&values)
+			return
+		}
+	}
+}
