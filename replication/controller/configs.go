@@ -1,0 +1,323 @@
+package controller
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/protocol/config"
+	"github.com/ottla/ottla/protocol/schema"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// configOp is one change of one key; the numbers are Kafka's (AlterConfigOp.OpType).
+type configOp struct {
+	name  string
+	op    kmsg.IncrementalAlterConfigOp
+	value *string
+}
+
+const (
+	opSet      kmsg.IncrementalAlterConfigOp = 0
+	opDelete   kmsg.IncrementalAlterConfigOp = 1
+	opAppend   kmsg.IncrementalAlterConfigOp = 2
+	opSubtract kmsg.IncrementalAlterConfigOp = 3
+)
+
+// configTarget is one resource of a request and what is to change in it.
+type configTarget struct {
+	scope config.Scope
+	name  string
+	ops   []configOp
+	// replace: what ops do not name is deleted (AlterConfigs).
+	replace bool
+}
+
+// incrementalAlterConfigs changes configs key by key. Each resource is all or nothing, on its own terms
+// (ConfigAdminManager, ConfigurationControlManager.incrementalAlterConfigs).
+func incrementalAlterConfigs(v *View, req *kmsg.IncrementalAlterConfigsRequest, resp *kmsg.IncrementalAlterConfigsResponse) (Decision, error) {
+	targets := make([]configTarget, len(req.Resources))
+	for i := range req.Resources {
+		r := &req.Resources[i]
+		targets[i] = configTarget{scope: config.Scope(r.ResourceType), name: r.ResourceName}
+		for _, c := range r.Configs {
+			targets[i].ops = append(targets[i].ops, configOp{c.Name, c.Op, c.Value})
+		}
+	}
+	records, errs := alterConfigs(v, targets)
+	for i := range targets {
+		out := kmsg.NewIncrementalAlterConfigsResponseResource()
+		out.ErrorCode, out.ErrorMessage = int16(protocol.CodeOf(errs[i])), protocol.MessageOf(errs[i])
+		out.ResourceType, out.ResourceName = req.Resources[i].ResourceType, strings.Clone(req.Resources[i].ResourceName)
+		resp.Resources = append(resp.Resources, out)
+	}
+	if req.ValidateOnly {
+		return Decision{}, nil
+	}
+	return Decision{Records: records}, nil
+}
+
+// replaceConfigs sets the configs of resources to exactly what the request lists (the older AlterConfigs).
+func replaceConfigs(v *View, req *kmsg.AlterConfigsRequest, resp *kmsg.AlterConfigsResponse) (Decision, error) {
+	targets := make([]configTarget, len(req.Resources))
+	for i := range req.Resources {
+		r := &req.Resources[i]
+		targets[i] = configTarget{scope: config.Scope(r.ResourceType), name: r.ResourceName, replace: true}
+		for _, c := range r.Configs {
+			targets[i].ops = append(targets[i].ops, configOp{c.Name, opSet, c.Value})
+		}
+	}
+	records, errs := alterConfigs(v, targets)
+	for i := range targets {
+		out := kmsg.NewAlterConfigsResponseResource()
+		out.ErrorCode, out.ErrorMessage = int16(protocol.CodeOf(errs[i])), protocol.MessageOf(errs[i])
+		out.ResourceType, out.ResourceName = req.Resources[i].ResourceType, strings.Clone(req.Resources[i].ResourceName)
+		resp.Resources = append(resp.Resources, out)
+	}
+	if req.ValidateOnly {
+		return Decision{}, nil
+	}
+	return Decision{Records: records}, nil
+}
+
+// alterConfigs decides each target; the errors are by index.
+func alterConfigs(v *View, targets []configTarget) ([]schema.MetadataRecord, []error) {
+	type resource struct {
+		scope config.Scope
+		name  string
+	}
+	count := map[resource]int{}
+	for _, t := range targets {
+		count[resource{t.scope, t.name}]++
+	}
+	var records []schema.MetadataRecord
+	errs := make([]error, len(targets))
+	for i, t := range targets {
+		if count[resource{t.scope, t.name}] > 1 {
+			errs[i] = protocol.Errorf(protocol.InvalidRequest, "Each resource must appear at most once.")
+			continue
+		}
+		made, err := alterResource(v, t)
+		records, errs[i] = append(records, made...), err
+	}
+	return records, errs
+}
+
+// alterResource decides one resource.
+func alterResource(v *View, t configTarget) ([]schema.MetadataRecord, error) {
+	if err := checkOps(t.ops); err != nil {
+		return nil, err
+	}
+	if err := checkResource(v, t); err != nil {
+		return nil, err
+	}
+	current := v.Image.Config(t.scope, t.name)
+	next := maps.Clone(current)
+	if next == nil || t.replace {
+		next = map[string]string{}
+	}
+	for _, op := range t.ops {
+		if err := applyOp(v, t, current, next, op); err != nil {
+			return nil, err
+		}
+	}
+	if err := checkConfig(v, t, next, current); err != nil {
+		return nil, err
+	}
+	if t.scope == config.Topic && v.Image.Topic(t.name) == nil {
+		return nil, protocol.Errorf(protocol.UnknownTopicOrPartition, "The topic '%s' does not exist.", t.name)
+	}
+	return configRecords(t, current, next), nil
+}
+
+// checkOps refuses keys that are named twice, and values that are missing.
+func checkOps(ops []configOp) error {
+	seen := map[string]bool{}
+	var nulls []string
+	for _, op := range ops {
+		if seen[op.name] {
+			return protocol.Errorf(protocol.InvalidRequest, "Error due to duplicate config keys")
+		}
+		seen[op.name] = true
+		if op.op != opDelete && op.value == nil {
+			nulls = append(nulls, op.name)
+		}
+	}
+	if len(nulls) > 0 {
+		return protocol.Errorf(protocol.InvalidRequest, "Null value not supported for : %s", strings.Join(nulls, ", "))
+	}
+	return nil
+}
+
+// checkResource requires a resource that can have configs.
+func checkResource(v *View, t configTarget) error {
+	switch t.scope {
+	case config.Topic:
+		if t.name == "" {
+			return protocol.Errorf(protocol.InvalidRequest, "Default topic resources are not allowed.")
+		}
+		return protocol.ValidateTopicName(t.name)
+	case config.Broker:
+		if t.name == "" {
+			return nil
+		}
+		id, err := strconv.ParseInt(t.name, 10, 32)
+		if err != nil {
+			return protocol.Errorf(protocol.InvalidRequest, "Node id must be an integer, but it is: %s", t.name)
+		}
+		if v.Image.Broker(int32(id)) == nil {
+			return protocol.Errorf(protocol.BrokerIDNotRegistered, "No broker with id %d found.", id)
+		}
+		return nil
+	}
+	return protocol.Errorf(protocol.InvalidRequest, "Unknown resource type %d", int8(t.scope))
+}
+
+// applyOp makes one change to next.
+func applyOp(v *View, t configTarget, current, next map[string]string, op configOp) error {
+	switch op.op {
+	case opSet:
+		next[strings.Clone(op.name)] = strings.Clone(*op.value)
+	case opDelete:
+		delete(next, op.name)
+	case opAppend, opSubtract:
+		k := config.Lookup(t.scope, op.name)
+		if k == nil || k.Type != config.List {
+			return notAList(t.scope, op)
+		}
+		value, set := current[op.name]
+		if !set {
+			value = inherited(v, t.scope, k)
+		}
+		next[strings.Clone(op.name)] = editList(value, *op.value, op.op)
+	default:
+		return protocol.Errorf(protocol.InvalidRequest, "Unknown operations type %d", int8(op.op))
+	}
+	return nil
+}
+
+func notAList(scope config.Scope, op configOp) error {
+	verb, word := "APPEND", "append"
+	if op.op == opSubtract {
+		verb, word = "SUBTRACT", "subtract"
+	}
+	if scope == config.Broker {
+		return protocol.Errorf(protocol.InvalidConfig, "Config value %s is not allowed for config key: %s", word, op.name)
+	}
+	return protocol.Errorf(protocol.InvalidConfig, "Can't %s to key %s because its type is not LIST.", verb, op.name)
+}
+
+// inherited is what a list has without an override, which is what APPEND starts from.
+func inherited(v *View, scope config.Scope, k *config.Key) string {
+	if scope == config.Topic {
+		return v.Config().Topic(nil).String(k.Name)
+	}
+	return k.Default
+}
+
+// editList adds to a list what it does not have, or takes out what it has.
+func editList(value, items string, op kmsg.IncrementalAlterConfigOp) string {
+	list := slices.DeleteFunc(strings.Split(value, ","), func(s string) bool { return s == "" })
+	for _, item := range strings.Split(items, ",") {
+		i := slices.Index(list, item)
+		switch {
+		case op == opAppend && i < 0:
+			list = append(list, item)
+		case op == opSubtract && i >= 0:
+			list = slices.Delete(list, i, i+1)
+		}
+	}
+	return strings.Join(list, ",")
+}
+
+// checkConfig checks the whole of what a resource would have.
+func checkConfig(v *View, t configTarget, next, current map[string]string) error {
+	if t.scope == config.Topic {
+		return checkTopicConfig(v, next, current)
+	}
+	return checkBrokerConfig(t, next)
+}
+
+// checkTopicConfig is LogConfig.validate: every key is known and good, and they fit together.
+func checkTopicConfig(v *View, next, current map[string]string) error {
+	for _, name := range slices.Sorted(maps.Keys(next)) {
+		k := config.Lookup(config.Topic, name)
+		if k == nil {
+			return protocol.Errorf(protocol.InvalidConfig, "Unknown topic config name: %s", name)
+		}
+		if err := k.Check(next[name]); err != nil {
+			return err
+		}
+	}
+	values := v.Config().Topic(next)
+	if values.Bool("remote.storage.enable") {
+		if !v.Config().Bool("remote.log.storage.system.enable") {
+			return protocol.Errorf(protocol.InvalidConfig, "Tiered Storage functionality is disabled in the broker. "+
+				"Topic cannot be configured with remote log storage.")
+		}
+	}
+	return values.Validate()
+}
+
+// checkBrokerConfig is DynamicBrokerConfig.validate: only keys that can change at run time, per-broker ones only for one broker.
+func checkBrokerConfig(t configTarget, next map[string]string) error {
+	invalid := func(format string, args ...any) error {
+		return protocol.Errorf(protocol.InvalidRequest, format, args...)
+	}
+	var static, perBroker []string
+	for _, name := range slices.Sorted(maps.Keys(next)) {
+		k := config.Lookup(config.Broker, name)
+		switch {
+		case k == nil:
+			// Keys of plugins pass: Kafka's brokers keep them for those that know them.
+		case k.Update == config.ReadOnly && !k.DynamicOnly:
+			static = append(static, name)
+		case k.Update == config.PerBroker && t.name == "":
+			perBroker = append(perBroker, name)
+		}
+	}
+	if len(static) > 0 {
+		return invalid("Cannot update these configs dynamically: [%s]", strings.Join(static, ", "))
+	}
+	if len(perBroker) > 0 {
+		return invalid("Cannot update these configs at default cluster level, broker id must be specified: [%s]", strings.Join(perBroker, ", "))
+	}
+	for _, name := range slices.Sorted(maps.Keys(next)) {
+		if k := config.Lookup(config.Broker, name); k != nil {
+			if err := k.Check(next[name]); err != nil {
+				return invalid("%s", *protocol.MessageOf(err))
+			}
+		}
+	}
+	return nil
+}
+
+// configRecords are the records from current to next. A broker's are written even where nothing changes, as that makes it reload
+// what the value points to (KAFKA-14136).
+func configRecords(t configTarget, current, next map[string]string) []schema.MetadataRecord {
+	var records []schema.MetadataRecord
+	put := func(name string, value *string) {
+		records = append(records, &schema.ConfigRecord{
+			ResourceType: int8(t.scope), ResourceName: strings.Clone(t.name), Name: strings.Clone(name), Value: value,
+		})
+	}
+	for _, op := range t.ops {
+		value, set := next[op.name]
+		old, had := current[op.name]
+		switch {
+		case set && (!had || old != value || t.scope == config.Broker):
+			put(op.name, &value)
+		case !set && (had || t.scope == config.Broker):
+			put(op.name, nil)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(current)) {
+		named := slices.ContainsFunc(t.ops, func(op configOp) bool { return op.name == name })
+		if _, stays := next[name]; !stays && !named {
+			put(name, nil)
+		}
+	}
+	return records
+}

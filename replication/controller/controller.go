@@ -1,0 +1,387 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/protocol/config"
+	"github.com/ottla/ottla/protocol/record"
+	"github.com/ottla/ottla/replication/metadata"
+	"github.com/ottla/ottla/storage"
+	"github.com/ottla/ottla/storage/vfs"
+	"go.uber.org/zap"
+)
+
+// Options is what a Controller is made of.
+type Options struct {
+	NodeID    int32
+	ClusterID string // "": as on disk, else the first start makes one
+	FS        vfs.FS
+	Dir       string // metadata.log.dir
+	Config    config.Values
+	Codecs    *record.Codecs // stays the caller's
+	Logger    *zap.Logger
+	// OnAppend is called after records were appended to __cluster_metadata-0, to wake who follows it here; must not block. May be nil.
+	OnAppend func()
+	// OnFailure is called once when the metadata log cannot be written any more, as on a broken disk: nothing is decided after it.
+	// Must not block. May be nil.
+	OnFailure func(error)
+}
+
+// Controller decides changes of the cluster's metadata while this node leads the quorum. Its goroutine runs queued decisions against the
+// committed image and what is proposed, and proposes their records; many may be in flight.
+type Controller struct {
+	o         Options
+	clusterID string
+	quorum    Quorum
+	log       *storage.Log // __cluster_metadata-0; nil in tests without one
+	tasks     chan *task
+	events    *mailbox[event]
+	stop      chan struct{} // ends run
+	done      chan struct{} // run has ended
+	ready     chan struct{} // closed when a leader has a finalized metadata.version
+	closing   sync.Once
+	closeErr  error
+	random    *rand.Rand
+
+	lead      *leadership // nil while another node leads; owned by run
+	readiness bool        // ready is closed; owned by run
+}
+
+// leadership is what the active controller knows; owned by run.
+type leadership struct {
+	id        uint64
+	epoch     int32
+	view      *View
+	committed int64           // offset after the last committed record
+	pending   []*task         // proposed, by end; a task without records waits for what it saw
+	applying  map[*task]int64 // committed, waiting for brokers
+}
+
+// event is what the quorum tells: one of the fields is set.
+type event struct {
+	elected   *Election
+	committed *Commit
+	deposed   uint64
+}
+
+// task is one decision on its way.
+type task struct {
+	decide  func(*View) (Decision, error)
+	state   atomic.Int32  // queued, running, withdrawn
+	decided chan struct{} // closed when decide has returned
+	done    chan struct{} // closed when err is final
+	err     error
+	end     int64   // offset after the last record that this task made or saw
+	await   []int32 // brokers to wait for
+}
+
+const (
+	taskQueued int32 = iota
+	taskRunning
+	taskWithdrawn
+)
+
+// Start opens raft log and metadata log under o.Dir, bootstraps a quorum of one on first start, and begins to take part. It waits for
+// nothing: see Ready.
+func Start(o Options) (*Controller, error) {
+	q, err := openRaft(raftOptions{
+		nodeID: o.NodeID, clusterID: o.ClusterID, fs: o.FS, dir: o.Dir, codecs: o.Codecs, logger: o.Logger.Named("controller"),
+		snapshotBytes:    o.Config.Int64("metadata.log.max.record.bytes.between.snapshots"),
+		snapshotInterval: o.Config.Duration("metadata.log.max.snapshot.interval.ms"),
+		onAppend:         o.OnAppend, onFailure: o.OnFailure,
+	})
+	if err != nil {
+		return nil, err
+	}
+	c, err := newController(o, q, q.cluster)
+	if err != nil {
+		return nil, err
+	}
+	c.log = q.machine.log
+	return c, nil
+}
+
+// newController runs a controller on any quorum.
+func newController(o Options, q Quorum, clusterID string) (*Controller, error) {
+	seed := rand.Uint64()
+	c := &Controller{
+		o: o, clusterID: clusterID, quorum: q,
+		tasks: make(chan *task, 128), events: newMailbox[event](),
+		stop: make(chan struct{}), done: make(chan struct{}), ready: make(chan struct{}),
+		random: rand.New(rand.NewPCG(seed, seed>>1)),
+	}
+	if err := q.Start(c); err != nil {
+		return nil, fmt.Errorf("%w (close: %w)", err, q.Close())
+	}
+	go c.run()
+	return c, nil
+}
+
+// Elected implements Listener.
+func (c *Controller) Elected(e Election) { c.events.put(event{elected: &e}) }
+
+// Committed implements Listener.
+func (c *Controller) Committed(m Commit) { c.events.put(event{committed: &m}) }
+
+// Deposed implements Listener.
+func (c *Controller) Deposed(leadership uint64) { c.events.put(event{deposed: leadership}) }
+
+// Ready waits until there is a leader and returns the cluster's id.
+func (c *Controller) Ready(ctx context.Context) (clusterID string, err error) {
+	select {
+	case <-c.ready:
+		return c.clusterID, nil
+	case <-c.done:
+		return "", protocol.NotController
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
+// Log is __cluster_metadata-0, for those who follow it. It stays the controller's.
+func (c *Controller) Log() *storage.Log { return c.log }
+
+// ActiveID is the node id of the active controller, -1 if unknown.
+func (c *Controller) ActiveID() int32 { return c.quorum.Describe().LeaderID }
+
+// Image is the committed image.
+func (c *Controller) Image() *metadata.Image { return c.quorum.Image() }
+
+// Close stops deciding, and then the quorum. Requests under way get protocol.NotController.
+func (c *Controller) Close() error {
+	c.closing.Do(func() {
+		close(c.stop)
+		<-c.done
+		c.closeErr = c.quorum.Close()
+	})
+	return c.closeErr
+}
+
+// do runs one decision and waits until its records are committed, and applied by the brokers that it names. It returns the error of
+// decide, protocol.NotController, or ctx's error; with ctx's error, decided says whether the decision was made: it then
+// takes effect all the same. decide has returned, or will never be called, when do returns.
+func (c *Controller) do(ctx context.Context, decide func(*View) (Decision, error)) (decided bool, err error) {
+	t := &task{decide: decide, decided: make(chan struct{}), done: make(chan struct{})}
+	select {
+	case c.tasks <- t:
+	case <-c.done:
+		return false, protocol.NotController
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	select {
+	case <-t.done:
+		return t.err == nil, t.err
+	case <-c.done:
+	case <-ctx.Done():
+	}
+	if t.state.CompareAndSwap(taskQueued, taskWithdrawn) {
+		if ctx.Err() != nil {
+			return false, ctx.Err()
+		}
+		return false, protocol.NotController
+	}
+	<-t.decided // it is being made right now
+	select {
+	case <-t.done:
+		return t.err == nil, t.err
+	default:
+	}
+	if ctx.Err() != nil {
+		return true, ctx.Err()
+	}
+	return true, protocol.NotController
+}
+
+// run is the controller's goroutine.
+func (c *Controller) run() {
+	defer close(c.done)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		select {
+		case <-c.events.wake:
+			for _, e := range c.events.take() {
+				c.handle(e)
+			}
+		case t := <-c.tasks:
+			c.start(t)
+		case <-timer.C:
+			c.fenceStale()
+		case <-c.stop:
+			c.resign()
+			return
+		}
+		timer.Reset(c.untilDeadline())
+	}
+}
+
+// untilDeadline is how long no session can end.
+func (c *Controller) untilDeadline() time.Duration {
+	if c.lead != nil {
+		if at, ok := c.lead.view.Sessions.deadline(c.lead.view.Image); ok {
+			return max(time.Until(at), 0)
+		}
+	}
+	return time.Hour
+}
+
+func (c *Controller) handle(e event) {
+	switch {
+	case e.elected != nil:
+		c.takeOver(*e.elected)
+	case e.committed != nil:
+		c.advance(*e.committed)
+	case c.lead != nil && c.lead.id == e.deposed:
+		c.resign()
+	}
+}
+
+// takeOver begins a leadership; the first one of a cluster records the features.
+func (c *Controller) takeOver(e Election) {
+	c.resign()
+	now := time.Now()
+	v := &View{
+		Image: e.Image, NextOffset: e.NextOffset, NodeID: c.o.NodeID, ClusterID: c.clusterID,
+		Now: now, Rand: c.random, static: c.o.Config, names: newTopicNames(e.Image),
+	}
+	v.Sessions = newSessions(e.Image, v.Config().Duration("broker.session.timeout.ms"), now)
+	c.lead = &leadership{id: e.Leadership, epoch: e.Epoch, view: v, committed: e.NextOffset, applying: map[*task]int64{}}
+	c.start(&task{decide: bootstrap, decided: make(chan struct{}), done: make(chan struct{})})
+	c.settleReadiness(e.Image)
+}
+
+// settleReadiness notes that there is a leader and that the features are known.
+func (c *Controller) settleReadiness(img *metadata.Image) {
+	if !c.readiness && c.lead != nil && img.Features()[metadataVersionFeature] != 0 {
+		c.readiness = true
+		close(c.ready)
+	}
+}
+
+// resign ends the leadership: what is pending is dropped, and its callers do not learn what becomes of it.
+func (c *Controller) resign() {
+	l := c.lead
+	if l == nil {
+		return
+	}
+	c.lead = nil
+	for _, t := range l.pending {
+		t.finish(protocol.NotController)
+	}
+	for t := range l.applying {
+		t.finish(nil) // it is committed
+	}
+}
+
+// start makes the decision of t and proposes its records.
+func (c *Controller) start(t *task) {
+	if !t.state.CompareAndSwap(taskQueued, taskRunning) {
+		return // withdrawn
+	}
+	l := c.lead
+	if l == nil {
+		close(t.decided)
+		t.finish(protocol.NotController)
+		return
+	}
+	l.view.Now = time.Now()
+	d, err := c.decide(t, l)
+	close(t.decided)
+	if err != nil {
+		t.finish(err)
+		return
+	}
+	t.end, t.await = l.view.NextOffset, d.Await
+	l.pending = append(l.pending, t)
+	c.settle()
+}
+
+// decide runs the decision of t and makes its records part of the view.
+func (c *Controller) decide(t *task, l *leadership) (Decision, error) {
+	d, err := t.decide(l.view)
+	if err != nil || len(d.Records) == 0 {
+		return d, err
+	}
+	if len(d.Records) > maxRecords {
+		return d, protocol.Errorf(protocol.PolicyViolation, "Unable to perform excessively large batch operation.")
+	}
+	b, err := metadataBatch(l.view.NextOffset, l.epoch, l.view.Now.UnixMilli(), d.Records)
+	if err != nil {
+		return d, err
+	}
+	if err := l.view.advance(l.epoch, d.Records); err != nil {
+		c.o.Logger.Error("a decision does not fit the metadata", zap.Error(err))
+		return d, err
+	}
+	c.quorum.Propose(l.id, b)
+	return d, nil
+}
+
+// advance notes a committed batch.
+func (c *Controller) advance(m Commit) {
+	if c.lead != nil && m.EndOffset > c.lead.committed {
+		c.lead.committed = m.EndOffset
+		c.settle()
+	}
+	c.settleReadiness(m.Image)
+}
+
+// settle answers the tasks whose offsets are committed and applied.
+func (c *Controller) settle() {
+	l := c.lead
+	n := 0
+	for ; n < len(l.pending) && l.pending[n].end <= l.committed; n++ {
+		if t := l.pending[n]; len(t.await) == 0 {
+			t.finish(nil)
+		} else {
+			l.applying[t] = t.end - 1
+		}
+	}
+	l.pending = slices.Delete(l.pending, 0, n)
+	for t, offset := range l.applying {
+		behind := slices.ContainsFunc(t.await, func(id int32) bool {
+			return l.view.active(id) && l.view.Sessions.applied(id) < offset
+		})
+		if !behind {
+			delete(l.applying, t)
+			t.finish(nil)
+		}
+	}
+}
+
+// fenceStale fences brokers whose sessions have ended, one by one, so that each sees what became of the one before.
+func (c *Controller) fenceStale() {
+	l := c.lead
+	if l == nil {
+		return
+	}
+	for {
+		id, ok := l.view.Sessions.stale(l.view.Image, time.Now())
+		if !ok {
+			return
+		}
+		c.o.Logger.Info("fencing a broker whose session has timed out", zap.Int32("broker", id))
+		t := &task{decided: make(chan struct{}), done: make(chan struct{})}
+		t.decide = func(v *View) (Decision, error) {
+			return Decision{Records: fence(v, id, nil)}, nil
+		}
+		c.start(t)
+		if b := l.view.Image.Broker(id); b != nil && !b.Fenced {
+			l.view.Sessions.touch(id, time.Now(), l.view.Sessions.applied(id)) // it could not be recorded: try again later
+			return
+		}
+	}
+}
+
+func (t *task) finish(err error) {
+	t.err = err
+	close(t.done)
+}

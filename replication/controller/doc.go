@@ -1,0 +1,26 @@
+// Package controller decides every change of the cluster's metadata and puts the decisions into one durable order.
+//
+// A decision is a pure function of a View: the committed Image, the changes that are proposed but not yet committed, and the soft
+// state of the brokers' sessions. It returns metadata records in Kafka's own schemas; all records of one decision are one batch and
+// one entry of the quorum. A committed entry is appended to __cluster_metadata-0, an ordinary log in Kafka's format that brokers
+// follow, at an offset that is the same everywhere.
+//
+// # Who owns what
+//
+// The Controller's goroutine (controller.go, run) owns the leadership: pending view, sessions, proposals in flight, waiting answers.
+// The quorum's own goroutine (raft's state machine) owns the committed image and the writing of __cluster_metadata-0; it publishes the
+// image through an atomic pointer and tells the controller through a mailbox that never blocks it. There is one mutex in
+// mailbox.go, one in raftlog.go (the read cache) and one in raftstate.go (the vote); none is held while another is taken.
+// Controller.Close stops the controller's goroutine first, then the quorum, then closes the two logs.
+//
+// # Files
+//
+//   - controller.go  the goroutine: queued decisions, proposals, commits, waiting for brokers; handle.go serves requests through it
+//   - view.go        what a decision sees; commit.go turns committed batches into images
+//   - topics.go partitions.go placement.go configs.go brokers.go elections.go producer_ids.go features.go   the decisions
+//   - sessions.go    which brokers are alive and how far they have applied the metadata (soft state)
+//   - quorum.go      the total order as an interface
+//   - raft.go        that order on hashicorp/raft; raftlog.go its log as a storage.Log, raftstate.go its term and vote,
+//     raftsnapshot.go its snapshots as Kafka's .checkpoint files, raftlogger.go its logging
+//   - checkpoint.go  the format of .checkpoint files
+package controller

@@ -1,0 +1,80 @@
+package controller
+
+import (
+	"fmt"
+	"io"
+	stdlog "log"
+
+	"github.com/hashicorp/go-hclog"
+	"go.uber.org/zap"
+)
+
+// raftLogger passes hashicorp/raft's warnings and errors to zap. What raft calls information (elections, snapshots) is debug here.
+// In a quorum of one its warnings about missed heartbeats say nothing, so they are debug too.
+type raftLogger struct {
+	hclog.Logger // the null logger: what is not overridden does nothing
+	z            *zap.SugaredLogger
+	single       bool
+}
+
+func newRaftLogger(logger *zap.Logger, single bool) hclog.Logger {
+	return &raftLogger{Logger: hclog.NewNullLogger(), z: logger.Sugar(), single: single}
+}
+
+// Log implements hclog.Logger.
+func (l *raftLogger) Log(level hclog.Level, msg string, args ...any) {
+	switch level {
+	case hclog.Error:
+		l.Error(msg, args...)
+	case hclog.Warn:
+		l.Warn(msg, args...)
+	default:
+		l.Debug(msg, args...)
+	}
+}
+
+// Debug implements hclog.Logger; raft's details are not logged.
+func (l *raftLogger) Debug(string, ...any) {}
+
+// Info implements hclog.Logger.
+func (l *raftLogger) Info(msg string, args ...any) { l.z.Debugw("raft: "+msg, printable(args)...) }
+
+// Warn implements hclog.Logger.
+func (l *raftLogger) Warn(msg string, args ...any) {
+	if l.single {
+		l.Info(msg, args...)
+		return
+	}
+	l.z.Warnw("raft: "+msg, printable(args)...)
+}
+
+// Error implements hclog.Logger.
+func (l *raftLogger) Error(msg string, args ...any) { l.z.Errorw("raft: "+msg, printable(args)...) }
+
+// With implements hclog.Logger.
+func (l *raftLogger) With(args ...any) hclog.Logger {
+	return &raftLogger{Logger: l.Logger, z: l.z.With(printable(args)...), single: l.single}
+}
+
+// Named implements hclog.Logger.
+func (l *raftLogger) Named(string) hclog.Logger { return l }
+
+// ResetNamed implements hclog.Logger.
+func (l *raftLogger) ResetNamed(string) hclog.Logger { return l }
+
+// StandardLogger implements hclog.Logger.
+func (l *raftLogger) StandardLogger(*hclog.StandardLoggerOptions) *stdlog.Logger {
+	return stdlog.New(io.Discard, "", 0)
+}
+
+// printable turns hclog's lazily formatted arguments into strings.
+func printable(args []any) []any {
+	out := make([]any, len(args))
+	for i, a := range args {
+		if f, ok := a.(hclog.Format); ok && len(f) > 0 {
+			a = fmt.Sprintf(fmt.Sprint(f[0]), f[1:]...)
+		}
+		out[i] = a
+	}
+	return out
+}

@@ -1,0 +1,156 @@
+package controller
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"sync"
+
+	"github.com/ottla/ottla/storage/vfs"
+)
+
+// quorumStateFile holds raft's term and vote and the cluster's id, beside the raft log.
+const quorumStateFile = "quorum-state"
+
+// quorumState is raft's stable store. The file is written with a temporary file, sync and rename, so it is old or new, never torn.
+// The two halves of a vote are written together, when the second arrives.
+type quorumState struct {
+	fs  vfs.FS
+	dir string
+
+	mu   sync.Mutex // guards the rest; held while the file is written, which only raft's main goroutine causes
+	data quorumStateData
+	vote uint64 // the term of a vote whose candidate has not come yet
+}
+
+// quorumStateData is the content of the file, one line of JSON.
+type quorumStateData struct {
+	ClusterID         string `json:"clusterId"`
+	CurrentTerm       uint64 `json:"currentTerm"`
+	LastVoteTerm      uint64 `json:"lastVoteTerm"`
+	LastVoteCandidate string `json:"lastVoteCandidate"`
+	DirectoryID       string `json:"directoryId"`
+	Version           int    `json:"data_version"`
+}
+
+// openQuorumState reads the file in dir; none is an empty state.
+func openQuorumState(files vfs.FS, dir string) (*quorumState, error) {
+	s := &quorumState{fs: files, dir: dir}
+	text, err := files.ReadFile(filepath.Join(dir, quorumStateFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("quorum state: %w", err)
+	}
+	if err := json.Unmarshal(text, &s.data); err != nil {
+		return nil, fmt.Errorf("quorum state: %s is damaged: %w", filepath.Join(dir, quorumStateFile), err)
+	}
+	if s.data.Version != 0 {
+		return nil, fmt.Errorf("quorum state: %s has version %d, which this release does not know", filepath.Join(dir, quorumStateFile), s.data.Version)
+	}
+	return s, nil
+}
+
+// identity returns the cluster's and this directory's id, "" where they are not known yet.
+func (s *quorumState) identity() (clusterID, directoryID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.data.ClusterID, s.data.DirectoryID
+}
+
+// setIdentity makes the ids durable.
+func (s *quorumState) setIdentity(clusterID, directoryID string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next := s.data
+	next.ClusterID, next.DirectoryID = clusterID, directoryID
+	return s.write(next)
+}
+
+// Set implements raft.StableStore.
+func (s *quorumState) Set(key, val []byte) error {
+	if string(key) != "LastVoteCand" {
+		return fmt.Errorf("quorum state: unknown key %q", key)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next := s.data
+	next.LastVoteCandidate, next.LastVoteTerm = string(val), s.vote
+	return s.write(next)
+}
+
+// Get implements raft.StableStore.
+func (s *quorumState) Get(key []byte) ([]byte, error) {
+	if string(key) != "LastVoteCand" {
+		return nil, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return []byte(s.data.LastVoteCandidate), nil
+}
+
+// SetUint64 implements raft.StableStore. The term of a vote is only remembered: raft gives the candidate next, and answers nobody
+// before both are stored.
+func (s *quorumState) SetUint64(key []byte, val uint64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch string(key) {
+	case "CurrentTerm":
+		next := s.data
+		next.CurrentTerm = val
+		return s.write(next)
+	case "LastVoteTerm":
+		s.vote = val
+		return nil
+	}
+	return fmt.Errorf("quorum state: unknown key %q", key)
+}
+
+// GetUint64 implements raft.StableStore.
+func (s *quorumState) GetUint64(key []byte) (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch string(key) {
+	case "CurrentTerm":
+		return s.data.CurrentTerm, nil
+	case "LastVoteTerm":
+		return s.data.LastVoteTerm, nil
+	}
+	return 0, nil
+}
+
+// write replaces the file by next and adopts it. The caller holds mu.
+func (s *quorumState) write(next quorumStateData) error {
+	text, err := json.Marshal(next)
+	if err != nil {
+		return fmt.Errorf("quorum state: %w", err)
+	}
+	if err := replaceFile(s.fs, s.dir, quorumStateFile, append(text, '\n')); err != nil {
+		return fmt.Errorf("quorum state: %w", err)
+	}
+	s.data = next
+	return nil
+}
+
+// replaceFile writes data to dir/name so that after a crash the old or the new content is there.
+func replaceFile(files vfs.FS, dir, name string, data []byte) error {
+	final := filepath.Join(dir, name)
+	f, err := files.Create(final + ".tmp")
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(data, 0)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := files.Rename(final+".tmp", final); err != nil {
+		return err
+	}
+	return files.SyncDir(dir)
+}

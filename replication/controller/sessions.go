@@ -1,0 +1,109 @@
+package controller
+
+import (
+	"time"
+
+	"github.com/ottla/ottla/replication/metadata"
+)
+
+// sessions knows when each broker was heard last and how far it has applied the metadata (Kafka's BrokerHeartbeatManager). It is soft
+// state of one leadership, owned by the controller's goroutine: a new leader grants every broker that is not fenced a fresh session.
+type sessions struct {
+	timeout time.Duration // broker.session.timeout.ms
+	brokers map[int32]*session
+}
+
+// session is one broker's.
+type session struct {
+	contact time.Time // of the last registration or heartbeat
+	heard   bool      // by this leader, since the registration
+	applied int64     // the last offset that the broker said it has applied; -1: none
+	// shutdownOffset is the offset at which its controlled shutdown began; -1: it has not.
+	shutdownOffset int64
+}
+
+func newSessions(img *metadata.Image, timeout time.Duration, now time.Time) *sessions {
+	s := &sessions{timeout: timeout, brokers: map[int32]*session{}}
+	for b := range img.Brokers() {
+		s.brokers[b.ID] = &session{contact: now, applied: -1, shutdownOffset: -1}
+	}
+	return s
+}
+
+// register starts a broker's session, or renews that of the same incarnation.
+func (s *sessions) register(id int32, now time.Time, sameIncarnation bool) {
+	if old := s.brokers[id]; old != nil && sameIncarnation {
+		old.contact = now
+		return
+	}
+	s.brokers[id] = &session{contact: now, applied: -1, shutdownOffset: -1}
+}
+
+// touch notes a heartbeat.
+func (s *sessions) touch(id int32, now time.Time, applied int64) *session {
+	b := s.brokers[id]
+	if b == nil {
+		b = &session{shutdownOffset: -1}
+		s.brokers[id] = b
+	}
+	b.contact, b.heard, b.applied = now, true, applied
+	return b
+}
+
+func (s *sessions) remove(id int32) { delete(s.brokers, id) }
+
+// applied returns how far a broker has applied the metadata, -1 if it has not said so.
+func (s *sessions) applied(id int32) int64 {
+	if b := s.brokers[id]; b != nil {
+		return b.applied
+	}
+	return -1
+}
+
+// valid reports whether a broker's session stands: it is not fenced and was heard in time.
+func (s *sessions) valid(b *metadata.Broker, now time.Time) bool {
+	x := s.brokers[b.ID]
+	return x != nil && !b.Fenced && now.Sub(x.contact) <= s.timeout
+}
+
+// stale returns the broker that is to be fenced next because it was not heard in time, or false.
+func (s *sessions) stale(img *metadata.Image, now time.Time) (id int32, ok bool) {
+	var oldest time.Time
+	for b := range img.Brokers() {
+		x := s.brokers[b.ID]
+		if x == nil || b.Fenced || s.valid(b, now) {
+			continue
+		}
+		if !ok || x.contact.Before(oldest) {
+			id, ok, oldest = b.ID, true, x.contact
+		}
+	}
+	return id, ok
+}
+
+// deadline returns when the next session ends unless a heartbeat comes, or false if none can end.
+func (s *sessions) deadline(img *metadata.Image) (at time.Time, ok bool) {
+	for b := range img.Brokers() {
+		x := s.brokers[b.ID]
+		if x == nil || b.Fenced {
+			continue
+		}
+		if end := x.contact.Add(s.timeout + time.Millisecond); !ok || end.Before(at) {
+			at, ok = end, true
+		}
+	}
+	return at, ok
+}
+
+// lowestApplied returns the lowest offset that an active broker has applied; ok is false if no broker is active.
+func (s *sessions) lowestApplied(img *metadata.Image) (offset int64, ok bool) {
+	for b := range img.Brokers() {
+		if b.Fenced || b.InControlledShutdown {
+			continue
+		}
+		if a := s.applied(b.ID); !ok || a < offset {
+			offset, ok = a, true
+		}
+	}
+	return offset, ok
+}
