@@ -6,8 +6,7 @@
 // fields once, in a method named fields, which the same coder walks to write and to read.
 //
 // The newest version that metadata.version 4.3-IV0 allows is written (of BrokerRegistrationChangeRecord, as in Kafka, the lowest
-// that holds the change); every older version is read. The records of the
-// metadata log that came with 4.4 are read too.
+// that holds the change); every older version is read, and so are the records that came with 4.4.
 //
 // Nothing here has state, starts a goroutine or does I/O. Parsing never panics, and never allocates by what a length claims.
 //

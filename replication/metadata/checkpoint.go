@@ -104,7 +104,6 @@ const MaxCheckpointBatchRecords = 1024
 // count from 0.
 func AppendCheckpoint(b []byte, image *Image, o CheckpointOptions) ([]byte, error) {
 	w := record.NewBuilder()
-	w.LeaderEpoch = image.epoch
 	next := int64(0)
 	flush := func() error {
 		if w.Len() == 0 {
