@@ -31,8 +31,11 @@ func (d *gzipDecoder) member() error {
 func (d *gzipDecoder) Read(p []byte) (int, error) {
 	for {
 		n, err := d.z.Read(p)
-		if n > 0 || err != io.EOF { //nolint:errorlint // gzip gives io.EOF itself at the end of a member
+		if err != io.EOF { //nolint:errorlint // gzip gives io.EOF itself at the end of a member
 			return n, err
+		}
+		if n > 0 {
+			return n, nil // the end comes again
 		}
 		if d.src.Len() == 0 || d.member() != nil {
 			d.src.Reset(nil)
