@@ -89,12 +89,12 @@ func TestPartitionMetadata(t *testing.T) {
 	}
 	for text, ok := range map[string]bool{
 		"":             true, // created, but the machine stopped before it was synced
-		"version: 0\n": false,
+		"version: 0\n": true,
 		"version: 1\ntopic_id: Bymc50gpTrSgUxUmLdRx4A":   false,
 		"version: 0\ntopic_id: Bymc50gpTrSgUxUmLdRx4A\n": true,
 		"version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAA":   false,
-		"version: 0\ntopic_id: short":                    false,
-		"\x00\x00\x00":                                   true,
+		"version: 0\ntopic_id: short":                    true, "version: 0\ntopic_ix: short": false,
+		"\x00\x00\x00": true,
 	} {
 		if err := writeFile(m, "d/"+partitionMetadataName, []byte(text), false); err != nil {
 			t.Fatal(err)

@@ -39,12 +39,12 @@ func parsePartitionMetadata(data []byte) (protocol.UUID, error) {
 	return id, nil
 }
 
-// readPartitionMetadata returns the topic id of the partition in dir, the zero UUID if it has none. A file without content, or of zero bytes, counts as
+// readPartitionMetadata returns the topic id of the partition in dir, the zero UUID if it has none. A file that holds only a first part of the content counts as
 // none: it was created but not synced before the machine stopped, so nothing in the folder was.
 func readPartitionMetadata(fsys vfs.FS, dir string) (protocol.UUID, error) {
 	path := filepath.Join(dir, partitionMetadataName)
 	data, err := fsys.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && len(bytes.Trim(data, "\x00")) == 0 {
+	if errors.Is(err, fs.ErrNotExist) || err == nil && unfinishedMetadata(data) {
 		return protocol.UUID{}, nil
 	}
 	if err != nil {
@@ -55,6 +55,15 @@ func readPartitionMetadata(fsys vfs.FS, dir string) (protocol.UUID, error) {
 		return protocol.UUID{}, fmt.Errorf("malformed %s: %w", path, err)
 	}
 	return id, nil
+}
+
+// unfinishedMetadata reports whether data is what a crash may leave of a file that was being written: its beginning, the rest zeros or not there.
+func unfinishedMetadata(data []byte) bool {
+	const idSize = 22
+	whole := formatPartitionMetadata(protocol.UUID{})
+	data = bytes.TrimRight(data, "\x00")
+	head := whole[:len(whole)-idSize]
+	return len(data) < len(whole) && (bytes.HasPrefix(head, data) || bytes.HasPrefix(data, head))
 }
 
 // writePartitionMetadata creates the file without bringing it to disk: syncPartitionMetadata does that before any batch counts as synced.

@@ -54,8 +54,9 @@ type Store struct {
 
 // hostedLog is a log and the dir that it is in.
 type hostedLog struct {
-	log *Log
-	dir *logDir
+	log     *Log
+	dir     *logDir
+	leaving bool // its folder is being renamed: what fails meanwhile for the old name says nothing of the disk; guarded by Store.mu
 }
 
 // Dir describes one log dir.
@@ -222,7 +223,7 @@ func (s *Store) closeDir(d *logDir) (err error) {
 		return nil
 	}
 	logs := s.online(d)
-	if err := parallel(s.recoveryThreads(), logs, func(h *hostedLog) error {
+	if err := parallel(closers, logs, func(h *hostedLog) error {
 		if err := h.log.Close(); err != nil {
 			return fmt.Errorf("%s: %w", h.log.TopicPartition(), err)
 		}
@@ -248,6 +249,9 @@ func (s *Store) hostedIn(d *logDir) []*hostedLog {
 	}
 	return logs
 }
+
+// closers is how many logs of a dir are closed at the same time: their fsyncs share the file system's commits.
+const closers = 64
 
 func (s *Store) recoveryThreads() int {
 	return max(1, s.config.Int("num.recovery.threads.per.data.dir"))

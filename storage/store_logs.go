@@ -52,7 +52,7 @@ func (s *Store) Create(tp protocol.TopicPartition, topicID protocol.UUID, c LogC
 		return nil, protocol.Errorf(protocol.KafkaStorageError, "%w", err)
 	}
 	s.mu.Lock()
-	s.logs[tp] = &hostedLog{log, d}
+	s.logs[tp] = &hostedLog{log: log, dir: d}
 	s.mu.Unlock()
 	d.worker.settle(log)
 	return log, nil
@@ -124,6 +124,9 @@ func (s *Store) takeOut(h *hostedLog, how func(h *hostedLog) error) error {
 	if err := s.offline(h.dir); err != nil {
 		return protocol.Errorf(protocol.KafkaStorageError, "log of %s is offline: %w", tp, err)
 	}
+	s.mu.Lock()
+	h.leaving = true
+	s.mu.Unlock()
 	if err := how(h); err != nil {
 		s.failDir(h.dir, err)
 		return protocol.Errorf(protocol.KafkaStorageError, "removal of %s: %w", tp, err)

@@ -133,7 +133,7 @@ func (s *Store) loadDir(d *logDir) error {
 		if err != nil {
 			return fmt.Errorf("log %s in %s: %w", tp, d.path, err)
 		}
-		return s.adopt(&hostedLog{log, d})
+		return s.adopt(&hostedLog{log: log, dir: d})
 	})
 	if err != nil {
 		return err

@@ -141,12 +141,14 @@ func (w *dirWorker) settleAll() error {
 	return nil
 }
 
-// ofLive drops the error of a log that has left the Store meanwhile: its files have other names now.
+// ofLive drops the error of a log that leaves or has left the Store: its files have other names now.
 func (w *dirWorker) ofLive(l *Log, err error) error {
 	if err == nil {
 		return nil
 	}
-	if h := w.store.hosted(l.TopicPartition()); h == nil || h.log != l {
+	w.store.mu.Lock()
+	defer w.store.mu.Unlock()
+	if h := w.store.logs[l.TopicPartition()]; h == nil || h.log != l || h.leaving {
 		return nil
 	}
 	return err
@@ -183,7 +185,11 @@ func (w *dirWorker) deleteLater(_ *Log, delayMs int64, paths ...string) {
 }
 
 // failed implements host.
-func (w *dirWorker) failed(l *Log, err error) { w.store.failDir(w.dir, err) }
+func (w *dirWorker) failed(l *Log, err error) {
+	if err := w.ofLive(l, err); err != nil {
+		w.store.failDir(w.dir, err)
+	}
+}
 
 // truncated implements host.
 func (w *dirWorker) truncated(*Log) error { return w.store.checkpointLogs(w.dir) }
