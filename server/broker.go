@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -37,6 +38,7 @@ type Options struct {
 // Start and Shutdown are called once each, by one goroutine.
 type Broker struct {
 	o      Options
+	failed chan error                    // has room for the first failure
 	values atomic.Pointer[values.Values] // the broker's configuration as of now
 
 	codecs     *record.Codecs
@@ -62,7 +64,7 @@ func New(o Options) *Broker {
 	if o.Listen == nil {
 		o.Listen = net.Listen
 	}
-	b := &Broker{o: o}
+	b := &Broker{o: o, failed: make(chan error, 1)}
 	b.values.Store(&o.Config.Values)
 	return b
 }
@@ -108,6 +110,7 @@ func (b *Broker) openData(ctx context.Context) (clusterID string, wake chan stru
 	if err != nil {
 		return "", nil, err
 	}
+	b.store.OnDirFailure(b.dirFailed)
 	wake = make(chan struct{}, 1)
 	b.controller, err = controller.Start(controller.Options{
 		NodeID: c.NodeID, ClusterID: b.store.ClusterID(), FS: b.o.FS, Dir: c.MetadataLogDir, Config: c.Values, Codecs: b.codecs,
@@ -153,8 +156,28 @@ func (b *Broker) assemble(clusterID string, wake <-chan struct{}) {
 	b.sockets = newSocketServer(b.node, logger.Named("network"))
 	p := &publisher{node: c.NodeID, static: c.Values, values: &b.values, replicas: b.replicas, groups: b.groups, lifecycle: b.lifecycle}
 	b.observer = metadata.NewObserver(metadata.ObserverOptions{
-		Log: b.controller.Log(), Wake: wake, Publish: p.publish, Logger: logger.Named("metadata"),
+		Log: b.controller.Log(), FS: b.o.FS, Codecs: b.codecs, Wake: wake, Publish: p.publish,
+		OnFailure: b.fail, Logger: logger.Named("metadata"),
 	})
+}
+
+// Failed yields the failure after which the broker cannot go on: its metadata cannot be followed any further, or the last
+// of its folders failed. Whoever runs the broker shuts it down then.
+func (b *Broker) Failed() <-chan error { return b.failed }
+
+func (b *Broker) fail(err error) {
+	select {
+	case b.failed <- err:
+	default: // the first failure is the one that counts
+	}
+}
+
+// dirFailed ends the broker when a folder failed that it cannot do without.
+func (b *Broker) dirFailed(dir string, err error) {
+	online := slices.ContainsFunc(b.store.Dirs(), func(d storage.Dir) bool { return d.Offline == nil })
+	if !online || dir == b.o.Config.MetadataLogDir {
+		b.fail(fmt.Errorf("log dir %s failed: %w", dir, err))
+	}
 }
 
 // registration is what this broker tells the controller about itself (KIP-631).

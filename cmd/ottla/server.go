@@ -84,8 +84,12 @@ func serve(ctx context.Context, out io.Writer, args []string, flags serverFlags,
 	_, err = fmt.Fprintf(out, "Ottla is ready: bootstrap %s, data in %s, started in %v\n",
 		b.Addr(), strings.Join(c.LogDirs, ", "), time.Since(begin).Round(time.Millisecond))
 	if err == nil {
-		<-ctx.Done()
-		logger.Info("stopping")
+		select {
+		case <-ctx.Done():
+			logger.Info("stopping")
+		case err = <-b.Failed():
+			logger.Error("stopping after a failure", zap.Error(err))
+		}
 	}
 	stopCtx, cancel := context.WithTimeout(context.Background(), server.ShutdownGrace)
 	defer cancel()
