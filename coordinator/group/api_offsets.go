@@ -1,0 +1,190 @@
+package group
+
+import (
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ottla/ottla/coordinator/runtime"
+	"github.com/ottla/ottla/protocol"
+)
+
+// OffsetCommit answers when the offsets are durable. Topics are taken by name in every version; those of version 10
+// must carry both name and id. An empty group id is a group like others, as in Kafka.
+func (c *Coordinator) OffsetCommit(req *kmsg.OffsetCommitRequest, _ Client) *runtime.Future[*kmsg.OffsetCommitResponse] {
+	future := runtime.NewFuture[*kmsg.OffsetCommitResponse]()
+	copied := detachCommit(req)
+	fail := func(err error) { future.Complete(commitError(copied, runtime.CodeFor(err))) }
+	c.runtime.Write(c.PartitionFor(copied.Group), func(s *shard, env runtime.Env) runtime.Result {
+		resp, records, err := s.commitOffsets(env, copied)
+		if err != nil {
+			fail(err)
+			return runtime.Result{}
+		}
+		return runtime.Result{Records: records, Then: func(_ runtime.Env, err error) {
+			if err != nil {
+				fail(err)
+				return
+			}
+			future.Complete(resp)
+		}}
+	}, fail)
+	return future
+}
+
+// commitError answers every partition of the request with one code.
+func commitError(req *kmsg.OffsetCommitRequest, code protocol.Code) *kmsg.OffsetCommitResponse {
+	resp := req.ResponseKind().(*kmsg.OffsetCommitResponse)
+	for i := range req.Topics {
+		t := &req.Topics[i]
+		topic := kmsg.OffsetCommitResponseTopic{Topic: t.Topic, TopicID: t.TopicID}
+		for j := range t.Partitions {
+			topic.Partitions = append(topic.Partitions, kmsg.OffsetCommitResponseTopicPartition{
+				Partition: t.Partitions[j].Partition, ErrorCode: int16(code),
+			})
+		}
+		resp.Topics = append(resp.Topics, topic)
+	}
+	return resp
+}
+
+// OffsetFetch answers with what is durable; with RequireStable it waits for what is on its way, and tells which offsets an open transaction holds
+// back. Topics are taken by name in every version. In the answer to version 10, topics that were not in the request have no id.
+func (c *Coordinator) OffsetFetch(req *kmsg.OffsetFetchRequest) *runtime.Future[*kmsg.OffsetFetchResponse] {
+	future := runtime.NewFuture[*kmsg.OffsetFetchResponse]()
+	groups := detachFetch(req)
+	stable, version := req.RequireStable, req.Version
+	all := gather(len(groups), func(responses []kmsg.OffsetFetchResponseGroup) {
+		future.Complete(fetchResponse(version, responses))
+	})
+	for i := range groups {
+		g := &groups[i]
+		answer := func(resp kmsg.OffsetFetchResponseGroup) { all.set(i, resp) }
+		fail := func(err error) { answer(fetchError(g, version, fetchCode(err))) }
+		partition := c.PartitionFor(g.Group)
+		if !stable {
+			c.runtime.Read(partition, func(s *shard, _ runtime.Env) { answer(s.fetchOffsets(g, false)) }, fail)
+			continue
+		}
+		c.runtime.Write(partition, func(s *shard, _ runtime.Env) runtime.Result {
+			resp := s.fetchOffsets(g, true)
+			return runtime.Result{Then: func(_ runtime.Env, err error) {
+				if err != nil {
+					fail(err)
+					return
+				}
+				answer(resp)
+			}}
+		}, fail)
+	}
+	return future
+}
+
+// fetchCode maps an error for OffsetFetch, whose older clients retry on NotCoordinator but not on CoordinatorNotAvailable.
+func fetchCode(err error) protocol.Code {
+	code := runtime.CodeFor(err)
+	if code == protocol.CoordinatorNotAvailable {
+		return protocol.NotCoordinator
+	}
+	return code
+}
+
+// fetchError answers a whole group with one code; versions without an error for the group have it on each partition.
+func fetchError(g *kmsg.OffsetFetchRequestGroup, version int16, code protocol.Code) kmsg.OffsetFetchResponseGroup {
+	resp := kmsg.NewOffsetFetchResponseGroup()
+	resp.Group, resp.ErrorCode = g.Group, int16(code)
+	if version >= 2 {
+		return resp
+	}
+	for i := range g.Topics {
+		topic := kmsg.OffsetFetchResponseGroupTopic{Topic: g.Topics[i].Topic}
+		for _, p := range g.Topics[i].Partitions {
+			topic.Partitions = append(topic.Partitions, kmsg.OffsetFetchResponseGroupTopicPartition{
+				Partition: p, Offset: noOffset, LeaderEpoch: -1, Metadata: new(string), ErrorCode: int16(code),
+			})
+		}
+		resp.Topics = append(resp.Topics, topic)
+	}
+	return resp
+}
+
+// fetchResponse puts groups into the form of a version: versions before 8 have one group, at the top.
+func fetchResponse(version int16, groups []kmsg.OffsetFetchResponseGroup) *kmsg.OffsetFetchResponse {
+	resp := kmsg.NewPtrOffsetFetchResponse()
+	resp.Version = version
+	if version >= 8 {
+		resp.Groups = groups
+		return resp
+	}
+	resp.ErrorCode = groups[0].ErrorCode
+	for _, t := range groups[0].Topics {
+		topic := kmsg.OffsetFetchResponseTopic{Topic: t.Topic}
+		for _, p := range t.Partitions {
+			topic.Partitions = append(topic.Partitions, kmsg.OffsetFetchResponseTopicPartition{
+				Partition: p.Partition, Offset: p.Offset, LeaderEpoch: p.LeaderEpoch, Metadata: p.Metadata, ErrorCode: p.ErrorCode,
+			})
+		}
+		resp.Topics = append(resp.Topics, topic)
+	}
+	return resp
+}
+
+// OffsetDelete answers when the offsets are gone for good.
+func (c *Coordinator) OffsetDelete(req *kmsg.OffsetDeleteRequest) *runtime.Future[*kmsg.OffsetDeleteResponse] {
+	future := runtime.NewFuture[*kmsg.OffsetDeleteResponse]()
+	copied := detach(req)
+	fail := func(err error) {
+		resp := copied.ResponseKind().(*kmsg.OffsetDeleteResponse)
+		resp.ErrorCode = int16(runtime.CodeFor(err))
+		future.Complete(resp)
+	}
+	if copied.Group == "" {
+		fail(protocol.InvalidGroupID)
+		return future
+	}
+	c.runtime.Write(c.PartitionFor(copied.Group), func(s *shard, _ runtime.Env) runtime.Result {
+		resp, records, err := s.deleteOffsets(copied)
+		if err != nil {
+			fail(err)
+			return runtime.Result{}
+		}
+		return runtime.Result{Records: records, Then: func(_ runtime.Env, err error) {
+			if err != nil {
+				fail(err)
+				return
+			}
+			future.Complete(resp)
+		}}
+	}, fail)
+	return future
+}
+
+// gathering collects the answers of several shards.
+type gathering[T any] struct {
+	done func([]T)
+
+	mu      sync.Mutex // guards values and missing
+	values  []T
+	missing int
+}
+
+// gather calls done once n values are set, at once if n is 0.
+func gather[T any](n int, done func([]T)) *gathering[T] {
+	g := &gathering[T]{done: done, values: make([]T, n), missing: n}
+	if n == 0 {
+		done(g.values)
+	}
+	return g
+}
+
+// set is called once for each index.
+func (g *gathering[T]) set(i int, v T) {
+	g.mu.Lock()
+	g.values[i] = v
+	g.missing--
+	last := g.missing == 0
+	g.mu.Unlock()
+	if last {
+		g.done(g.values)
+	}
+}

@@ -1,0 +1,105 @@
+package group
+
+import (
+	"sync"
+
+	"go.uber.org/zap"
+
+	"github.com/ottla/ottla/coordinator/runtime"
+	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/protocol/config"
+	"github.com/ottla/ottla/protocol/record"
+	"github.com/ottla/ottla/replication/metadata"
+)
+
+// Options are what a Coordinator works with.
+type Options struct {
+	NodeID int32
+	Config func() config.Values // read once, by New: all keys are read-only
+	// Open returns the log of a partition of __consumer_offsets that this broker leads.
+	Open   func(partition int32) (runtime.Log, error)
+	Image  func() *metadata.Image
+	Codecs *record.Codecs
+	Logger *zap.Logger
+}
+
+// Client is who sent a request: its client id, "" if it has none, and its address as Kafka shows it ("/192.0.2.1").
+type Client struct{ ID, Host string }
+
+// Coordinator serves the group APIs over the shards of __consumer_offsets that this broker leads. Safe for concurrent use.
+//
+// The methods named after APIs never block. Each queues the request before it returns, so that calls keep their order, and
+// copies what it needs: req may be reused at once. The Future is the answer, a response of req's version. Authorization, topic ids and
+// the existence of topics are the caller's business.
+type Coordinator struct {
+	o        Options
+	settings settings
+	runtime  *runtime.Runtime[*shard]
+
+	mu  sync.Mutex      // guards led, and orders elections
+	led map[int32]int32 // partition to the leader epoch it was elected for
+}
+
+// New returns a Coordinator that leads nothing yet.
+func New(o Options) *Coordinator {
+	c := &Coordinator{o: o, settings: settingsOf(o.Config()), led: map[int32]int32{}}
+	c.runtime = runtime.New(runtime.Options[*shard]{
+		New: func(partition int32) *shard {
+			return newShard(c.settings, o.Logger.With(zap.Int32("partition", partition)))
+		},
+		Open:         o.Open,
+		Image:        o.Image,
+		Codecs:       o.Codecs,
+		Logger:       o.Logger,
+		WriteTimeout: c.settings.commitTimeout,
+	})
+	return c
+}
+
+// Apply follows the leaders of __consumer_offsets in d.Image, and takes the offsets of deleted topics away. Replication must
+// have applied d before.
+func (c *Coordinator) Apply(d *metadata.Delta) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	topic := d.Image.Topic(protocol.GroupMetadataTopic)
+	var partitions []*metadata.Partition
+	if topic != nil {
+		partitions = topic.Partitions
+	}
+	for _, p := range partitions {
+		if p == nil {
+			continue
+		}
+		epoch, led := c.led[p.ID]
+		switch {
+		case p.Leader == c.o.NodeID && (!led || p.LeaderEpoch > epoch):
+			c.led[p.ID] = p.LeaderEpoch
+			c.runtime.Elect(p.ID, p.LeaderEpoch)
+		case p.Leader != c.o.NodeID && led:
+			delete(c.led, p.ID)
+			c.runtime.Resign(p.ID, max(p.LeaderEpoch, epoch+1))
+		}
+	}
+	for id, epoch := range c.led {
+		if int(id) >= len(partitions) || partitions[id] == nil { // the topic was deleted
+			delete(c.led, id)
+			c.runtime.Resign(id, epoch+1)
+		}
+	}
+	if len(d.Deleted) > 0 {
+		c.runtime.ImageChanged(d)
+	}
+}
+
+// PartitionFor is the partition of __consumer_offsets that holds a group: by the topic's number of partitions, or by
+// offsets.topic.num.partitions while it does not exist.
+func (c *Coordinator) PartitionFor(group string) int32 {
+	partitions := c.settings.offsetsPartitions
+	if topic := c.o.Image().Topic(protocol.GroupMetadataTopic); topic != nil {
+		partitions = int32(len(topic.Partitions))
+	}
+	return protocol.CoordinatorPartition(group, partitions)
+}
+
+// Close drops all shards; what is parked is answered with NotCoordinator.
+func (c *Coordinator) Close() { c.runtime.Close() }

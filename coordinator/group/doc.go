@@ -1,0 +1,44 @@
+// Package group is the group coordinator: the shards of __consumer_offsets (Kafka's GroupCoordinatorShard, GroupMetadataManager
+// and OffsetMetadataManager). A shard holds the groups and the committed offsets of one partition; a group lives in the
+// partition that its id hashes to, on the broker that leads it.
+//
+// # Ownership
+//
+// The Coordinator routes requests to shards through coordinator/runtime, which runs everything that touches a shard one after
+// the other. A shard's code is plain decisions: it is given the time, answers through futures, and returns the records to write. Everything a request carries is copied
+// before it is queued, because its frame may be gone when the shard runs.
+//
+// The durable part of a classic group is one record, written when the leader's assignment arrives, when the last member is gone, and when a
+// static member returns under a new id. What happens between those is memory: a new coordinator finds the last written generation, gives its
+// members a full session timeout, and lets the others rejoin. Offsets are one record each; an offset keeps the committed value beside the
+// ones that are still on their way, so that OffsetFetch answers at once with what is durable.
+//
+// # Locks
+//
+// Coordinator.mu guards the set of partitions that this broker was elected for. Nothing else here is locked.
+//
+// # Files
+//
+//	coordinator.go         Options, elections, routing
+//	settings.go            the config keys that are read
+//	api_classic.go         JoinGroup, SyncGroup, Heartbeat, LeaveGroup
+//	api_offsets.go         OffsetCommit, OffsetFetch, OffsetDelete
+//	api_admin.go           ListGroups, DescribeGroups, DeleteGroups
+//	detach.go              copies of requests
+//	shard.go               one partition's state; replay
+//	records.go             the records of __consumer_offsets
+//	classic_group.go       state of a classic group: members, votes, states
+//	classic_member.go      one member, and its parked requests
+//	classic_join.go        JoinGroup
+//	classic_static.go      JoinGroup of a static member that returns (KIP-345, KIP-814)
+//	classic_rebalance.go   preparing and completing rebalances, timeouts
+//	classic_sync.go        SyncGroup
+//	classic_heartbeat.go   Heartbeat and session expiry
+//	classic_leave.go       LeaveGroup
+//	subscription.go        topics in a consumer's subscription
+//	offset_store.go        committed and pending values by group, topic, partition
+//	offset_commit.go       OffsetCommit
+//	offset_fetch.go        OffsetFetch
+//	offset_expiry.go       retention, deleted topics, OffsetDelete
+//	admin.go               ListGroups, DescribeGroups, DeleteGroups on one shard
+package group

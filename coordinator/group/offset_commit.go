@@ -1,0 +1,113 @@
+package group
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ottla/ottla/coordinator/runtime"
+	"github.com/ottla/ottla/protocol"
+)
+
+const (
+	noRetention = -1 // RetentionTimeMillis: the broker's retention counts
+	noTimestamp = -1
+	// groupNotFoundVersion is the first OffsetCommit version whose clients know GroupIDNotFound.
+	groupNotFoundVersion = 9
+)
+
+// commitOffsets handles OffsetCommit: one record for each partition, all in one batch. The response names every partition of the request.
+func (s *shard) commitOffsets(env runtime.Env, req *kmsg.OffsetCommitRequest) (*kmsg.OffsetCommitResponse, []runtime.Record, error) {
+	g, ok := s.groups[req.Group]
+	if !ok {
+		if err := missingGroup(req); err != nil {
+			return nil, nil, err
+		}
+	} else {
+		if err := g.checkCommit(req); err != nil {
+			return nil, nil, err
+		}
+		if m, ok := g.byID[req.MemberID]; ok && (g.state == stable || g.state == preparingRebalance) {
+			s.resetSession(env, g, m) // a commit is as good as a heartbeat
+		}
+	}
+	resp := req.ResponseKind().(*kmsg.OffsetCommitResponse)
+	var records []runtime.Record
+	for i := range req.Topics {
+		t := &req.Topics[i]
+		topic := kmsg.OffsetCommitResponseTopic{Topic: t.Topic, TopicID: t.TopicID}
+		for j := range t.Partitions {
+			p := &t.Partitions[j]
+			code := protocol.None
+			if utf16Len(deref(p.Metadata)) > s.settings.offsetMetadataMax {
+				code = protocol.OffsetMetadataTooLarge
+			} else {
+				key := offsetKey{req.Group, t.Topic, p.Partition}
+				records = append(records, offsetRecord(key, s.commitValue(env, req, t, p)))
+			}
+			topic.Partitions = append(topic.Partitions, kmsg.OffsetCommitResponseTopicPartition{Partition: p.Partition, ErrorCode: int16(code)})
+		}
+		resp.Topics = append(resp.Topics, topic)
+	}
+	return resp, records, nil
+}
+
+func (s *shard) commitValue(env runtime.Env, req *kmsg.OffsetCommitRequest, t *kmsg.OffsetCommitRequestTopic, p *kmsg.OffsetCommitRequestTopicPartition) offsetValue {
+	v := offsetValue{
+		offset: p.Offset, leaderEpoch: p.LeaderEpoch, metadata: deref(p.Metadata), topicID: t.TopicID,
+		commitTimestamp: env.Now.UnixMilli(), expireTimestamp: noTimestamp,
+	}
+	if req.Version < 6 {
+		v.leaderEpoch = -1
+	}
+	if req.Version == 1 && p.Timestamp != noTimestamp {
+		v.commitTimestamp = p.Timestamp
+	}
+	if req.Version >= 2 && req.Version <= 4 && req.RetentionTimeMillis != noRetention {
+		v.expireTimestamp = env.Now.UnixMilli() + req.RetentionTimeMillis
+	}
+	return v
+}
+
+// missingGroup says what a commit to a group that does not exist gets: consumers without membership create it, members are refused.
+func missingGroup(req *kmsg.OffsetCommitRequest) error {
+	switch {
+	case req.Generation < 0:
+		return nil
+	case req.Version >= groupNotFoundVersion:
+		return protocol.Errorf(protocol.GroupIDNotFound, "Group %s not found.", req.Group)
+	default:
+		return protocol.IllegalGeneration
+	}
+}
+
+// checkCommit decides whether the request may commit offsets of the group (ClassicGroup.validateOffsetCommit).
+func (g *classicGroup) checkCommit(req *kmsg.OffsetCommitRequest) error {
+	if g.state == dead {
+		return protocol.CoordinatorNotAvailable
+	}
+	if req.Generation < 0 && g.state == empty {
+		return nil // an administrator, or a consumer without membership
+	}
+	if req.Generation >= 0 || req.MemberID != "" || req.InstanceID != nil {
+		if err := g.check(req.MemberID, req.InstanceID); err != nil {
+			return err
+		}
+		if req.Generation != g.generation {
+			return protocol.IllegalGeneration
+		}
+	} else if g.state != empty {
+		return protocol.UnknownMemberID
+	}
+	if g.state == completingRebalance {
+		return protocol.RebalanceInProgress
+	}
+	return nil
+}
+
+// utf16Len is the length that Java gives a string, by which Kafka limits metadata.
+func utf16Len(s string) int {
+	n := utf8.RuneCountInString(s)
+	return n + strings.Count(s, "\xf0") + strings.Count(s, "\xf1") + strings.Count(s, "\xf2") + strings.Count(s, "\xf3") + strings.Count(s, "\xf4")
+}

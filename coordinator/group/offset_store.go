@@ -1,0 +1,249 @@
+package group
+
+import (
+	"iter"
+
+	"github.com/ottla/ottla/protocol"
+)
+
+// offsetValue is one committed offset.
+type offsetValue struct {
+	offset          int64
+	leaderEpoch     int32 // -1: unknown
+	metadata        string
+	commitTimestamp int64         // ms
+	expireTimestamp int64         // ms; -1: none given
+	topicID         protocol.UUID // zero: not known
+	recordOffset    int64         // of the record in the log
+	deleted         bool          // a tombstone that is not committed yet
+}
+
+// offsetEntry is one partition's offset: the latest value, and older ones back to the newest that is durable.
+type offsetEntry struct {
+	latest offsetValue
+	older  []offsetValue // ascending by recordOffset; nil once latest is durable
+}
+
+// partitionOffsets are the offsets of one group in one topic.
+type partitionOffsets map[int32]*offsetEntry
+
+// topicOffsets are the offsets of one group.
+type topicOffsets map[string]partitionOffsets
+
+// offsetKey names one offset.
+type offsetKey struct {
+	group, topic string
+	partition    int32
+}
+
+// offsetStore holds the offsets of a shard: what was written, and what of it is durable.
+type offsetStore struct {
+	groups        map[string]topicOffsets
+	highWatermark int64
+	written       []writtenOffset // not durable yet, by recordOffset
+
+	pending map[int64]map[offsetKey]offsetValue // by producer id: written in a transaction that has not ended
+	open    map[string]map[int64]struct{}       // group id to the producer ids in pending
+}
+
+type writtenOffset struct {
+	recordOffset int64
+	key          offsetKey
+}
+
+func newOffsetStore() *offsetStore {
+	return &offsetStore{
+		groups:  map[string]topicOffsets{},
+		pending: map[int64]map[offsetKey]offsetValue{},
+		open:    map[string]map[int64]struct{}{},
+	}
+}
+
+// put sets an offset, or removes it with a deleted value.
+func (s *offsetStore) put(k offsetKey, v offsetValue) {
+	e := s.groups[k.group][k.topic][k.partition]
+	durable := v.recordOffset < s.highWatermark
+	switch {
+	case e == nil && v.deleted:
+		return
+	case e == nil:
+		s.entry(k).latest = v
+	case durable:
+		if v.deleted {
+			s.drop(k)
+			return
+		}
+		e.latest, e.older = v, nil
+	default:
+		e.older = append(e.older, e.latest)
+		e.latest = v
+	}
+	if !durable {
+		s.written = append(s.written, writtenOffset{recordOffset: v.recordOffset, key: k})
+	}
+}
+
+func (s *offsetStore) entry(k offsetKey) *offsetEntry {
+	topics, ok := s.groups[k.group]
+	if !ok {
+		topics = topicOffsets{}
+		s.groups[k.group] = topics
+	}
+	partitions, ok := topics[k.topic]
+	if !ok {
+		partitions = partitionOffsets{}
+		topics[k.topic] = partitions
+	}
+	e := &offsetEntry{}
+	partitions[k.partition] = e
+	return e
+}
+
+func (s *offsetStore) drop(k offsetKey) {
+	topics := s.groups[k.group]
+	delete(topics[k.topic], k.partition)
+	if len(topics[k.topic]) == 0 {
+		delete(topics, k.topic)
+	}
+	if len(topics) == 0 {
+		delete(s.groups, k.group)
+	}
+}
+
+// committed takes on a high watermark: values below it are durable, and those that they replaced are forgotten.
+func (s *offsetStore) committed(highWatermark int64) {
+	s.highWatermark = highWatermark
+	n := 0
+	for n < len(s.written) && s.written[n].recordOffset < highWatermark {
+		s.settle(s.written[n].key)
+		n++
+	}
+	if s.written = s.written[n:]; len(s.written) == 0 {
+		s.written = nil
+	}
+}
+
+// settle forgets what a durable value replaced.
+func (s *offsetStore) settle(k offsetKey) {
+	e := s.groups[k.group][k.topic][k.partition]
+	switch {
+	case e == nil:
+	case e.latest.recordOffset < s.highWatermark:
+		if e.older = nil; e.latest.deleted {
+			s.drop(k)
+		}
+	default:
+		for len(e.older) > 1 && e.older[1].recordOffset < s.highWatermark {
+			e.older = e.older[1:]
+		}
+	}
+}
+
+// latest returns what was written last, durable or not.
+func (s *offsetStore) latest(k offsetKey) (*offsetValue, bool) {
+	e := s.groups[k.group][k.topic][k.partition]
+	if e == nil || e.latest.deleted {
+		return nil, false
+	}
+	return &e.latest, true
+}
+
+// durable returns the value that every later coordinator will know.
+func (e *offsetEntry) durable(highWatermark int64) (*offsetValue, bool) {
+	if e.latest.recordOffset < highWatermark {
+		return &e.latest, !e.latest.deleted
+	}
+	for i := len(e.older) - 1; i >= 0; i-- {
+		if v := &e.older[i]; v.recordOffset < highWatermark {
+			return v, !v.deleted
+		}
+	}
+	return nil, false
+}
+
+// read returns the offset as OffsetFetch sees it: the latest one, or the latest durable one.
+func (s *offsetStore) read(k offsetKey, latest bool) (*offsetValue, bool) {
+	if latest {
+		return s.latest(k)
+	}
+	e := s.groups[k.group][k.topic][k.partition]
+	if e == nil {
+		return nil, false
+	}
+	return e.durable(s.highWatermark)
+}
+
+// all yields the latest offsets of a group, in no order. They must not be changed meanwhile.
+func (s *offsetStore) all(group string) iter.Seq2[offsetKey, *offsetValue] {
+	return func(yield func(offsetKey, *offsetValue) bool) {
+		for topic, partitions := range s.groups[group] {
+			for partition, e := range partitions {
+				if !e.latest.deleted && !yield(offsetKey{group, topic, partition}, &e.latest) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// putPending keeps an offset of a transaction until its end.
+func (s *offsetStore) putPending(producerID int64, k offsetKey, v offsetValue) {
+	if s.pending[producerID] == nil {
+		s.pending[producerID] = map[offsetKey]offsetValue{}
+	}
+	s.pending[producerID][k] = v
+	if s.open[k.group] == nil {
+		s.open[k.group] = map[int64]struct{}{}
+	}
+	s.open[k.group][producerID] = struct{}{}
+}
+
+// dropPending removes an offset from all open transactions.
+func (s *offsetStore) dropPending(k offsetKey) {
+	for producerID := range s.open[k.group] {
+		delete(s.pending[producerID], k)
+	}
+}
+
+// isPending reports whether an open transaction has written the offset.
+func (s *offsetStore) isPending(k offsetKey) bool {
+	for producerID := range s.open[k.group] {
+		if _, ok := s.pending[producerID][k]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// pendingOf yields the offsets of a group in open transactions, in no order.
+func (s *offsetStore) pendingOf(group string) iter.Seq[offsetKey] {
+	return func(yield func(offsetKey) bool) {
+		for producerID := range s.open[group] {
+			for k := range s.pending[producerID] {
+				if k.group == group && !yield(k) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// endTransaction makes a transaction's offsets visible, or forgets them. An offset that was committed outside the
+// transaction after the transaction's own write stays.
+func (s *offsetStore) endTransaction(producerID int64, commit bool) {
+	offsets := s.pending[producerID]
+	delete(s.pending, producerID)
+	for group, producers := range s.open {
+		if delete(producers, producerID); len(producers) == 0 {
+			delete(s.open, group)
+		}
+	}
+	if !commit {
+		return
+	}
+	for k, v := range offsets {
+		if old, ok := s.latest(k); !ok || v.recordOffset > old.recordOffset {
+			s.put(k, v)
+		}
+	}
+}

@@ -1,0 +1,171 @@
+package group
+
+import (
+	"crypto/rand"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.uber.org/zap"
+
+	"github.com/ottla/ottla/coordinator/runtime"
+	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/replication/metadata"
+)
+
+// shard is the state of one partition of __consumer_offsets. The runtime's loop owns it.
+type shard struct {
+	settings settings
+	logger   *zap.Logger
+	newID    func() string // random part of member ids
+
+	groups  map[string]*classicGroup
+	offsets *offsetStore
+}
+
+var _ runtime.Shard = (*shard)(nil)
+
+func newShard(settings settings, logger *zap.Logger) *shard {
+	return &shard{
+		settings: settings, logger: logger, newID: newMemberUUID,
+		groups: map[string]*classicGroup{}, offsets: newOffsetStore(),
+	}
+}
+
+// newMemberUUID is a random UUID of version 4 in its usual text form, as Kafka puts it into member ids.
+func newMemberUUID() string {
+	var u [16]byte
+	_, _ = rand.Read(u[:]) // never fails: crypto/rand.Read ends the process instead
+	u[6] = u[6]&0x0f | 0x40
+	u[8] = u[8]&0x3f | 0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
+}
+
+// Replay implements runtime.Shard. Records of other kinds of groups, and of types that are not known, are skipped.
+func (s *shard) Replay(offset, producerID int64, _ int16, key, value []byte) error {
+	switch t, ok := recordType(key); {
+	case !ok:
+		return nil
+	case t == offsetKeyV0 || t == offsetKeyV1:
+		return s.replayOffset(offset, producerID, key, value)
+	case t == groupMetadataKey:
+		return s.replayGroup(key, value)
+	default:
+		return nil
+	}
+}
+
+func (s *shard) replayOffset(offset, producerID int64, key, value []byte) error {
+	k, err := parseOffsetKey(key)
+	if err != nil {
+		return err
+	}
+	if value == nil {
+		s.offsets.put(k, offsetValue{deleted: true, recordOffset: offset})
+		s.offsets.dropPending(k)
+		return nil
+	}
+	v, err := parseOffsetValue(value, offset)
+	if err != nil {
+		return err
+	}
+	if _, ok := s.groups[k.group]; !ok {
+		// Offsets without a group are those of consumers without membership.
+		s.groups[k.group] = newClassicGroup(k.group, time.UnixMilli(v.commitTimestamp))
+	}
+	if producerID >= 0 {
+		s.offsets.putPending(producerID, k, v)
+	} else {
+		s.offsets.put(k, v)
+	}
+	return nil
+}
+
+func (s *shard) replayGroup(key, value []byte) error {
+	var k kmsg.GroupMetadataKey
+	if err := k.ReadFrom(key); err != nil {
+		return fmt.Errorf("group metadata key: %w", err)
+	}
+	if value == nil {
+		delete(s.groups, k.Group)
+		return nil
+	}
+	v, err := parseGroupValue(value)
+	if err != nil {
+		return err
+	}
+	s.groups[k.Group] = loadedGroup(k.Group, v)
+	return nil
+}
+
+// loadedGroup is a group as its record says: Stable with members, else Empty.
+func loadedGroup(id string, v *kmsg.GroupMetadataValue) *classicGroup {
+	g := newClassicGroup(id, time.Time{})
+	g.stateTimestamp = v.CurrentStateTimestamp
+	g.protocolType, g.protocolName, g.generation, g.leader = v.ProtocolType, v.Protocol, v.Generation, deref(v.Leader)
+	if len(v.Members) > 0 {
+		g.state = stable
+	}
+	for i := range v.Members {
+		r := &v.Members[i]
+		m := &member{
+			id: r.MemberID, instanceID: r.InstanceID, clientID: r.ClientID, clientHost: r.ClientHost,
+			rebalanceTimeout: r.RebalanceTimeoutMillis, sessionTimeout: r.SessionTimeoutMillis, protocolType: v.ProtocolType,
+			protocols: []memberProtocol{{name: deref(v.Protocol), metadata: r.Subscription}}, assignment: r.Assignment,
+		}
+		if m.rebalanceTimeout == -1 { // version 0 has none
+			m.rebalanceTimeout = m.sessionTimeout
+		}
+		g.add(m, nil)
+	}
+	g.updateSubscribed()
+	return g
+}
+
+// ReplayMarker implements runtime.Shard.
+func (s *shard) ReplayMarker(producerID int64, _ int16, commit bool) error {
+	s.offsets.endTransaction(producerID, commit)
+	return nil
+}
+
+// Committed implements runtime.Shard.
+func (s *shard) Committed(highWatermark int64) { s.offsets.committed(highWatermark) }
+
+// Loaded implements runtime.Shard: members get a full session timeout; a group that is larger than is allowed now rebalances.
+func (s *shard) Loaded(env runtime.Env) {
+	for _, g := range s.groups {
+		for _, m := range g.members {
+			s.resetSession(env, g, m)
+		}
+		if len(g.members) > s.settings.maxSize {
+			s.prepareRebalance(env, g, "the group is larger than group.max.size", "")
+		}
+	}
+	s.scheduleRetention(env)
+}
+
+// ImageChanged implements runtime.Shard: the offsets of deleted topics go with them.
+func (s *shard) ImageChanged(_ runtime.Env, d *metadata.Delta) runtime.Result {
+	if len(d.Deleted) == 0 {
+		return runtime.Result{}
+	}
+	return runtime.Result{Records: s.topicsDeleted(d)}
+}
+
+// Unloaded implements runtime.Shard: members that are parked look for the next coordinator.
+func (s *shard) Unloaded(env runtime.Env, err error) {
+	code := runtime.CodeFor(err)
+	if code == protocol.None {
+		code = protocol.NotCoordinator
+	}
+	for _, g := range s.groups {
+		for _, m := range g.members {
+			g.failJoin(m, m.id, code)
+			if m.awaitingSync != nil {
+				m.awaitingSync.fail(code)
+				m.awaitingSync = nil
+			}
+		}
+		g.transition(dead, env.Now)
+	}
+}
