@@ -197,7 +197,9 @@ func (f *fetch) partition(p *replication.FetchPartition, r *replication.FetchRes
 		return f.failed(p, r)
 	}
 	if f.version < 10 && r.Records.Len() > 0 && f.storesZstd(p) {
-		return protocol.FetchError(p.Partition, protocol.UnsupportedCompressionType)
+		out := protocol.FetchError(p.Partition, protocol.UnsupportedCompressionType)
+		out.AbortedTransactions = []protocol.AbortedTransaction{}
+		return out
 	}
 	out := protocol.FetchPartition{
 		Partition: p.Partition, HighWatermark: r.HighWatermark, LastStableOffset: r.LastStableOffset, LogStartOffset: r.LogStartOffset,
@@ -225,6 +227,9 @@ func (f *fetch) failed(p *replication.FetchPartition, r *replication.FetchResult
 		code = protocol.NotLeaderOrFollower
 	}
 	out := protocol.FetchError(p.Partition, code)
+	if p.Err != nil {
+		out.AbortedTransactions = []protocol.AbortedTransaction{} // not null where the log was not asked
+	}
 	if f.version >= 16 && r.LeaderID >= 0 {
 		out.CurrentLeader = &protocol.LeaderAndEpoch{LeaderID: r.LeaderID, LeaderEpoch: r.LeaderEpoch}
 		f.hint(r.LeaderID)

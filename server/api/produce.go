@@ -114,7 +114,7 @@ func (p *produce) topic(t *kmsg.ProduceRequestTopic, refused protocol.Code) {
 		answer.BaseOffset = -1 // the other two are so by default
 		code := refused
 		if code == protocol.None {
-			code = p.check(name, in.Partition, unknown)
+			code = p.check(name, in, unknown)
 		}
 		if code != protocol.None {
 			p.failed = true
@@ -126,17 +126,41 @@ func (p *produce) topic(t *kmsg.ProduceRequestTopic, refused protocol.Code) {
 	p.resp.Topics = append(p.resp.Topics, out)
 }
 
-// check finds what is wrong with one partition before its records are looked at.
-func (p *produce) check(topic string, partition int32, unknown protocol.Code) protocol.Code {
-	switch known := p.image.Partition(topic, partition); {
-	case known == nil:
+// check finds what is wrong with one partition and its records before the log is asked, in Kafka's order.
+func (p *produce) check(topic string, in *kmsg.ProduceRequestTopicPartition, unknown protocol.Code) protocol.Code {
+	if p.image.Partition(topic, in.Partition) == nil {
 		return unknown
+	}
+	if code := checkRecords(in.Records, p.req.Version); code != protocol.None {
+		return code
+	}
+	switch {
 	case p.req.Acks < -1 || p.req.Acks > 1:
 		return protocol.InvalidRequiredAcks
 	case protocol.IsInternalTopic(topic) && (p.request.ClientID == nil || *p.request.ClientID != adminClientID):
 		return protocol.InvalidTopicException
 	}
 	return protocol.None
+}
+
+// checkRecords wants one whole batch of magic 2, whose codec the version knows (ProduceRequest.validateRecords).
+func checkRecords(records []byte, version int16) protocol.Code {
+	first, rest, err := record.Split(records)
+	switch {
+	case errors.Is(err, protocol.CorruptMessage):
+		return protocol.CorruptMessage
+	case err != nil || first.Magic() != 2:
+		return protocol.InvalidRecord
+	case version < 7 && first.Codec() == record.CodecZstd:
+		return protocol.UnsupportedCompressionType
+	}
+	switch _, _, err := record.Split(rest); {
+	case err == nil:
+		return protocol.InvalidRecord
+	case errors.Is(err, protocol.CorruptMessage):
+		return protocol.CorruptMessage
+	}
+	return protocol.None // what remains is no whole batch: it is cut off
 }
 
 func (p *produce) append(topic string, in *kmsg.ProduceRequestTopicPartition, out *kmsg.ProduceResponseTopicPartition, topicAt, partitionAt int) {
@@ -147,6 +171,9 @@ func (p *produce) append(topic string, in *kmsg.ProduceRequestTopicPartition, ou
 			Acks: p.req.Acks, Origin: storage.OriginClient, ProduceVersion: p.req.Version, LeaderEpoch: -1,
 		})
 		out.LogStartOffset = result.LogStartOffset
+		if err != nil {
+			out.LogStartOffset = partition.Log().Offsets().LogStart
+		}
 	}
 	if err != nil {
 		p.appendFailed(topic, out, err)
