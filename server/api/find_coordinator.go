@@ -1,0 +1,90 @@
+package api
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.uber.org/zap"
+
+	"github.com/ottla/ottla/protocol"
+)
+
+// FindCoordinator (10) names the broker that coordinates a group.
+//
+//	v0     groups only
+//	v1     key type (0 group, 1 transactional id); throttle time and error message
+//	v2     throttle time changed its meaning
+//	v3     flexible
+//	v4     several keys, each with its own answer (KIP-699)
+//	v5     clients know TRANSACTION_ABORTABLE (KIP-890)
+//	v6     key type 2: share-partition states (KIP-932)
+//
+// The first request of a cluster finds no __consumer_offsets: it starts to create it, and is answered COORDINATOR_NOT_AVAILABLE until its
+// leaders are there. Transactional ids and share states are refused with INVALID_REQUEST until they are served.
+
+// Key types of FindCoordinator.
+const groupKeyType = 0
+
+// findBatched is the first version with several keys.
+const findBatched = 4
+
+// coordinatorMessage is Kafka's text for a code, which clients show.
+func coordinatorMessage(code protocol.Code) string {
+	switch code {
+	case protocol.None:
+		return "NONE"
+	case protocol.CoordinatorNotAvailable:
+		return "The coordinator is not available."
+	default:
+		return "This most likely occurs because of a request being malformed by the client library or the message was sent to an incompatible broker. " +
+			"See the broker logs for more details."
+	}
+}
+
+func handleFindCoordinator(_ context.Context, n *Node, r *Request) Result {
+	req := r.Body.(*kmsg.FindCoordinatorRequest)
+	resp := req.ResponseKind().(*kmsg.FindCoordinatorResponse)
+	keyType := req.CoordinatorType
+	if req.Version < 1 {
+		keyType = groupKeyType
+	}
+	if keyType != groupKeyType {
+		n.Logger.Warn("coordinator refused: only groups have coordinators so far",
+			zap.Int8("key_type", keyType), zap.String("key", req.CoordinatorKey), zap.Strings("keys", req.CoordinatorKeys), zap.Stringer("remote", r.Remote))
+	}
+	if req.Version < findBatched {
+		e, code := findCoordinator(n, r.Listener, keyType, req.CoordinatorKey)
+		resp.ErrorCode, resp.ErrorMessage = int16(code), kmsg.StringPtr(coordinatorMessage(code))
+		resp.NodeID, resp.Host, resp.Port = e.NodeID, e.Host, e.Port
+		return reply(resp)
+	}
+	for _, key := range req.CoordinatorKeys {
+		e, code := findCoordinator(n, r.Listener, keyType, key)
+		resp.Coordinators = append(resp.Coordinators, kmsg.FindCoordinatorResponseCoordinator{
+			Key: key, NodeID: e.NodeID, Host: e.Host, Port: e.Port, ErrorCode: int16(code), ErrorMessage: new(string),
+		})
+	}
+	return reply(resp)
+}
+
+// findCoordinator finds where the leader of the key's partition listens under the listener's name.
+func findCoordinator(n *Node, listener string, keyType int8, key string) (endpoint, protocol.Code) {
+	none := endpoint{NodeID: -1, Port: -1}
+	if keyType != groupKeyType {
+		return none, protocol.InvalidRequest
+	}
+	image := n.Image()
+	if image.Topic(protocol.GroupMetadataTopic) == nil {
+		n.TopicCreator.Create(protocol.GroupMetadataTopic)
+		return none, protocol.CoordinatorNotAvailable
+	}
+	p := image.Partition(protocol.GroupMetadataTopic, n.Groups.PartitionFor(key))
+	if p == nil {
+		return none, protocol.CoordinatorNotAvailable
+	}
+	e, ok := endpointOf(image, p.Leader, listener)
+	if !ok {
+		return none, protocol.CoordinatorNotAvailable
+	}
+	return e, protocol.None
+}
