@@ -3,6 +3,8 @@ package controller
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -149,25 +151,39 @@ func (n *node) topics() []string {
 	return names
 }
 
-// agrees reports whether __cluster_metadata-0 describes the image, from its newest snapshot on or from the beginning.
+// agrees reports whether __cluster_metadata-0 describes the image, from its newest snapshot on or from the beginning. It looks again while
+// either changes.
 func (n *node) agrees() bool {
 	n.t.Helper()
 	q := n.quorum.(*raftQuorum)
 	for {
-		img := n.Image()
-		logged := n.logged()
-		if img == n.Image() && q.machine.log.Offsets().LogEnd == img.Offset()+1 {
-			return bytes.Equal(logged, encodeImage(img.Records()))
+		img, before := n.Image(), q.machine.log.Offsets()
+		if before.LogEnd != img.Offset()+1 {
+			runtime.Gosched()
+			continue // the batch is being written
 		}
+		start := before.LogStart
+		logged, err := n.logged(start)
+		if o := q.machine.log.Offsets(); img != n.Image() || o.LogEnd != img.Offset()+1 || o.LogStart != start {
+			continue
+		}
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		return bytes.Equal(encodeImage(logged.Records()), encodeImage(img.Records()))
 	}
 }
 
-func (n *node) logged() []byte {
-	n.t.Helper()
+// logged is the image that the log describes which begins at start.
+func (n *node) logged(start int64) (*metadata.Image, error) {
 	q := n.quorum.(*raftQuorum)
 	a := newApplier(n.codecs)
-	if start := q.machine.log.Offsets().LogStart; start > 0 {
-		a.reset(n.checkpointed(start))
+	if start > 0 {
+		img, timestamp, err := n.checkpointed(start)
+		if err != nil {
+			return nil, err
+		}
+		a.reset(img, timestamp)
 	}
 	err := q.machine.log.Batches(context.Background(), a.next, func(b record.Batch) error {
 		if b.NextOffset() <= a.next {
@@ -176,32 +192,26 @@ func (n *node) logged() []byte {
 		_, err := a.apply(slices.Clone(b))
 		return err
 	})
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	return encodeImage(a.image.Load().Records())
+	return a.image.Load(), err
 }
 
 // checkpointed is the newest checkpoint that can be read and covers what the log lacks.
-func (n *node) checkpointed(start int64) (*metadata.Image, int64) {
+func (n *node) checkpointed(start int64) (*metadata.Image, int64, error) {
 	q := n.quorum.(*raftQuorum)
 	all, err := q.snapshots.List()
-	if err != nil {
-		n.t.Fatal(err)
-	}
 	for _, meta := range all {
-		_, source, err := q.snapshots.Open(meta.ID)
-		if err != nil {
-			continue // a newer one has replaced it
+		_, source, e := q.snapshots.Open(meta.ID)
+		if e != nil {
+			err = e // a newer one has replaced it
+			continue
 		}
-		img, timestamp, _, err := readCheckpoint(source, n.codecs)
+		img, timestamp, _, e := readCheckpoint(source, n.codecs)
 		source.Close()
-		if err == nil && img.Offset()+1 >= start {
-			return img, timestamp
+		if e == nil && img.Offset()+1 >= start {
+			return img, timestamp, nil
 		}
 	}
-	n.t.Fatalf("no checkpoint covers the log's start %d", start)
-	return nil, 0
+	return nil, 0, fmt.Errorf("no checkpoint covers the log's start %d: %w", start, err)
 }
 
 func encodeImage(records []schema.MetadataRecord) []byte {

@@ -149,10 +149,12 @@ func (q *raftQuorum) identify() error {
 	if directory == "" {
 		directory = protocol.NewUUID().String()
 	}
-	if stored, had := q.state.identity(); stored != q.cluster || had != directory {
-		if err := q.state.setIdentity(q.cluster, directory); err != nil {
-			return err
-		}
+	term := uint64(0)
+	if fresh {
+		term = 1 // of the entry below
+	}
+	if err := q.state.adopt(q.cluster, directory, term); err != nil {
+		return err
 	}
 	if q.directory, err = protocol.ParseUUID(directory); err != nil {
 		return fmt.Errorf("controller: quorum state: %w", err)
@@ -160,12 +162,6 @@ func (q *raftQuorum) identify() error {
 	q.id = raft.ServerID(strconv.Itoa(int(q.nodeID)) + ":" + directory)
 	if !fresh {
 		return nil
-	}
-	// An earlier start may have got no further than the term.
-	if term, err := q.state.GetUint64([]byte("CurrentTerm")); err != nil || term == 0 {
-		if err := q.state.SetUint64([]byte("CurrentTerm"), 1); err != nil {
-			return err
-		}
 	}
 	self := raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: q.id, Address: raft.ServerAddress(q.id)}}}
 	return q.entries.StoreLog(&raft.Log{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(self), AppendedAt: time.Now()})

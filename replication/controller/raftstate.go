@@ -61,12 +61,15 @@ func (s *quorumState) identity() (clusterID, directoryID string) {
 	return s.data.ClusterID, s.data.DirectoryID
 }
 
-// setIdentity makes the ids durable.
-func (s *quorumState) setIdentity(clusterID, directoryID string) error {
+// adopt makes the ids durable, and the term if it is higher than the one there.
+func (s *quorumState) adopt(clusterID, directoryID string, term uint64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	next := s.data
-	next.ClusterID, next.DirectoryID = clusterID, directoryID
+	next.ClusterID, next.DirectoryID, next.CurrentTerm = clusterID, directoryID, max(term, s.data.CurrentTerm)
+	if next == s.data {
+		return nil
+	}
 	return s.write(next)
 }
 
