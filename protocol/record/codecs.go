@@ -92,9 +92,9 @@ func drain(p *sync.Pool) {
 // block, at most 4 MiB).
 type decoder interface {
 	io.Reader
-	reset(payload []byte) error // payload is kept until release
-	release() bool              // drops payload; whether the decoder is small enough to be kept
-	close()                     // before it is thrown away
+	reset(payload []byte, limit int64) error // payload is kept until release; no more than limit bytes are of use
+	release() bool                           // drops payload; whether the decoder is small enough to be kept
+	close()                                  // before it is thrown away
 }
 
 // errTruncated is a compressed stream that ends before its end.
@@ -136,9 +136,9 @@ func unknownCodec(codec Codec) error {
 // plainDecoder is the decoder of uncompressed records.
 type plainDecoder struct{ rest []byte }
 
-func (d *plainDecoder) reset(payload []byte) error { d.rest = payload; return nil }
-func (d *plainDecoder) release() bool              { d.rest = nil; return true }
-func (d *plainDecoder) close()                     {}
+func (d *plainDecoder) reset(payload []byte, _ int64) error { d.rest = payload; return nil }
+func (d *plainDecoder) release() bool                       { d.rest = nil; return true }
+func (d *plainDecoder) close()                              {}
 
 func (d *plainDecoder) Read(p []byte) (int, error) {
 	if len(d.rest) == 0 {

@@ -14,7 +14,7 @@ type gzipDecoder struct {
 	z   gzip.Reader
 }
 
-func (d *gzipDecoder) reset(payload []byte) error {
+func (d *gzipDecoder) reset(payload []byte, _ int64) error {
 	d.src.Reset(payload)
 	return d.member()
 }

@@ -43,7 +43,7 @@ type lz4Decoder struct {
 	block    []byte // decompressed, not yet read; aliases buf or src
 }
 
-func (d *lz4Decoder) reset(payload []byte) error {
+func (d *lz4Decoder) reset(payload []byte, _ int64) error {
 	d.src, d.block, d.done = payload, nil, false
 	if len(payload) < lz4MinHeader {
 		return errTruncated

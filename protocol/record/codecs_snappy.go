@@ -36,7 +36,7 @@ type snappyDecoder struct {
 	block []byte // decompressed, not yet read; aliases buf
 }
 
-func (d *snappyDecoder) reset(payload []byte) error {
+func (d *snappyDecoder) reset(payload []byte, _ int64) error {
 	if len(payload) == 0 {
 		return errTruncated
 	}

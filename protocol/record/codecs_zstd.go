@@ -41,9 +41,9 @@ func newZstdDecoder() (decoder, error) {
 
 // reset lowers the windows that the frames claim to what their blocks can hold at most, because the decoder allocates a whole
 // window at once: the writers of small batches at high levels claim as much as 128 MiB.
-func (d *zstdDecoder) reset(payload []byte) error {
-	var err error
-	if payload, err = d.shrinkWindows(payload); err != nil {
+func (d *zstdDecoder) reset(payload []byte, limit int64) error {
+	payload, err := d.shrinkWindows(payload, limit)
+	if err != nil {
 		return err
 	}
 	d.src.Reset(payload)
@@ -52,7 +52,7 @@ func (d *zstdDecoder) reset(payload []byte) error {
 
 // shrinkWindows returns payload, or a copy with other window descriptors. It stops silently at what it does not understand: the decoder will
 // find the fault there, and says which, before it allocates.
-func (d *zstdDecoder) shrinkWindows(payload []byte) ([]byte, error) {
+func (d *zstdDecoder) shrinkWindows(payload []byte, limit int64) ([]byte, error) {
 	out, copied := payload, false
 	var h zstd.Header
 	for at := 0; at < len(payload); {
@@ -68,6 +68,10 @@ func (d *zstdDecoder) shrinkWindows(payload []byte) ([]byte, error) {
 			window = h.FrameContentSize
 		}
 		end, most := zstdFrameEnd(payload, at+h.HeaderSize, h.HasCheckSum)
+		if h.SingleSegment && window > uint64(limit) && window <= most {
+			return nil, overLimit()
+		}
+		most = min(most, uint64(limit)+zstdMaxBlock) // the block that passes the limit is decompressed
 		if window > zstdWindowTaken {
 			d.large = d.large || min(window, most) > zstdWindowKept
 			switch {

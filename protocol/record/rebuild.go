@@ -17,7 +17,7 @@ type rebuild struct {
 // rebuild validates b and writes its records into a new batch with another codec
 // (LogValidator.validateMessagesAndAssignOffsetsCompressed and buildRecordsAndAssignOffsets). It streams: no more than one record is held beside
 // the result, which is not kept past the size limit.
-func (c *Codecs) rebuild(b Batch, target Codec, v *Validation) (Batch, error) {
+func (c *Codecs) rebuild(b Batch, target Codec, v Validation) (Batch, error) {
 	s, err := c.openStream(b.Payload(), b.Codec(), v.MaxDecompressed)
 	if err != nil {
 		return nil, err
@@ -44,7 +44,7 @@ func (c *Codecs) rebuild(b Batch, target Codec, v *Validation) (Batch, error) {
 }
 
 func (w *rebuild) run(s *stream, target Codec) (Batch, error) {
-	b, v := w.check.b, w.check.v
+	b, v := w.check.b, &w.check.v
 	for i := range b.Count() {
 		body, err := s.record()
 		if err != nil {

@@ -27,20 +27,20 @@ type stream struct {
 
 // openStream returns a pooled stream over payload; close gives it back.
 func (c *Codecs) openStream(payload []byte, codec Codec, limit int64) (*stream, error) {
+	if limit <= 0 {
+		limit = MaxDecompressed
+	}
 	dec, err := c.decoder(codec)
 	if err != nil {
 		return nil, err
 	}
-	if err := dec.reset(payload); err != nil {
+	if err := dec.reset(payload, limit); err != nil {
 		c.putDecoder(codec, dec)
 		return nil, brokenStream(err)
 	}
 	s, _ := c.streams.Get().(*stream)
 	if s == nil {
 		s = &stream{buf: make([]byte, streamBuffer)}
-	}
-	if limit <= 0 {
-		limit = MaxDecompressed
 	}
 	s.owner, s.codec, s.dec, s.left = c, codec, dec, limit
 	s.r, s.w, s.taken, s.err = 0, 0, 0, nil
@@ -49,10 +49,18 @@ func (c *Codecs) openStream(payload []byte, codec Codec, limit int64) (*stream, 
 
 // brokenStream is how Kafka answers what a decompressor does not take: a KafkaException, thus UNKNOWN_SERVER_ERROR.
 func brokenStream(err error) error {
+	if errors.Is(err, protocol.InvalidRecord) {
+		return err
+	}
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		err = errTruncated
 	}
 	return protocol.Errorf(protocol.UnknownServerError, "Failed to decompress record stream: %w", err)
+}
+
+// overLimit is for batches that decompress to more than the limit.
+func overLimit() error {
+	return invalid("the batch decompresses to more than is allowed")
 }
 
 func (s *stream) close() {
@@ -74,7 +82,7 @@ func (s *stream) read(p []byte) (int, error) {
 	}
 	n, err := s.dec.Read(p)
 	if s.left -= int64(n); s.left < 0 {
-		n, err = 0, protocol.Errorf(protocol.InvalidRecord, "the batch decompresses to more than is allowed")
+		n, err = 0, overLimit()
 	} else if err != nil && err != io.EOF { //nolint:errorlint // decoders give io.EOF itself at the end
 		err = brokenStream(err)
 	}
@@ -188,6 +196,13 @@ var errVarint = errors.New("a varint is too long")
 // readVarint reads a zig-zag varint of at most most bytes from the front of b (ByteUtils.readVarint and readVarlong): bits that do
 // not fit are dropped. n is its size; 0 if b ends early, -1 if it is too long.
 func readVarint(b []byte, most int) (v int64, n int) {
+	if len(b) > 0 && b[0] < 0x80 { // small enough to be inlined
+		return int64(b[0]>>1) ^ -int64(b[0]&1), 1
+	}
+	return readLongVarint(b, most)
+}
+
+func readLongVarint(b []byte, most int) (v int64, n int) {
 	var u uint64
 	for i := range min(len(b), most) {
 		u |= uint64(b[i]&0x7f) << (7 * i)

@@ -53,7 +53,7 @@ func (c *Codecs) Validate(records []byte, v Validation) (Batch, error) {
 	}
 	switch {
 	case b.Codec() != target:
-		return c.rebuild(b, target, &v)
+		return c.rebuild(b, target, v)
 	case target == CodecNone:
 		err = v.plain(b)
 	default:
@@ -151,7 +151,7 @@ func (v *Validation) header(b Batch) error {
 
 // plain walks an uncompressed batch (LogValidator.assignOffsetsNonCompressed).
 func (v *Validation) plain(b Batch) error {
-	check := recordCheck{v: v, b: b, times: b.times(), max: NoTimestamp}
+	check := recordCheck{v: *v, b: b, times: b.times(), max: NoTimestamp}
 	rest := b.Payload()
 	for range b.Count() {
 		body, tail, err := cutRecord(rest)
@@ -182,7 +182,7 @@ func (c *Codecs) compressed(b Batch, v *Validation) error {
 		return err
 	}
 	defer s.close()
-	check := recordCheck{v: v, b: b, times: b.times(), max: NoTimestamp}
+	check := recordCheck{v: *v, b: b, times: b.times(), max: NoTimestamp}
 	for range b.Count() {
 		r, err := s.skim()
 		if err != nil {
@@ -202,7 +202,7 @@ func (c *Codecs) compressed(b Batch, v *Validation) error {
 
 // recordCheck looks at the records of a batch one by one.
 type recordCheck struct {
-	v      *Validation
+	v      Validation // a copy, so that the caller's need not be on the heap
 	b      Batch
 	times  times
 	index  int32
@@ -225,7 +225,7 @@ type seen struct {
 func (k *recordCheck) record(r seen) {
 	ts := k.times.of(r.timestampDelta)
 	k.max = max(k.max, ts)
-	switch v := k.v; {
+	switch v := &k.v; {
 	case v.Compacted && !r.hasKey:
 		k.fault().nullKey(k)
 	case v.TimestampType == CreateTime && ts != NoTimestamp:
