@@ -148,10 +148,10 @@ func (p *producerStates) takeSnapshot(sync bool) error {
 }
 
 // truncateAndReload makes the state that of a log in [logStart, logEnd): snapshots outside are removed, and unless the state is that of logEnd already, the newest
-// valid snapshot is loaded. The caller then replays the batches from end() to logEnd with check (OriginReplication) and apply, and takes a snapshot.
+// valid snapshot is loaded. One at logEnd is kept even if the log is empty (Kafka drops it): retention must not make a producer unknown. The caller then replays the batches from end() to logEnd with check (OriginReplication) and apply, and takes a snapshot.
 func (p *producerStates) truncateAndReload(logStart, logEnd, now int64) error {
 	p.discard()
-	if err := p.removeSnapshots(func(o int64) bool { return o > logEnd || o <= logStart }); err != nil {
+	if err := p.removeSnapshots(func(o int64) bool { return o > logEnd || o <= logStart && o < logEnd }); err != nil {
 		return err
 	}
 	if p.mapEnd == logEnd {

@@ -1,0 +1,44 @@
+// Package storage is one broker's disk, in Apache Kafka's own format: log dirs with a folder for each replica, in it segments with their indexes,
+// producer snapshots, leader epochs and the topic's id.
+//
+// A Store owns the log dirs and the background work; a Log is one replica and serves appends and reads; a Slice is a pinned range of a segment on its
+// way to a socket. A log can also be opened on its own (OpenLog): that of the metadata quorum.
+//
+// Owner of state: a Store the set of its logs, the state of its dirs and their checkpoint files; a Log its segments, offsets, producer state and leader epochs. A
+// log asks its Store (host) for what is slow or concerns the whole dir; the Store asks its logs through the methods that hosted lists.
+//
+// Durability: appends, rolls and the creation of a partition do not wait for fsync (unless flush.messages says so). What was appended above the recovery point
+// is checked and, if torn, cut off after an unclean stop. Leader epochs and partition.metadata reach the disk before the recovery point passes any batch.
+//
+// Lock order: Log.mu, Log.syncMu, Log.offMu; the epoch cache's own; dirWorker.mu and Store.mu last. No I/O and no call of a Log happens under Store.mu or
+// dirWorker.mu. logDir.checkpointing serializes the writers of a dir's checkpoints and is taken before all others.
+//
+// File map:
+//
+//	store.go                 Store: what it owns, its dirs, Close, failure of a dir
+//	store_open.go            Open: identity, scan and load of the dirs
+//	store_dir.go             one log dir: lock, meta.properties, clean-shutdown mark, checkpoints
+//	store_logs.go            Create, Delete, SetAside and the names of folders
+//	store_work.go            background: the worker of a dir, periodic tasks
+//	host.go                  what Store and Log ask of each other
+//	retention.go             deletion of segments by log start, size and time
+//	config.go                LogConfig
+//	metaproperties.go        meta.properties
+//	partition_metadata.go    partition.metadata
+//	checkpoint.go            text checkpoint files
+//	epochs.go                leader epochs and leader-epoch-checkpoint
+//	producers.go             producer state: entries, check and apply, transactions
+//	producers_append.go      the rules for one batch or marker
+//	producers_snapshot.go    .snapshot files
+//	producers_verify.go      verification of transactional appends (KIP-890)
+//	log.go                   Log: its state, marks and small questions
+//	load.go recover.go       opening a log; checking it after an unclean stop
+//	standalone.go            what a log without a Store keeps by itself
+//	append.go roll.go        writing, new segments, fsync
+//	read.go timestamp.go     reading by offset and by time
+//	truncate.go              TruncateTo, ResetTo, DeleteBefore
+//	segment.go segments.go   one segment, and the list of them
+//	index_*.go               offset, time and transaction index
+//	batch_header.go batch_reader.go  walking over the batches of a file
+//	slice.go                 Slice
+package storage
