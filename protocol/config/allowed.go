@@ -106,27 +106,34 @@ func caseInsensitive(text string) rule {
 // throttledReplicas is how Kafka prints the rule of the two lists of throttled replicas.
 const throttledReplicas = "[partitionId]:[brokerId],[partitionId]:[brokerId],..."
 
-// listRule is ConfigDef.ValidList, and the rule of the throttled replica lists.
+// listRule is the rule of a list: ConfigDef.ValidList, or that of one of the few lists with their own.
 func listRule(text string) rule {
-	if text == throttledReplicas {
+	switch text {
+	case throttledReplicas:
 		return checkThrottledReplicas
+	case "{id}@{host}:{port},...":
+		return checkVoters
+	case "{host}:{port},...":
+		return checkHosts
 	}
-	inner, choice := brackets(text)
+	text, notEmpty := strings.CutPrefix(text, "non-empty list")
+	inner, choice := brackets(strings.TrimPrefix(text, " of "))
 	var choices []string
+	valid := "any non-empty value"
 	if choice {
 		choices = strings.Split(inner, ", ")
+		valid = "[" + inner + "]"
 	}
-	notEmpty := text == "non-empty list"
 	return func(k *Key, v value) error {
 		if notEmpty && len(v.list) == 0 {
-			return protocol.Errorf(protocol.InvalidConfig, "Configuration '%s' must not be empty. Valid values include: any non-empty value", k.Name)
+			return protocol.Errorf(protocol.InvalidConfig, "Configuration '%s' must not be empty. Valid values include: %s", k.Name, valid)
 		}
-		for i, item := range v.list {
+		for _, item := range v.list {
+			if item == "" {
+				return protocol.Errorf(protocol.InvalidConfig, "Configuration '%s' values must not be empty.", k.Name)
+			}
 			if choice && !slices.Contains(choices, item) {
 				return k.invalid(item, "String must be one of: "+strings.Join(choices, ", "))
-			}
-			if choice && slices.Contains(v.list[:i], item) {
-				return protocol.Errorf(protocol.InvalidConfig, "Configuration '%s' values must not be duplicated.", k.Name)
 			}
 		}
 		return nil
@@ -141,11 +148,56 @@ func checkThrottledReplicas(k *Key, v value) error {
 	for _, item := range v.list {
 		partition, broker, ok := strings.Cut(item, ":")
 		if !ok || !digits(partition) || !digits(broker) {
-			return protocol.Errorf(protocol.InvalidConfig,
-				"%s must be the literal '*' or a list of replicas in the following format: %s", k.Name, throttledReplicas)
+			return k.invalid("["+strings.Join(v.list, ", ")+"]",
+				k.Name+" must be the literal '*' or a list of replicas in the following format: "+throttledReplicas)
 		}
 	}
 	return nil
+}
+
+// checkVoters wants items of the form id@host:port.
+func checkVoters(k *Key, v value) error {
+	const form = "Each entry should be in the form `{id}@{host}:{port}`."
+	for _, item := range v.list {
+		id, address, ok := strings.Cut(item, "@")
+		if !ok || strings.Contains(address, "@") {
+			return protocol.Errorf(protocol.InvalidConfig, "Invalid configuration value for %s. %s", k.Name, form)
+		}
+		if _, err := strconv.ParseInt(id, 10, 32); err != nil {
+			return protocol.Errorf(protocol.InvalidConfig, "Failed to parse voter ID as an integer from %s", id)
+		}
+		if !hostPort(address) {
+			return protocol.Errorf(protocol.InvalidConfig, "Failed to parse host name from entry %s for the configuration %s. %s", item, k.Name, form)
+		}
+	}
+	return nil
+}
+
+// checkHosts wants items of the form host:port.
+func checkHosts(k *Key, v value) error {
+	for _, item := range v.list {
+		if !hostPort(item) {
+			return protocol.Errorf(protocol.InvalidConfig,
+				"Failed to parse host name from %s for the configuration %s. Each entry should be in the form \"{host}:{port}\"", item, k.Name)
+		}
+	}
+	return nil
+}
+
+// hostPort reports whether s is host:port; an IPv6 address may stand in brackets.
+func hostPort(s string) bool {
+	colon := strings.LastIndexByte(s, ':')
+	if colon < 0 {
+		return false
+	}
+	host := strings.TrimSuffix(strings.TrimPrefix(s[:colon], "["), "]")
+	for _, c := range host {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("-%._:", c) {
+			return false
+		}
+	}
+	_, err := strconv.ParseUint(s[colon+1:], 10, 16)
+	return err == nil && host != ""
 }
 
 func digits(s string) bool {

@@ -1,6 +1,9 @@
 package config
 
-import "slices"
+import (
+	"maps"
+	"slices"
+)
 
 // Described is one key as DescribeConfigs shows it.
 type Described struct {
@@ -25,12 +28,14 @@ func (v Values) Describe(k *Key) Described {
 	d := Described{Key: k, Value: shown(k, val), Source: SourceDefault}
 	switch k.Scope {
 	case Broker:
-		d.ReadOnly = k.Update == ReadOnly
+		d.ReadOnly = k.Update == ReadOnly || brokers.lookup(k.Name) == nil // so Kafka shows keys of one listener
 		d.Synonyms = v.s.brokerSynonyms(k.Name, synonymsOf(k), k.Sensitive())
 	case Topic:
 		if len(k.Synonyms) > 0 {
-			d.Synonyms = v.s.broker.brokerSynonyms(k.Synonyms[0], k.Synonyms, k.Sensitive())
+			d.Synonyms = v.s.broker.brokerSynonyms(k.Synonyms[0], synonymsOf(brokers.lookup(k.Synonyms[0])), k.Sensitive())
 		}
+	case Group:
+		d.Synonyms = v.s.broker.groupSynonyms(k)
 	}
 	for _, l := range v.s.layers {
 		if _, ok := l.given[k.Name]; ok && k.Scope != Broker {
@@ -41,6 +46,65 @@ func (v Values) Describe(k *Key) Described {
 		d.Source = d.Synonyms[0].Source
 	}
 	return d
+}
+
+// DescribeAll returns what DescribeConfigs shows when all keys are asked for, by name: the keys that are not internal, and
+// whatever an explicit layer gives. Unknown names, which only a broker has, come with a key of no type and without a value.
+func (v Values) DescribeAll() []Described {
+	names := map[string]bool{}
+	for _, k := range v.s.table.keys {
+		if !k.Internal && !k.DynamicOnly {
+			names[k.Name] = true
+		}
+	}
+	for _, l := range v.s.layers {
+		for name := range l.given {
+			names[name] = true
+		}
+	}
+	all := make([]Described, 0, len(names))
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		if k := v.s.table.lookup(name); k != nil {
+			all = append(all, v.Describe(k))
+		} else if k := v.s.prefixed[name]; k != nil {
+			all = append(all, v.Describe(k))
+		} else {
+			all = append(all, v.describeUnknown(name))
+		}
+	}
+	return all
+}
+
+// describeUnknown shows a broker key that no table has. Its value might be a secret.
+func (v Values) describeUnknown(name string) Described {
+	k := &Key{Name: name, Scope: Broker, NoDefault: true}
+	d := Described{Key: k, ReadOnly: true, Synonyms: v.s.brokerSynonyms(name, []string{name}, true)}
+	d.Source = d.Synonyms[0].Source
+	return d
+}
+
+// DescribeClusterDefaults returns what DescribeConfigs shows of the broker resource without a name: the dynamic values that
+// hold for all brokers, by name. v must be a broker's values.
+func (v Values) DescribeClusterDefaults() []Described {
+	var all []Described
+	for _, l := range v.s.layers {
+		if l.source != SourceBrokerDefault {
+			continue
+		}
+		for _, name := range slices.Sorted(maps.Keys(l.given)) {
+			k := Lookup(Broker, name)
+			if k == nil {
+				k = &Key{Name: name, Scope: Broker}
+			}
+			d := Described{Key: k, Source: SourceBrokerDefault, ReadOnly: k.Update == ReadOnly}
+			if text := l.given[name]; !k.Sensitive() {
+				d.Value = &text
+			}
+			d.Synonyms = []Synonym{{name, d.Value, SourceBrokerDefault}}
+			all = append(all, d)
+		}
+	}
+	return all
 }
 
 // shown is a value as clients see it.
@@ -70,6 +134,17 @@ func synonymsOf(k *Key) []string {
 		return append([]string{k.Name}, k.Synonyms...)
 	}
 	return []string{k.Name}
+}
+
+// groupSynonyms lists what a group key falls back on: the broker's key of that name under group., or only its own default.
+func (s *snapshot) groupSynonyms(k *Key) []Synonym {
+	if len(k.Synonyms) > 0 {
+		return s.brokerSynonyms(k.Synonyms[0], k.Synonyms, k.Sensitive())
+	}
+	if k.NoDefault {
+		return nil
+	}
+	return []Synonym{{k.Name, &k.fallback.text, SourceDefault}}
 }
 
 // brokerSynonyms lists the values of names by layer and then by name, defaults last, starting with the first that is called

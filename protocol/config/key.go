@@ -85,8 +85,17 @@ type Key struct {
 	fallback value // the parsed default
 }
 
-// Sensitive reports whether the key's value is never shown.
-func (k *Key) Sensitive() bool { return k.Type == Password }
+// Sensitive reports whether the key's value is never shown: a password's, and that of a key that no table has.
+func (k *Key) Sensitive() bool { return k.Type == Password || k.Type == 0 }
+
+// Documentation is what DescribeConfigs says of the key: what it is for, and that it has no effect where it has none. It is ""
+// for keys of one listener and unknown ones.
+func (k *Key) Documentation() string {
+	if k.NoEffect == "" || k.Doc == "" {
+		return k.Doc
+	}
+	return k.Doc + " No effect in Ottla: " + k.NoEffect + "."
+}
 
 // Check reports whether value is good for the key: nil, or an InvalidConfig error in Kafka's words.
 func (k *Key) Check(value string) error {
@@ -100,12 +109,34 @@ func (k *Key) parse(text string) (value, error) {
 	if problem != "" {
 		return value{}, k.invalid(text, problem)
 	}
+	if k.Type == List {
+		v = k.tidy(v)
+	}
 	if k.check != nil {
 		if err := k.check(k, v); err != nil {
 			return value{}, err
 		}
 	}
 	return v, nil
+}
+
+// tidy takes out what a list says twice, as Kafka does with a warning, except from the lists of throttled replicas. Of the two
+// lists of listeners it also takes the empty items, which Kafka refuses: tools that put lists together leave a comma at the end.
+func (k *Key) tidy(v value) value {
+	if k.Allowed == throttledReplicas {
+		return v
+	}
+	list := make([]string, 0, len(v.list))
+	for _, item := range v.list {
+		if item == "" && (k.Name == "listeners" || k.Name == "advertised.listeners") || slices.Contains(list, item) {
+			continue
+		}
+		list = append(list, item)
+	}
+	if len(list) != len(v.list) {
+		v.list, v.text = list, strings.Join(list, ",")
+	}
+	return v
 }
 
 // invalid is Kafka's ConfigException.
@@ -226,7 +257,7 @@ func prefixed(name string) *Key {
 		return nil
 	}
 	own := *k
-	own.Name = name
+	own.Name, own.Doc = name, ""
 	own.Synonyms = []string{k.Name}
 	own.Update = listenerUpdate(k)
 	return &own

@@ -46,8 +46,6 @@ func parseValue(t Type, text string) (v value, problem string) {
 	case List:
 		list := splitList(trimmed)
 		return value{text: strings.Join(list, ","), list: list}, ""
-	case Password:
-		return value{text: text}, ""
 	default:
 		return value{text: trimmed}, ""
 	}

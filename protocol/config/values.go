@@ -36,19 +36,18 @@ func Defaults() Values {
 	return Values{newBroker()}
 }
 
-// FromStatic checks and wraps what server.properties and overrides say. Unknown names are kept out and are no error here. The
-// error joins one InvalidConfig error for each bad value, in the order of their names.
+// FromStatic checks and wraps what server.properties and overrides say. Unknown names are no error here: they are only
+// described, and without their values, which may be secrets. The error joins one InvalidConfig error for each bad value, in
+// the order of their names; bad values are left out.
 func FromStatic(static map[string]string) (Values, error) {
 	var problems []error
 	good := make(map[string]string, len(static))
 	for _, name := range slices.Sorted(maps.Keys(static)) {
-		k := Lookup(Broker, name)
-		if k == nil || k.DynamicOnly {
-			continue
-		}
-		if err := k.Check(static[name]); err != nil {
-			problems = append(problems, err)
-			continue
+		if k := Lookup(Broker, name); k != nil {
+			if err := k.Check(static[name]); err != nil {
+				problems = append(problems, err)
+				continue
+			}
 		}
 		good[name] = static[name]
 	}
@@ -56,8 +55,8 @@ func FromStatic(static map[string]string) (Values, error) {
 }
 
 // WithDynamic puts the dynamic broker configs (cluster-wide defaults, then this broker's own) over the static ones of v; the
-// dynamic ones that v had are replaced. Unknown names and values that do not parse are left out, as a broker must start
-// whatever the metadata log holds.
+// dynamic ones that v had are replaced. Values that do not parse are left out, as a broker must start whatever the metadata log
+// holds.
 func (v Values) WithDynamic(clusterDefault, own map[string]string) Values {
 	layers := []layer{{SourceBroker, usable(own)}, {SourceBrokerDefault, usable(clusterDefault)}}
 	for _, l := range v.s.layers {
@@ -68,11 +67,11 @@ func (v Values) WithDynamic(clusterDefault, own map[string]string) Values {
 	return Values{newBroker(layers...)}
 }
 
-// usable returns the entries of known broker keys with good values.
+// usable returns the entries without those that have a bad value.
 func usable(given map[string]string) map[string]string {
 	good := make(map[string]string, len(given))
 	for name, text := range given {
-		if k := Lookup(Broker, name); k != nil && k.Check(text) == nil {
+		if k := Lookup(Broker, name); k == nil || k.Check(text) == nil {
 			good[name] = text
 		}
 	}
@@ -127,7 +126,7 @@ func newBroker(layers ...layer) *snapshot {
 	s := &snapshot{table: brokers, values: fallbacks(brokers), layers: layers}
 	for _, l := range slices.Backward(layers) {
 		for _, name := range slices.Sorted(maps.Keys(l.given)) {
-			s.set(name, l.given[name])
+			s.set(l.source, name, l.given[name])
 		}
 	}
 	s.topics = s.inherit(topics)
@@ -136,13 +135,19 @@ func newBroker(layers ...layer) *snapshot {
 }
 
 // set puts one explicit value over those of lower layers.
-func (s *snapshot) set(name, text string) {
+func (s *snapshot) set(source Source, name, text string) {
 	k := Lookup(Broker, name)
+	if k == nil {
+		return
+	}
 	parsed, err := k.parse(text)
 	if err != nil {
 		return
 	}
 	if i, ok := s.table.index[name]; ok {
+		if source != SourceStatic {
+			s.clearFamily(name)
+		}
 		s.values[i] = &parsed
 		return
 	}
@@ -150,6 +155,19 @@ func (s *snapshot) set(name, text string) {
 		s.extra, s.prefixed = map[string]*value{}, map[string]*Key{}
 	}
 	s.extra[name], s.prefixed[name] = &parsed, k
+}
+
+// clearFamily resets the synonyms of a key: a dynamic log.retention.ms makes what the file says of .minutes and .hours void.
+func (s *snapshot) clearFamily(name string) {
+	for _, f := range families {
+		if !slices.Contains(f, name) {
+			continue
+		}
+		for _, other := range f {
+			i := s.table.index[other]
+			s.values[i] = &s.table.keys[i].fallback
+		}
+	}
 }
 
 // fallbacks returns the parsed defaults of a table.

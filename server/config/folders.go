@@ -5,8 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
-	"strings"
 )
 
 // folders reads log.dirs (or log.dir) and metadata.log.dir, which is the first log folder unless it is set.
@@ -16,16 +14,7 @@ func (b *builder) folders() {
 	if !v.IsSet(name) {
 		name = "log.dir"
 	}
-	var dirs []string
-	for _, dir := range v.List(name) {
-		switch {
-		case strings.TrimSpace(dir) == "": // a trailing comma
-		case slices.Contains(dirs, dir):
-			b.fail(name, "%s names %s twice", name, dir)
-		default:
-			dirs = append(dirs, dir)
-		}
-	}
+	dirs := v.List(name)
 	if len(dirs) == 0 {
 		b.fail(name, "%s: at least one log folder must be given", name)
 		return

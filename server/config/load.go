@@ -182,7 +182,7 @@ func (b *builder) fail(name, format string, args ...any) {
 	b.problems = append(b.problems, errors.New(text))
 }
 
-// synonyms makes node.id and broker.id stand for each other, as Kafka does.
+// synonyms makes node.id and broker.id stand for each other, as Kafka does: both are shown by DescribeConfigs.
 func (b *builder) synonyms() {
 	node, hasNode := b.byName["node.id"]
 	broker, hasBroker := b.byName["broker.id"]
@@ -191,6 +191,8 @@ func (b *builder) synonyms() {
 		b.put("node.id", broker.value, broker.place)
 	case hasBroker && strings.TrimSpace(node.value) != strings.TrimSpace(broker.value):
 		b.fail("broker.id", "broker.id %s differs from node.id %s: they must be equal if both are set", broker.value, node.value)
+	case hasNode && !hasBroker:
+		b.put("broker.id", node.value, node.place)
 	}
 }
 
@@ -229,7 +231,7 @@ func (b *builder) badValues() {
 		if message := protocol.MessageOf(err); message != nil {
 			text = *message
 		}
-		if k.Allowed != "" && !strings.Contains(text, "must be one of") {
+		if k.Allowed != "" && !strings.Contains(text, "must be one of") && !strings.Contains(text, "should be in the form") {
 			text += " (allowed: " + k.Allowed + ")"
 		}
 		b.fail(name, "%s", text)

@@ -1,0 +1,38 @@
+package config
+
+// The reasons why keys are accepted without effect. They are shown at start for keys that were set, and in the documentation
+// that DescribeConfigs gives.
+const (
+	noThreads      = "requests and background work have no thread pools whose size could be set"
+	noPurgatory    = "finished requests leave the waiting room at once"
+	noJava         = "there is no Java virtual machine to load classes"
+	noTiers        = "this version has no tiered storage"
+	noTransactions = "this version has no transactions"
+	noSecurity     = "this version has no TLS, SASL or delegation tokens"
+	noQuotas       = "this version has no quotas"
+	noNewGroups    = "this version serves groups of the classic protocol only"
+	noFollowers    = "one broker has no followers"
+	noQuorum       = "a quorum of one node needs no messages"
+	noMetrics      = "this version does not report metrics"
+	noCompaction   = "this version does not compact logs"
+	noPreallocate  = "a segment takes disk space as it is written"
+	noDirMoves     = "this version does not move replicas between log folders"
+	noCordons      = "this version does not cordon log folders"
+	noRejoin       = "the controller is in the same process: registration and shutdown wait for nothing"
+	noUnstable     = "only final versions of APIs and features are offered"
+	noStartLimit   = "a start takes as long as the recovery of the logs needs"
+	noRebalance    = "one broker is the preferred leader of everything"
+	noBacklog      = "the operating system's own limit holds"
+	noRate         = "this version does not limit the rate of new connections"
+	noMetadataCut  = "the metadata log is cut after each snapshot and keeps its own sizes"
+	noIdleRecords  = "the metadata leader writes when there is something to write"
+	noEvents       = "the controller logs what takes long without samples"
+	noLoadBuffer   = "logs are read back in batches of the log's own size"
+	noOffsetCodec  = "committed offsets are stored uncompressed"
+	noAppendLinger = "the group coordinator writes at once"
+	noDirReport    = "a failed log folder is handled within the process"
+	noBufferCache  = "the group coordinator's buffers belong to the runtime"
+	noEarlyStart   = "without an authorizer all listeners start together"
+	noDecompressed = "batches are read as a stream, never decompressed as a whole"
+	noStartOffsets = "start offsets are written together with the recovery points"
+)

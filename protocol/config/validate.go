@@ -1,0 +1,225 @@
+package config
+
+import (
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/ottla/ottla/protocol"
+)
+
+// ValidateTopic checks what a topic's configs would be: unknown names first, then each value, then how they fit together and
+// with the broker whose values v is. The error is InvalidConfig, in Kafka's words (LogConfig.validate).
+func (v Values) ValidateTopic(overrides map[string]string) error {
+	names := slices.Sorted(maps.Keys(overrides))
+	for _, name := range names {
+		if topics.lookup(name) == nil {
+			return protocol.Errorf(protocol.InvalidConfig, "Unknown topic config name: %s", name)
+		}
+	}
+	for _, name := range names {
+		if err := topics.lookup(name).Check(overrides[name]); err != nil {
+			return err
+		}
+	}
+	topic := v.Topic(overrides)
+	if topic.Bool("remote.storage.enable") && !v.Bool("remote.log.storage.system.enable") {
+		return protocol.Errorf(protocol.InvalidConfig, "Tiered Storage functionality is disabled in the broker. "+
+			"Topic cannot be configured with remote log storage.")
+	}
+	return topic.Validate()
+}
+
+// bound is a limit that the broker sets on a group key.
+type bound struct {
+	key, limit string
+	upper      bool
+}
+
+// groupBounds are the limits on group keys, in the order in which Kafka looks at them.
+var groupBounds = []bound{
+	{"consumer.heartbeat.interval.ms", "group.consumer.min.heartbeat.interval.ms", false},
+	{"consumer.heartbeat.interval.ms", "group.consumer.max.heartbeat.interval.ms", true},
+	{"consumer.session.timeout.ms", "group.consumer.min.session.timeout.ms", false},
+	{"consumer.session.timeout.ms", "group.consumer.max.session.timeout.ms", true},
+	{"consumer.assignment.interval.ms", "group.consumer.min.assignment.interval.ms", false},
+	{"consumer.assignment.interval.ms", "group.consumer.max.assignment.interval.ms", true},
+	{"share.heartbeat.interval.ms", "group.share.min.heartbeat.interval.ms", false},
+	{"share.heartbeat.interval.ms", "group.share.max.heartbeat.interval.ms", true},
+	{"share.session.timeout.ms", "group.share.min.session.timeout.ms", false},
+	{"share.session.timeout.ms", "group.share.max.session.timeout.ms", true},
+	{"share.record.lock.duration.ms", "group.share.min.record.lock.duration.ms", false},
+	{"share.record.lock.duration.ms", "group.share.max.record.lock.duration.ms", true},
+	{"share.delivery.count.limit", "group.share.min.delivery.count.limit", false},
+	{"share.delivery.count.limit", "group.share.max.delivery.count.limit", true},
+	{"share.partition.max.record.locks", "group.share.min.partition.max.record.locks", false},
+	{"share.partition.max.record.locks", "group.share.max.partition.max.record.locks", true},
+	{"share.assignment.interval.ms", "group.share.min.assignment.interval.ms", false},
+	{"share.assignment.interval.ms", "group.share.max.assignment.interval.ms", true},
+	{"streams.heartbeat.interval.ms", "group.streams.min.heartbeat.interval.ms", false},
+	{"streams.heartbeat.interval.ms", "group.streams.max.heartbeat.interval.ms", true},
+	{"streams.session.timeout.ms", "group.streams.min.session.timeout.ms", false},
+	{"streams.session.timeout.ms", "group.streams.max.session.timeout.ms", true},
+	{"streams.assignment.interval.ms", "group.streams.min.assignment.interval.ms", false},
+	{"streams.assignment.interval.ms", "group.streams.max.assignment.interval.ms", true},
+	{"streams.num.standby.replicas", "group.streams.max.standby.replicas", true},
+	{"streams.num.warmup.replicas", "group.streams.max.warmup.replicas", true},
+	{"streams.task.offset.interval.ms", "group.streams.min.task.offset.interval.ms", false},
+}
+
+// ValidateGroup checks what a group's configs would be, within the bounds that the broker whose values v is sets. The error is
+// InvalidConfig, in Kafka's words (GroupConfig.validate).
+func (v Values) ValidateGroup(overrides map[string]string) error {
+	names := slices.Sorted(maps.Keys(overrides))
+	for _, name := range names {
+		if groups.lookup(name) == nil {
+			return protocol.Errorf(protocol.InvalidConfig, "Unknown group config name: %s", name)
+		}
+	}
+	for _, name := range names {
+		if err := groups.lookup(name).Check(overrides[name]); err != nil {
+			return err
+		}
+	}
+	group := v.Group(overrides)
+	for _, b := range groupBounds {
+		n, limit := group.Int64(b.key), v.Int64(b.limit)
+		switch {
+		case !group.IsSet(b.key):
+		case b.upper && n > limit:
+			return protocol.Errorf(protocol.InvalidConfig, "%s must be less than or equal to %s", b.key, b.limit)
+		case !b.upper && n < limit:
+			return protocol.Errorf(protocol.InvalidConfig, "%s must be greater than or equal to %s", b.key, b.limit)
+		}
+	}
+	for _, protocolName := range []string{"consumer", "share", "streams"} {
+		heartbeat, session := protocolName+".heartbeat.interval.ms", protocolName+".session.timeout.ms"
+		if group.Int64(session) <= group.Int64(heartbeat) {
+			return protocol.Errorf(protocol.InvalidConfig, "%s must be greater than %s", session, heartbeat)
+		}
+	}
+	return nil
+}
+
+// clientParameters are what the match key of a client metrics subscription can select by (KIP-714).
+var clientParameters = []string{
+	"client_instance_id", "client_id", "client_software_name", "client_software_version", "client_source_address", "client_source_port",
+}
+
+// ValidateClientMetrics checks what a client metrics subscription would be: InvalidRequest for names and intervals, InvalidConfig
+// for match patterns, as in Kafka (ClientMetricsConfigs.validate).
+func ValidateClientMetrics(overrides map[string]string) error {
+	for _, name := range slices.Sorted(maps.Keys(overrides)) {
+		k := metrics.lookup(name)
+		if k == nil {
+			return protocol.Errorf(protocol.InvalidRequest, "Unknown client metrics configuration: %s", name)
+		}
+		v, problem := parseValue(k.Type, overrides[name])
+		if problem != "" {
+			return k.invalid(overrides[name], problem)
+		}
+		switch {
+		case name == "interval.ms" && k.check(k, v) != nil:
+			return protocol.Errorf(protocol.InvalidRequest,
+				"Invalid value %s for interval.ms, interval must be between 100 and 3600000 (1 hour)", v.text)
+		case name == "match":
+			for _, pattern := range v.list {
+				parameter, expression, ok := strings.Cut(pattern, "=")
+				_, err := regexp.Compile(strings.TrimSpace(expression))
+				if !ok || err != nil || !slices.Contains(clientParameters, strings.TrimSpace(parameter)) {
+					return protocol.Errorf(protocol.InvalidConfig, "Illegal client matching pattern: %s", pattern)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// threadCounts may only be halved or doubled by one dynamic change.
+var threadCounts = []string{
+	"num.io.threads", "num.network.threads", "num.replica.fetchers", "num.recovery.threads.per.data.dir", "background.threads",
+	"log.cleaner.threads", "remote.log.reader.threads", "remote.log.manager.copier.thread.pool.size",
+	"remote.log.manager.expiration.thread.pool.size", "remote.log.manager.follower.thread.pool.size",
+}
+
+// startOnly are the keys that Kafka changes at run time and this broker reads at start only. A change is refused.
+var startOnly = []string{
+	"listeners", "listener.security.protocol.map", "num.recovery.threads.per.data.dir", "producer.id.expiration.ms",
+}
+
+// ValidateDynamic checks what the dynamic configs of one broker (perBroker) or of all brokers would be. v is the broker's
+// values as of now. The error is InvalidRequest, in Kafka's words (DynamicBrokerConfig.validate). Unknown names pass, as
+// Kafka's brokers keep them for plugins.
+func (v Values) ValidateDynamic(overrides map[string]string, perBroker bool) error {
+	refused := func(what string, bad func(k *Key) bool) error {
+		var names []string
+		for _, name := range slices.Sorted(maps.Keys(overrides)) {
+			if k := Lookup(Broker, name); k != nil && bad(k) {
+				names = append(names, name)
+			}
+		}
+		if len(names) == 0 {
+			return nil
+		}
+		return protocol.Errorf(protocol.InvalidRequest, "%s: [%s]", what, strings.Join(names, ", "))
+	}
+	if err := refused("Cannot update these configs dynamically", func(k *Key) bool { return k.Update == ReadOnly }); err != nil {
+		return err
+	}
+	if err := refused("These security configs can be dynamically updated only per-listener using the listener prefix", securityWithoutPrefix); err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(overrides)) {
+		if k := Lookup(Broker, name); k != nil {
+			if err := k.Check(overrides[name]); err != nil {
+				return protocol.Errorf(protocol.InvalidRequest, "%s", *protocol.MessageOf(err))
+			}
+		}
+	}
+	if !perBroker {
+		err := refused("Cannot update these configs at default cluster level, broker id must be specified",
+			func(k *Key) bool { return k.Update == PerBroker })
+		if err != nil {
+			return err
+		}
+	}
+	if err := refused("Cannot update these configs dynamically", func(k *Key) bool { return slices.Contains(startOnly, k.Name) }); err != nil {
+		return err
+	}
+	return v.validateThreads(overrides)
+}
+
+// securityWithoutPrefix reports whether k is one of the keys that change for one listener only.
+func securityWithoutPrefix(k *Key) bool {
+	if brokers.lookup(k.Name) == nil || k.Update != PerBroker {
+		return false
+	}
+	return strings.HasPrefix(k.Name, "ssl.") || strings.HasPrefix(k.Name, "sasl.")
+}
+
+// validateThreads keeps thread counts between half and double of what they are.
+func (v Values) validateThreads(overrides map[string]string) error {
+	for _, name := range threadCounts {
+		text, ok := overrides[name]
+		if !ok {
+			continue
+		}
+		next, err := brokers.lookup(name).parse(text)
+		if err != nil {
+			return err
+		}
+		limit := ""
+		switch now := v.Int64(name); {
+		case next.n > 2*now:
+			limit = "value should not be greater than double the current value " + formatInt(now)
+		case next.n < now/2:
+			limit = "value should be at least half the current value " + formatInt(now)
+		default:
+			continue
+		}
+		return protocol.Errorf(protocol.InvalidRequest, "Invalid value org.apache.kafka.common.config.ConfigException: "+
+			"Dynamic thread count update validation failed for %s=%d, %s for configuration Invalid dynamic configuration", name, next.n, limit)
+	}
+	return nil
+}
