@@ -10,7 +10,7 @@ import (
 // (KIP-107). An offset below the log start changes nothing. Errors: InvalidTopicException for an internal topic,
 // PolicyViolation where cleanup.policy does not contain delete, OffsetOutOfRange beyond the high watermark,
 // NotLeaderOrFollower.
-func (p *Partition) DeleteRecords(ctx context.Context, offset int64) (int64, error) {
+func (p *Partition) DeleteRecords(_ context.Context, offset int64) (int64, error) {
 	if protocol.IsInternalTopic(p.tp.Topic) {
 		return -1, protocol.Errorf(protocol.InvalidTopicException,
 			"Cannot delete records of internal topic %s", p.tp.Topic)
@@ -29,9 +29,6 @@ func (p *Partition) DeleteRecords(ctx context.Context, offset int64) (int64, err
 	if offset < 0 || offset > at.HighWatermark {
 		return -1, protocol.Errorf(protocol.OffsetOutOfRange,
 			"The specified offset %d for partition %s is out of range", offset, p.tp)
-	}
-	if err := ctx.Err(); err != nil {
-		return -1, protocol.RequestTimedOut
 	}
 	if offset > at.LogStart {
 		if err := p.log.DeleteBefore(offset); err != nil {

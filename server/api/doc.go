@@ -7,7 +7,7 @@
 // State: the package owns fetch sessions (Sessions, one mutex and one for each session, in this order: a session's mutex is never
 // held while the cache's is taken). All else belongs to the parts that Node holds.
 //
-// Files: node.go and request.go say what handlers are given and what they answer; table.go is the table, generate.go its page in the
-// documentation; leader_hint.go names leaders to clients that asked another broker; every other file is the API it is named after, with its
+// Files: node.go and request.go say what handlers are given and what they answer; table.go is the table, of which docs/apis.md is
+// generated; leader_hint.go names leaders to clients that asked another broker; every other file is the API it is named after, with its
 // versions at the top. Fetch has its sessions in fetch_session.go and their cache in fetch_session_cache.go.
 package api

@@ -128,8 +128,8 @@ func listOffset(n *Node, req *kmsg.ListOffsetsRequest, topic string, in *kmsg.Li
 		return err
 	}
 	if req.Version == 0 {
-		out.OldStyleOffsets = legacyOffsets(p.Log(), req.ReplicaID, in.Timestamp, int(in.MaxNumOffsets))
-		return nil
+		out.OldStyleOffsets, err = legacyOffsets(p.Log(), req.ReplicaID, in.Timestamp, int(in.MaxNumOffsets))
+		return err
 	}
 	at := p.Log().Offsets()
 	upper := at.LogEnd

@@ -26,6 +26,8 @@ func (r *Route) Serves(version int16) bool { return version >= max(r.Min, r.Serv
 // Flexible reports whether version has request header v2, and response header v1 unless it is ApiVersions.
 func (r *Route) Flexible(version int16) bool { return version >= r.flexible }
 
+//go:generate go test -run TestAPIsPageIsCurrent . -update
+
 // Table is the list of all served APIs, one row each, by key. ApiVersions, version checks, dispatch and the support table in the
 // documentation derive from it.
 func Table() []Route {
@@ -44,17 +46,21 @@ func Table() []Route {
 		{Key: 15, Name: "DescribeGroups", Min: 0, Max: 6, Handle: handleDescribeGroups},
 		{Key: 16, Name: "ListGroups", Min: 0, Max: 5, Handle: handleListGroups},
 		{Key: 18, Name: "ApiVersions", Min: 0, Max: 5, Handle: handleAPIVersions},
+		{Key: 19, Name: "CreateTopics", Min: 0, Max: 7, Forward: true, Handle: handleCreateTopics},
+		{Key: 20, Name: "DeleteTopics", Min: 0, Max: 6, Forward: true, Handle: handleDeleteTopics},
 		{Key: 21, Name: "DeleteRecords", Min: 0, Max: 2, Handle: handleDeleteRecords},
 		{Key: 22, Name: "InitProducerId", Min: 0, Max: 5, Handle: handleInitProducerID},
 		{Key: 23, Name: "OffsetForLeaderEpoch", Min: 0, Max: 4, Handle: handleOffsetForLeaderEpoch},
-		{Key: 19, Name: "CreateTopics", Min: 0, Max: 7, Forward: true, Handle: handleCreateTopics},
-		{Key: 20, Name: "DeleteTopics", Min: 0, Max: 6, Forward: true, Handle: handleDeleteTopics},
+		{Key: 32, Name: "DescribeConfigs", Min: 0, Max: 4, Handle: handleDescribeConfigs},
+		{Key: 33, Name: "AlterConfigs", Min: 0, Max: 2, Forward: true, Handle: handleAlterConfigs},
 		{Key: 35, Name: "DescribeLogDirs", Min: 0, Max: 5, Handle: handleDescribeLogDirs},
 		{Key: 37, Name: "CreatePartitions", Min: 0, Max: 3, Forward: true, Handle: handleCreatePartitions},
 		{Key: 42, Name: "DeleteGroups", Min: 0, Max: 3, Handle: handleDeleteGroups},
+		{Key: 44, Name: "IncrementalAlterConfigs", Min: 0, Max: 1, Forward: true, Handle: handleIncrementalAlterConfigs},
 		{Key: 47, Name: "OffsetDelete", Min: 0, Max: 0, Handle: handleOffsetDelete},
 		{Key: 60, Name: "DescribeCluster", Min: 0, Max: 2, Handle: handleDescribeCluster},
 		{Key: 61, Name: "DescribeProducers", Min: 0, Max: 0, Handle: handleDescribeProducers},
+		{Key: 74, Name: "ListConfigResources", Min: 0, Max: 1, Handle: handleListConfigResources},
 		{Key: 75, Name: "DescribeTopicPartitions", Min: 0, Max: 0, Handle: handleDescribeTopicPartitions},
 	}
 }
