@@ -295,7 +295,8 @@ func (l *Log) storageFailed(what string, err error) error {
 // checkpoints returns what the store writes to its checkpoint files.
 func (l *Log) checkpoints() (recoveryPoint, logStart int64, raised bool) {
 	logStart = l.logStart.Load()
-	return l.recoveryPoint.Load(), logStart, logStart > l.view.Load().segments[0].base
+	segments := l.view.Load().segments // none after a reset that failed
+	return l.recoveryPoint.Load(), logStart, len(segments) > 0 && logStart > segments[0].base
 }
 
 // Batches calls fn for every batch from offset (the one containing it) to the log's end at the call, reading through one reused buffer: b is valid

@@ -239,12 +239,15 @@ func (l *Log) finishAll() error {
 	if l.producers.end() < end {
 		l.producers.advanceTo(end)
 	}
+	snapshot := l.producers.snapEnd
 	if err := l.producers.takeSnapshot(true); err != nil {
 		return err
 	}
+	if l.producers.snapEnd != snapshot {
+		l.dirUnsynced.Store(true)
+	}
 	l.syncMu.Lock()
 	defer l.syncMu.Unlock()
-	l.dirUnsynced.Store(true)
 	if err := l.syncSegments(l.view.Load(), end); err != nil {
 		return err
 	}
