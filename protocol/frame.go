@@ -56,19 +56,21 @@ func ParseRequestHeader(frame []byte, flexible func(key, version int16) bool) (h
 	} else if n != -1 {
 		return h, nil, Errorf(InvalidRequest, "the client id has the negative length %d", n)
 	}
-	v2 := false
-	if h.Key == keyAPIVersions {
-		v2 = h.Version >= apiVersionsFirstFlexible
-	} else {
-		v2 = flexible(h.Key, h.Version)
-	}
-	if v2 {
+	if headerHasTags(h, flexible) {
 		r.skipTags()
 	}
 	if r.failed {
 		return h, nil, Errorf(InvalidRequest, "%w", errHeaderShort)
 	}
 	return h, r.b, nil
+}
+
+// headerHasTags reports whether h is of version 2.
+func headerHasTags(h RequestHeader, flexible func(key, version int16) bool) bool {
+	if h.Key == keyAPIVersions {
+		return h.Version >= apiVersionsFirstFlexible
+	}
+	return flexible(h.Key, h.Version)
 }
 
 // reader takes fields off the front of b. After the first field that is not there it is failed, and gives zeros.

@@ -116,8 +116,9 @@ func (c *Codecs) decoder(codec Codec) (decoder, error) {
 		return &lz4Decoder{}, nil
 	case CodecZstd:
 		return newZstdDecoder()
+	default:
+		return &plainDecoder{}, nil
 	}
-	return &plainDecoder{}, nil
 }
 
 func (c *Codecs) putDecoder(codec Codec, d decoder) {
@@ -256,8 +257,9 @@ func encoderSlot(codec Codec, level int) (int, error) {
 		return slotLZ4 + lz4Level(level), nil
 	case CodecZstd:
 		return slotZstd + zstdLevel(level), nil
+	default:
+		return 0, unknownCodec(codec)
 	}
-	return 0, unknownCodec(codec)
 }
 
 func newEncoder(slot int) (encoder, error) {

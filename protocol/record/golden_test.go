@@ -108,6 +108,8 @@ func TestGoldenBatchWritten(t *testing.T) {
 				equal(t, want[HeaderSize:HeaderSize+16], got[HeaderSize:HeaderSize+16], "snappy stream header")
 			case CodecZstd:
 				equal(t, want[HeaderSize:HeaderSize+4], got[HeaderSize:HeaderSize+4], "zstd magic")
+			default:
+				t.Fatal("no such sample")
 			}
 		})
 	}

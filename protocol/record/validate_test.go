@@ -187,7 +187,6 @@ func TestValidateBombs(t *testing.T) {
 	w.Add(sampleTime, []byte("k"), make([]byte, 50<<20))
 	bomb, err := w.Build(c)
 	ok(t, err)
-	w = nil
 	if len(bomb) > 100_000 {
 		t.Fatalf("no bomb: %d bytes", len(bomb))
 	}

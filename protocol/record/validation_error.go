@@ -15,7 +15,7 @@ type ValidationError struct {
 }
 
 // RecordError names one bad record.
-type RecordError struct {
+type RecordError struct { //nolint:revive // the name is Kafka's
 	Index   int32  // in the batch, from 0
 	Message string // Kafka's
 }
