@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -48,6 +49,7 @@ type indexFile struct {
 	file    vfs.File     // nil until opened
 	stored  int          // entries in the file
 	pending []byte       // entries after those
+	summary []byte       // every perPage-th entry of the file, so that a search reads one page; made by the first search of a file of several pages
 	dirty   bool         // the file has changed since it was last synced
 	closed  bool
 }
@@ -65,7 +67,7 @@ func (x *indexFile) create() error {
 	if x.file != nil {
 		x.file.Close()
 	}
-	x.file, x.stored, x.pending, x.dirty = f, 0, x.pending[:0], true
+	x.file, x.stored, x.pending, x.summary, x.dirty = f, 0, x.pending[:0], nil, true
 	return nil
 }
 
@@ -126,22 +128,30 @@ func (x *indexFile) dropZeros() error {
 // opened takes mu for reading with the file open.
 func (x *indexFile) opened() error {
 	x.mu.RLock()
-	if x.file != nil && !x.closed {
+	if x.ready() {
 		return nil
 	}
 	x.mu.RUnlock()
 	x.mu.Lock()
 	err := x.open()
+	if err == nil {
+		err = x.summarize()
+	}
 	x.mu.Unlock()
 	if err != nil {
 		return err
 	}
 	x.mu.RLock()
-	if x.closed {
+	if x.file == nil || x.closed {
 		x.mu.RUnlock()
 		return errIndexClosed
 	}
 	return nil
+}
+
+// ready reports whether the file is open and, if it has several pages, its summary is there. Caller holds mu.
+func (x *indexFile) ready() bool {
+	return x.file != nil && !x.closed && (x.stored <= x.perPage() || len(x.summary) > 0)
 }
 
 // known is how many there are, of a file that is open.
@@ -164,21 +174,16 @@ func (x *indexFile) search(scratch []byte, below func(entry []byte) bool) (e ind
 	}
 	defer x.mu.RUnlock()
 	if n := len(x.pending) / x.size; n > 0 && below(x.pending[:x.size]) {
-		copy(e[:], x.lastBelow(x.pending, n, below))
+		copy(e[:], x.pending[x.lastBelow(x.pending, n, below)*x.size:][:x.size])
 		return e, true, nil
 	}
-	lo, hi := 0, x.stored // entries before lo are below, those from hi on are not
-	for hi-lo > len(scratch)/x.size {
-		mid := (lo + hi) / 2
-		b := scratch[:x.size]
-		if _, err := x.file.ReadAt(b, int64(mid)*int64(x.size)); err != nil {
-			return e, false, err
+	lo, hi := 0, x.stored
+	if n := len(x.summary) / x.size; n > 0 {
+		if !below(x.summary[:x.size]) {
+			return e, false, nil
 		}
-		if below(b) {
-			lo = mid // keeps one entry that is below in the window
-		} else {
-			hi = mid
-		}
+		lo = x.lastBelow(x.summary, n, below) * x.perPage()
+		hi = min(lo+x.perPage(), x.stored)
 	}
 	if hi == lo {
 		return e, false, nil
@@ -190,12 +195,12 @@ func (x *indexFile) search(scratch []byte, below func(entry []byte) bool) (e ind
 	if !below(b[:x.size]) {
 		return e, false, nil
 	}
-	copy(e[:], x.lastBelow(b, hi-lo, below))
+	copy(e[:], b[x.lastBelow(b, hi-lo, below)*x.size:][:x.size])
 	return e, true, nil
 }
 
-// lastBelow searches n entries in memory, of which the first is below.
-func (x *indexFile) lastBelow(b []byte, n int, below func([]byte) bool) []byte {
+// lastBelow returns which of n entries in memory, of which the first is below, is the last that is.
+func (x *indexFile) lastBelow(b []byte, n int, below func([]byte) bool) int {
 	lo, hi := 0, n
 	for hi-lo > 1 {
 		mid := (lo + hi) / 2
@@ -205,7 +210,29 @@ func (x *indexFile) lastBelow(b []byte, n int, below func([]byte) bool) []byte {
 			hi = mid
 		}
 	}
-	return b[lo*x.size : (lo+1)*x.size]
+	return lo
+}
+
+// perPage is how many entries are read at once.
+func (x *indexFile) perPage() int { return scratchSize / x.size }
+
+// summarize brings summary up to the entries of the file. Caller holds mu for writing.
+func (x *indexFile) summarize() error {
+	have := len(x.summary) / x.size
+	want := (x.stored + x.perPage() - 1) / x.perPage()
+	if want <= 1 || have >= want {
+		return nil
+	}
+	summary := slices.Grow(x.summary, (want-have)*x.size)
+	for ; have < want; have++ {
+		n := len(summary)
+		summary = summary[:n+x.size]
+		if _, err := x.file.ReadAt(summary[n:], int64(have*x.perPage()*x.size)); err != nil {
+			return err
+		}
+	}
+	x.summary = summary
+	return nil
 }
 
 // add appends an entry, in memory.
@@ -238,7 +265,7 @@ func (x *indexFile) flush() error {
 	x.dirty = true
 	x.stored += len(x.pending) / x.size
 	x.pending = x.pending[:0]
-	return nil
+	return x.summarize()
 }
 
 // trim flushes and sets the file's length to its entries, and gives back the memory.
@@ -274,6 +301,7 @@ func (x *indexFile) truncate(scratch []byte, below func(entry []byte) bool) erro
 	}
 	x.pending = x.pending[:0]
 	x.stored, x.dirty = n, true
+	x.summary = x.summary[:min(len(x.summary), (n+x.perPage()-1)/x.perPage()*x.size)]
 	return x.file.Truncate(int64(n) * int64(x.size))
 }
 

@@ -54,6 +54,8 @@ type segment struct {
 	refs atomic.Int64 // 1 for the log, 1 for each reader
 	cuts cutList
 
+	recent recentBatches
+
 	maxMu sync.Mutex      // guards max
 	max   timestampOffset // the largest timestamp so far, -1 none, and the last offset of its batch
 
@@ -177,6 +179,9 @@ func (s *segment) noteBatch(h *batchHeader, interval, maxEntries int) {
 	if h.pos == 0 {
 		s.firstTime = h.maxTimestamp
 	}
+	if h.magic == record.Magic2 {
+		s.recent.add(h.baseOffset, h.pos)
+	}
 	if s.sinceIndex > interval && h.lastOffset-s.base <= math.MaxInt32 && h.pos <= math.MaxInt32 && s.offsets.known() < maxEntries {
 		s.offsets.append(h.lastOffset, h.pos)
 		s.times.maybeAppend(largest)
@@ -237,8 +242,9 @@ func (s *segment) markDeleted(fsys vfs.FS) ([]string, error) {
 
 // largestTimestamp is the largest timestamp of the segment's records, else the time of the file's last change (LogSegment.largestTimestamp).
 func (s *segment) largestTimestamp(fsys vfs.FS) (int64, error) {
-	if t := s.maxTimestamp(); t.timestamp >= 0 {
-		return t.timestamp, nil
+	t, err := s.indexedMax(make([]byte, scratchSize))
+	if err != nil || t.timestamp >= 0 {
+		return t.timestamp, err
 	}
 	info, err := fsys.Stat(s.path(logSuffix))
 	if err != nil {
@@ -269,9 +275,11 @@ func (s *segment) firstTimestamp(scratch []byte) int64 {
 
 // locate finds the first batch below limit (a position) whose last offset is at or above offset.
 func (s *segment) locate(offset, limit int64, scratch []byte) (h batchHeader, ok bool, err error) {
-	from, err := s.offsets.lookup(scratch, offset)
-	if err != nil {
-		return h, false, err
+	from, known := s.recent.from(offset, limit)
+	if !known {
+		if from, err = s.offsets.lookup(scratch, offset); err != nil {
+			return h, false, err
+		}
 	}
 	sc := scanner{file: s.file, pos: from, end: limit, buf: scratch}
 	for {
@@ -290,9 +298,12 @@ func (s *segment) locate(offset, limit int64, scratch []byte) (h batchHeader, ok
 
 // boundary returns the largest position at or below limit where a batch ends, from start on, where one begins; start if the first is longer.
 func (s *segment) boundary(start, limit, size int64, scratch []byte) (int64, error) {
-	from, err := s.offsets.before(scratch, limit)
-	if err != nil {
-		return 0, err
+	from, known := s.recent.before(limit)
+	if !known {
+		var err error
+		if from, err = s.offsets.before(scratch, limit); err != nil {
+			return 0, err
+		}
 	}
 	at := max(from, start)
 	sc := scanner{file: s.file, pos: at, end: size, buf: scratch}
@@ -315,6 +326,7 @@ func (s *segment) boundary(start, limit, size int64, scratch []byte) (int64, err
 func (s *segment) cutTo(position, offset int64, scratch []byte, now int64) error {
 	s.cuts.add(position)
 	s.size.Store(position)
+	s.recent.clear()
 	s.synced = min(s.synced, position)
 	if err := errors.Join(s.offsets.truncateTo(scratch, offset), s.times.truncateTo(scratch, offset), s.txns.truncateTo(offset)); err != nil {
 		return err
@@ -382,6 +394,44 @@ func (c *cutList) hit(seen, end int64) bool {
 		}
 	}
 	return false
+}
+
+// recentBatches remembers where the last batches of the active segment begin: most readers are near the end.
+type recentBatches struct {
+	mu   sync.Mutex // guards the rest
+	n    int        // added so far; the last len(ring) of them are known
+	ring [32]struct{ offset, position int64 }
+}
+
+func (r *recentBatches) add(offset, position int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := &r.ring[r.n%len(r.ring)]
+	e.offset, e.position = offset, position
+	r.n++
+}
+
+func (r *recentBatches) clear() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.n = 0
+}
+
+// from returns the position of the last batch that begins at or below offset and stands below limit, if it is known.
+func (r *recentBatches) from(offset, limit int64) (position int64, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := r.n - 1; i >= max(0, r.n-len(r.ring)); i-- {
+		if e := &r.ring[i%len(r.ring)]; e.offset <= offset && e.position < limit {
+			return e.position, true
+		}
+	}
+	return 0, false
+}
+
+// before returns the position of the last batch that begins at or below limit, if it is known.
+func (r *recentBatches) before(limit int64) (position int64, ok bool) {
+	return r.from(math.MaxInt64, limit+1)
 }
 
 func nowMs() int64 { return time.Now().UnixMilli() }

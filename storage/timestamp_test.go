@@ -97,3 +97,26 @@ func TestMaxTimestamp(t *testing.T) {
 		t.Errorf("empty log: %v, %v", ok, err)
 	}
 }
+
+// TestLargestTimestamp: retention by time goes by the records, also those of segments that were only opened; without timestamps by the file.
+func TestLargestTimestamp(t *testing.T) {
+	mem := vfs.NewMem()
+	before := nowMs()
+	l := timedLog(t, mem, []int64{100, 110, 105, 90, 80, 70, -1, -1, -1, -1, -1, -1, 50, 60, 40})
+	for range 2 {
+		segments := l.view.Load().segments
+		if len(segments) != 3 {
+			t.Fatalf("segments %s", segmentBases(l))
+		}
+		for i, want := range []int64{110, before, 60} {
+			got, err := segments[i].largestTimestamp(mem)
+			if err != nil || got != want && (i != 1 || got < before) {
+				t.Errorf("segment %d: %d, %v, want %d", i, got, err, want)
+			}
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		l = openTestLog(t, mem, testConfig(200))
+	}
+}
