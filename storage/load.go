@@ -181,7 +181,7 @@ func (l *Log) openSegments(names []segmentFiles, o openOptions) (recoverFrom int
 	v := &view{}
 	recoverFrom = len(names)
 	for i, n := range names {
-		seg, err := openSegment(l.fs, l.folder, n.base, config, now)
+		seg, err := openSegment(l.fs, l.folder, n.base, now)
 		if err != nil {
 			return 0, err
 		}

@@ -68,7 +68,7 @@ type segment struct {
 	synced     int64 // bytes of .log known to be durable; guarded by Log.syncMu
 }
 
-func newSegment(fsys vfs.FS, dir *folder, base int64, indexBytes int, now int64) *segment {
+func newSegment(fsys vfs.FS, dir *folder, base int64, now int64) *segment {
 	name := segmentName(base)
 	s := &segment{base: base, folder: dir, created: now, firstTime: record.NoTimestamp}
 	s.offsets = offsetIndex{indexFile{fs: fsys, folder: dir, name: name + indexSuffix, size: offsetEntrySize}, base}
@@ -82,7 +82,7 @@ func newSegment(fsys vfs.FS, dir *folder, base int64, indexBytes int, now int64)
 
 // createSegment makes the files of an empty segment; leftovers of the same name are removed first.
 func createSegment(fsys vfs.FS, dir *folder, base int64, c *LogConfig, now int64) (*segment, error) {
-	s := newSegment(fsys, dir, base, c.SegmentIndexBytes, now)
+	s := newSegment(fsys, dir, base, now)
 	err := s.txns.reset()
 	if err == nil {
 		s.file, err = fsys.Create(dir.join(segmentName(base) + logSuffix))
@@ -117,8 +117,8 @@ func (s *segment) abandon(fsys vfs.FS) {
 }
 
 // openSegment opens existing files; the .log file is taken to be whole batches to its end.
-func openSegment(fsys vfs.FS, dir *folder, base int64, c *LogConfig, now int64) (*segment, error) {
-	s := newSegment(fsys, dir, base, c.SegmentIndexBytes, now)
+func openSegment(fsys vfs.FS, dir *folder, base int64, now int64) (*segment, error) {
+	s := newSegment(fsys, dir, base, now)
 	f, err := fsys.Open(s.path(logSuffix))
 	if err != nil {
 		return nil, err
