@@ -2,6 +2,7 @@ package storage
 
 import (
 	"bytes"
+	"maps"
 	"testing"
 
 	"github.com/ottla/ottla/protocol"
@@ -47,7 +48,7 @@ func TestParseOffsets(t *testing.T) {
 		got, err := parseOffsets([]byte(c.text))
 		if (err != nil) != (c.want == nil) {
 			t.Errorf("%q: %v", c.text, err)
-		} else if err == nil && !equalOffsets(got, c.want) {
+		} else if err == nil && !maps.Equal(got, c.want) {
 			t.Errorf("%q: got %v, want %v", c.text, got, c.want)
 		}
 	}
@@ -94,7 +95,7 @@ func FuzzParseOffsets(f *testing.F) {
 			return
 		}
 		again, err := parseOffsets(o.format())
-		if err != nil || !equalOffsets(o, again) {
+		if err != nil || !maps.Equal(o, again) {
 			t.Fatalf("%q: %v is not %v: %v", data, again, o, err)
 		}
 	})

@@ -231,7 +231,7 @@ func (s *Store) closeDir(d *logDir) (err error) {
 	}); err != nil {
 		return fmt.Errorf("close of log dir %s was not clean: %w", d.path, err)
 	}
-	if err := errors.Join(s.checkpointLogs(d), s.checkpointHighWatermarks(d)); err != nil {
+	if err := s.checkpointAll(d); err != nil {
 		return fmt.Errorf("close of log dir %s was not clean: %w", d.path, err)
 	}
 	return writeCleanShutdown(s.fs, d.path, s.epoch.Load())

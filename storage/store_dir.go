@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"sync"
 
@@ -169,9 +170,38 @@ func (s *Store) readCheckpoints(d *logDir) error {
 	return nil
 }
 
-// writeOffsets writes a checkpoint of d unless the file has this content already. d.checkpointing is held.
-func (s *Store) writeOffsets(d *logDir, name string, was *offsets, now offsets) error {
-	if equalOffsets(*was, now) {
+// checkpointRecoveryPoints writes the recovery points of d's logs, if they have changed.
+func (s *Store) checkpointRecoveryPoints(d *logDir) error {
+	return s.checkpoint(d, recoveryPointCheckpoint, &d.recoveryPoints, func(l *Log) (int64, bool) {
+		point, _, _ := l.checkpoints()
+		return point, true
+	})
+}
+
+// checkpointLogStarts writes the log start offsets of d's logs that lie within their first segments, if they have changed.
+func (s *Store) checkpointLogStarts(d *logDir) error {
+	return s.checkpoint(d, logStartCheckpoint, &d.logStarts, func(l *Log) (int64, bool) {
+		_, start, raised := l.checkpoints()
+		return start, raised
+	})
+}
+
+// checkpointHighWatermarks writes the high watermarks of d's logs, if they have changed.
+func (s *Store) checkpointHighWatermarks(d *logDir) error {
+	return s.checkpoint(d, replicationCheckpoint, &d.highWatermarks, func(l *Log) (int64, bool) { return l.Offsets().HighWatermark, true })
+}
+
+// checkpoint writes the file name with what of gives for each of d's logs, unless was, the file's content, is the same.
+func (s *Store) checkpoint(d *logDir, name string, was *offsets, of func(l *Log) (offset int64, listed bool)) error {
+	d.checkpointing.Lock()
+	defer d.checkpointing.Unlock()
+	now := offsets{}
+	for _, h := range s.online(d) { // asked for under the lock: a writer that comes later knows the newer set
+		if offset, listed := of(h.log); listed {
+			now[h.log.TopicPartition()] = offset
+		}
+	}
+	if maps.Equal(*was, now) {
 		return nil
 	}
 	if err := replaceFile(s.fs, filepath.Join(d.path, name), now.format()); err != nil {
@@ -181,45 +211,9 @@ func (s *Store) writeOffsets(d *logDir, name string, was *offsets, now offsets) 
 	return nil
 }
 
-func equalOffsets(a, b offsets) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for tp, o := range a {
-		if other, ok := b[tp]; !ok || other != o {
-			return false
-		}
-	}
-	return true
-}
-
-// checkpointLogs writes the recovery points and log start offsets of d's logs, if they have changed.
-func (s *Store) checkpointLogs(d *logDir) error {
-	d.checkpointing.Lock()
-	defer d.checkpointing.Unlock()
-	logs := s.online(d) // after the lock: a writer that comes later knows the newer set
-	points, starts := make(offsets, len(logs)), offsets{}
-	for _, h := range logs {
-		tp := h.log.TopicPartition()
-		point, start, raised := h.log.checkpoints()
-		points[tp] = point
-		if raised {
-			starts[tp] = start
-		}
-	}
-	return errors.Join(s.writeOffsets(d, recoveryPointCheckpoint, &d.recoveryPoints, points), s.writeOffsets(d, logStartCheckpoint, &d.logStarts, starts))
-}
-
-// checkpointHighWatermarks writes the high watermarks of d's logs, if they have changed.
-func (s *Store) checkpointHighWatermarks(d *logDir) error {
-	d.checkpointing.Lock()
-	defer d.checkpointing.Unlock()
-	logs := s.online(d)
-	hws := make(offsets, len(logs))
-	for _, h := range logs {
-		hws[h.log.TopicPartition()] = h.log.Offsets().HighWatermark
-	}
-	return s.writeOffsets(d, replicationCheckpoint, &d.highWatermarks, hws)
+// checkpointAll writes all checkpoints of d that have changed.
+func (s *Store) checkpointAll(d *logDir) error {
+	return errors.Join(s.checkpointRecoveryPoints(d), s.checkpointLogStarts(d), s.checkpointHighWatermarks(d))
 }
 
 // forget makes sure that d's checkpoints say nothing of tp, whose log is gone, before a new log takes its name: they would claim that the
@@ -231,5 +225,5 @@ func (s *Store) forget(d *logDir, tp protocol.TopicPartition) error {
 	if !stale {
 		return nil
 	}
-	return errors.Join(s.checkpointLogs(d), s.checkpointHighWatermarks(d))
+	return s.checkpointAll(d)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/ottla/ottla/protocol/config"
 	"github.com/ottla/ottla/protocol/record"
 	"github.com/ottla/ottla/storage/vfs"
+	"go.uber.org/goleak"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest"
 )
@@ -126,6 +127,7 @@ func has(t testing.TB, fsys vfs.FS, path string) bool {
 }
 
 func TestCleanRestartBringsEverythingBack(t *testing.T) {
+	defer goleak.VerifyNone(t)
 	m := vfs.NewMem()
 	o := storeOptions(t, m, nil, "a", "b")
 	s := openStore(t, o)
@@ -178,7 +180,7 @@ func TestRestartAfterKill(t *testing.T) {
 	}
 	l := create(t, s, tpOf("t", 0), protocol.NewUUID())
 	produce(t, l, 20, 0)
-	s.checkpointAllHighWatermarks()
+	s.onlineDirs(s.checkpointHighWatermarks)()
 	produce(t, l, 5, 20)
 	create(t, s, tpOf("empty", 0), protocol.NewUUID())
 	want := snapshotOf(s)

@@ -192,7 +192,7 @@ func (w *dirWorker) failed(l *Log, err error) {
 }
 
 // truncated implements host.
-func (w *dirWorker) truncated(*Log) error { return w.store.checkpointLogs(w.dir) }
+func (w *dirWorker) truncated(*Log) error { return w.store.checkpointRecoveryPoints(w.dir) }
 
 // millis is ms milliseconds, at most the longest Duration.
 func millis(ms int64) time.Duration {
@@ -209,8 +209,9 @@ func (s *Store) startWork() {
 	initial := s.config.Duration("log.initial.task.delay.ms")
 	s.every("log.retention.check.interval.ms", initial, s.retainAll)
 	s.every("log.flush.scheduler.interval.ms", initial, s.flushDue)
-	s.every("log.flush.offset.checkpoint.interval.ms", initial, s.checkpointAllLogs)
-	s.every("replica.high.watermark.checkpoint.interval.ms", 0, s.checkpointAllHighWatermarks)
+	s.every("log.flush.offset.checkpoint.interval.ms", initial, s.onlineDirs(s.checkpointRecoveryPoints))
+	s.every("log.flush.start.offset.checkpoint.interval.ms", initial, s.onlineDirs(s.checkpointLogStarts))
+	s.every("replica.high.watermark.checkpoint.interval.ms", 0, s.onlineDirs(s.checkpointHighWatermarks))
 	s.every("producer.id.expiration.check.interval.ms", 0, s.expireAllProducers)
 }
 
@@ -277,15 +278,14 @@ func (s *Store) flushDue() {
 	})
 }
 
-func (s *Store) checkpointAllLogs() { s.onlineDirs(s.checkpointLogs) }
-
-func (s *Store) checkpointAllHighWatermarks() { s.onlineDirs(s.checkpointHighWatermarks) }
-
-func (s *Store) onlineDirs(fn func(d *logDir) error) {
-	for _, d := range s.dirs {
-		if s.offline(d) == nil {
-			if err := fn(d); err != nil {
-				s.failDir(d, err)
+// onlineDirs makes a task of fn: for each dir that is online; an error fails the dir.
+func (s *Store) onlineDirs(fn func(d *logDir) error) func() {
+	return func() {
+		for _, d := range s.dirs {
+			if s.offline(d) == nil {
+				if err := fn(d); err != nil {
+					s.failDir(d, err)
+				}
 			}
 		}
 	}

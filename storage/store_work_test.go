@@ -78,15 +78,9 @@ func TestIdleStoreWritesNothing(t *testing.T) {
 			produce(t, create(t, s, tpOf("t", p), protocol.NewUUID()), 1, 0)
 		}
 		sleep(2 * time.Minute)
-		synced := 0
-		count := func(f vfs.Fault) {
-			f.Count = 1 // the first would fail its dir
-			hits, _ := faulty.Inject(f)
-			t.Cleanup(func() { synced += hits() })
+		for _, op := range []vfs.Op{vfs.OpSync, vfs.OpSyncDir, vfs.OpCreate, vfs.OpWrite, vfs.OpRename} {
+			faulty.Inject(vfs.Fault{Op: op}) // any would take the dir offline
 		}
-		count(vfs.Fault{Op: vfs.OpSync})
-		count(vfs.Fault{Op: vfs.OpCreate})
-		count(vfs.Fault{Op: vfs.OpRename})
 		sleep(20 * time.Minute)
 		if err := s.Dirs()[0].Offline; err != nil {
 			t.Errorf("an idle store wrote: %v", err)
@@ -190,9 +184,7 @@ func TestRecreatedPartitionStartsAtNothing(t *testing.T) {
 // A new log's folder is durable soon after its creation, without the creation having waited for it.
 func TestNewFoldersSettle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		faulty := vfs.NewFaulty(vfs.NewMem())
 		m := vfs.NewMem()
-		_ = faulty
 		s := openStore(t, storeOptions(t, m, nil, "a"))
 		id := protocol.NewUUID()
 		create(t, s, tpOf("t", 0), id)
