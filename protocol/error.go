@@ -32,7 +32,7 @@ func (e *Error) Unwrap() error { return e.Cause }
 
 // Is reports whether target is this error's code, so that errors.Is(err, protocol.NotLeaderOrFollower) works.
 func (e *Error) Is(target error) bool {
-	code, ok := target.(Code) //nolint:errorlint // a Code is a value, not a chain
+	code, ok := target.(Code)
 	return ok && code == e.Code
 }
 

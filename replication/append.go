@@ -42,7 +42,7 @@ func (p *Partition) Append(b []byte, o ProduceOptions) (ProduceResult, error) {
 		if err := p.CheckEpoch(o.LeaderEpoch); err != nil {
 			return result, err
 		}
-		batch, err := p.o.Codecs.Validate(b, validation(settings, o, now))
+		batch, err := p.o.Codecs.Validate(b, p.validation(settings, o, now))
 		if err != nil {
 			result.LogStartOffset = p.log.Offsets().LogStart
 			return result, err
@@ -84,8 +84,9 @@ func (p *Partition) appendAsLeader(b []byte, o ProduceOptions, c storage.LogConf
 	return info, p.advanceHighWatermark(), nil
 }
 
-func validation(c storage.LogConfig, o ProduceOptions, now int64) record.Validation {
+func (p *Partition) validation(c storage.LogConfig, o ProduceOptions, now int64) record.Validation {
 	return record.Validation{
+		Partition:       p.tp,
 		Now:             now,
 		TimestampType:   c.TimestampType,
 		BeforeMaxMs:     c.TimestampBeforeMaxMs,
@@ -118,7 +119,7 @@ func (p *Partition) WaitCommitted(ctx context.Context, offset int64) error {
 	case err := <-w.done:
 		return err
 	case <-ctx.Done():
-		if ctx.Err() == context.DeadlineExceeded { //nolint:errorlint // Err returns the sentinel itself
+		if ctx.Err() == context.DeadlineExceeded {
 			return protocol.RequestTimedOut
 		}
 		return ctx.Err()

@@ -223,7 +223,7 @@ func freePort() (int, error) {
 		return 0, err
 	}
 	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port, nil //nolint:errorlint // a type, not an error
+	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 func print(servers []server, results [][]figures) {

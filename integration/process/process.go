@@ -72,7 +72,7 @@ func FreePort(t testing.TB) int {
 		t.Fatal(err)
 	}
 	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port //nolint:errorlint // a type, not an error
+	return l.Addr().(*net.TCPAddr).Port
 }
 
 // New prepares a broker on a free port with its data in a folder of the test; overrides are key=value pairs. It is killed

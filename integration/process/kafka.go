@@ -1,0 +1,109 @@
+package process
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// KafkaJars returns the folder of the jars that the pom.xml in dir names, fetched by Maven the first time. Two callers at once
+// must be in one process and take turns.
+func KafkaJars(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	libs, complete := filepath.Join(dir, "target", "libs"), filepath.Join(dir, "target", ".complete")
+	if _, err := os.Stat(complete); err == nil {
+		return libs, nil
+	}
+	cmd := exec.Command("mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory="+libs, "-DincludeScope=runtime")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("mvn: %w\n%s", err, out)
+	}
+	return libs, os.WriteFile(complete, nil, 0o644)
+}
+
+// KafkaProperties is the server.properties of a combined node of Apache Kafka: broker on port, controller on controllerPort,
+// both on 127.0.0.1, data in dir. Lines are key=value pairs to add.
+func KafkaProperties(port, controllerPort int, dir string, lines ...string) string {
+	return fmt.Sprintf(`process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:%[2]d
+listeners=PLAINTEXT://127.0.0.1:%[1]d,CONTROLLER://127.0.0.1:%[2]d
+advertised.listeners=PLAINTEXT://127.0.0.1:%[1]d
+controller.listener.names=CONTROLLER
+log.dirs=%[3]s
+offsets.topic.replication.factor=1
+`, port, controllerPort, dir) + strings.Join(lines, "\n") + "\n"
+}
+
+// FormatKafka prepares the folder that properties, a file, names, as Apache Kafka wants it before its first start.
+func FormatKafka(java func(args ...string) *exec.Cmd, properties string) error {
+	out, err := java("kafka.tools.StorageTool", "format", "-t", "AAAAAAAAAAAAAAAAAAAAAQ", "-c", properties).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("format: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// StartKafka formats and runs a combined node of Apache Kafka, whose jars are in libs, on free ports with its data in a folder
+// of the test, until the test ends. It returns host:port of its client listener, which accepts connections.
+func StartKafka(t testing.TB, libs string, lines ...string) string {
+	t.Helper()
+	dir, port := t.TempDir(), FreePort(t)
+	addr := fmt.Sprintf("127.0.0.1:%d", port)
+	java := func(args ...string) *exec.Cmd {
+		return exec.Command("java", append([]string{"-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-cp", libs + "/*"}, args...)...)
+	}
+	properties := filepath.Join(dir, "server.properties")
+	text := KafkaProperties(port, FreePort(t), filepath.Join(dir, "data"), lines...)
+	if err := os.WriteFile(properties, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := FormatKafka(java, properties); err != nil {
+		t.Fatal(err)
+	}
+	cmd, log := java("kafka.Kafka", properties), &output{}
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	exited := make(chan struct{})
+	go func() { // ends with the process, which the cleanup kills
+		_ = cmd.Wait()
+		close(exited)
+	}()
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		<-exited
+	})
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.After(startLimit)
+	for {
+		if conn, err := net.Dial("tcp", addr); err == nil {
+			_ = conn.Close()
+			return addr
+		}
+		select {
+		case <-tick.C:
+		case <-exited:
+			t.Fatalf("Apache Kafka ended before it listened:\n%s", log.text())
+		case <-limit:
+			t.Fatalf("Apache Kafka did not listen within %v:\n%s", startLimit, log.text())
+		}
+	}
+}
+
+// Write adds what a process printed, as it comes.
+func (o *output) Write(p []byte) (int, error) {
+	o.add(string(p))
+	return len(p), nil
+}
