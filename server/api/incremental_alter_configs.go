@@ -1,0 +1,221 @@
+package api
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/protocol/config"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// IncrementalAlterConfigs (44) changes single configs of topics, brokers, groups and client metrics subscriptions (KIP-339).
+//
+//	v0
+//	v1     flexible
+//
+// As in Kafka (ConfigAdminManager.preprocess), the broker that is asked refuses what is malformed and what its own values do
+// not allow; the rest is decided by the controller. Each resource has its own outcome.
+
+func handleIncrementalAlterConfigs(_ context.Context, n *Node, r *Request) Result {
+	req := r.Body.(*kmsg.IncrementalAlterConfigsRequest)
+	resp := req.ResponseKind().(*kmsg.IncrementalAlterConfigsResponse)
+	resp.Resources = make([]kmsg.IncrementalAlterConfigsResponseResource, len(req.Resources))
+	onward := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	onward.Version, onward.ValidateOnly = req.Version, req.ValidateOnly
+	changes := make([]configChange, len(req.Resources))
+	for i := range req.Resources {
+		changes[i] = incrementalChange(&req.Resources[i])
+	}
+	var places []int // of the resources that go to the controller
+	for i, err := range preprocess(n, changes) {
+		out := &resp.Resources[i]
+		out.ResourceType, out.ResourceName = req.Resources[i].ResourceType, req.Resources[i].ResourceName
+		if err == nil {
+			onward.Resources, places = append(onward.Resources, req.Resources[i]), append(places, i)
+			continue
+		}
+		out.ErrorCode, out.ErrorMessage = int16(protocol.CodeOf(err)), protocol.MessageOf(err)
+	}
+	if len(places) == 0 {
+		return reply(resp)
+	}
+	return forwardConfigs(n, onward, func(answer kmsg.Response, err error) kmsg.Response {
+		decided, _ := answer.(*kmsg.IncrementalAlterConfigsResponse)
+		if err == nil && len(decided.Resources) != len(places) {
+			err = protocol.UnknownServerError
+		}
+		for i, place := range places {
+			out := &resp.Resources[place]
+			if err != nil {
+				out.ErrorCode, out.ErrorMessage = int16(protocol.CodeOf(err)), protocol.MessageOf(err)
+				continue
+			}
+			out.ErrorCode, out.ErrorMessage = decided.Resources[i].ErrorCode, decided.Resources[i].ErrorMessage
+		}
+		return resp
+	})
+}
+
+// forwardConfigs asks the controller and merges its answer, or why there is none, into the broker's own.
+func forwardConfigs(n *Node, req kmsg.Request, merge func(answer kmsg.Response, err error) kmsg.Response) Result {
+	failed := false
+	onward := forward(n, req, func(err error) kmsg.Response {
+		failed = true
+		return merge(nil, err)
+	})
+	return Result{Later: func(ctx context.Context) Result {
+		r := onward.Later(ctx)
+		if r.Err != nil || failed {
+			return r
+		}
+		return reply(merge(r.Response, nil))
+	}}
+}
+
+// configChange is what a request wants to change of one resource, in the terms of both APIs.
+type configChange struct {
+	resource kmsg.ConfigResourceType
+	name     string
+	keys     []string
+	set      map[string]*string // values to set; nil is null
+	add      map[string]*string // items to append to or subtract from lists
+	removed  []string
+	replace  bool // what is not named goes (AlterConfigs)
+	badOp    bool
+}
+
+const (
+	configSet int8 = iota
+	configDelete
+	configAppend
+	configSubtract
+)
+
+func incrementalChange(r *kmsg.IncrementalAlterConfigsRequestResource) configChange {
+	c := configChange{resource: r.ResourceType, name: r.ResourceName, set: map[string]*string{}, add: map[string]*string{}}
+	for _, change := range r.Configs {
+		c.keys = append(c.keys, change.Name)
+		switch int8(change.Op) {
+		case configSet:
+			c.set[change.Name] = change.Value
+		case configDelete:
+			c.removed = append(c.removed, change.Name)
+		case configAppend, configSubtract:
+			c.add[change.Name] = change.Value
+		default:
+			c.badOp = true
+		}
+	}
+	return c
+}
+
+// preprocess returns the error of each change, nil for those that the controller decides.
+func preprocess(n *Node, changes []configChange) []error {
+	type resource struct {
+		kind kmsg.ConfigResourceType
+		name string
+	}
+	count := map[resource]int{}
+	for i := range changes {
+		count[resource{changes[i].resource, changes[i].name}]++
+	}
+	errs := make([]error, len(changes))
+	for i := range changes {
+		c := &changes[i]
+		if count[resource{c.resource, c.name}] > 1 {
+			errs[i] = protocol.Errorf(protocol.InvalidRequest, "Each resource must appear at most once.")
+			continue
+		}
+		errs[i] = c.check(n)
+	}
+	return errs
+}
+
+// check is what the broker that was asked can say.
+func (c *configChange) check(n *Node) error {
+	for i, name := range c.keys {
+		if slices.Contains(c.keys[:i], name) {
+			return protocol.Errorf(protocol.InvalidRequest, "Error due to duplicate config keys")
+		}
+	}
+	var nulls []string
+	for _, name := range c.keys {
+		set, isSet := c.set[name]
+		item, isItem := c.add[name]
+		if isSet && set == nil || isItem && item == nil {
+			nulls = append(nulls, name)
+		}
+	}
+	if len(nulls) > 0 {
+		return protocol.Errorf(protocol.InvalidRequest, "Null value not supported for : %s", strings.Join(nulls, ","))
+	}
+	switch c.resource {
+	case kmsg.ConfigResourceType(config.Topic), kmsg.ConfigResourceType(config.Group), kmsg.ConfigResourceType(config.ClientMetrics):
+	case kmsg.ConfigResourceType(config.Broker):
+		return c.checkBroker(n)
+	case brokerLogger:
+		if c.replace {
+			return protocol.Errorf(protocol.InvalidRequest, "Unknown resource type %d", int8(c.resource))
+		}
+		return c.checkLogger(n)
+	default:
+		return protocol.Errorf(protocol.InvalidRequest, "Unknown resource type %d", int8(c.resource))
+	}
+	if c.badOp {
+		return protocol.UnknownServerError // so Kafka answers an operation that it does not know
+	}
+	return nil
+}
+
+// checkBroker checks dynamic broker configs against this broker's own values.
+func (c *configChange) checkBroker(n *Node) error {
+	if c.name != "" {
+		id, err := strconv.ParseInt(c.name, 10, 32)
+		if err != nil {
+			return protocol.Errorf(protocol.InvalidRequest, "Node id must be an integer, but it is: %s", c.name)
+		}
+		if int32(id) != n.NodeID {
+			return protocol.Errorf(protocol.InvalidRequest, "Unexpected broker id, expected %d, but received %d", n.NodeID, id)
+		}
+	}
+	if c.badOp {
+		return protocol.UnknownServerError
+	}
+	next := map[string]string{}
+	if !c.replace {
+		maps.Copy(next, n.Image().Config(config.Broker, c.name))
+	}
+	for _, name := range c.removed {
+		delete(next, name)
+	}
+	for name, value := range c.set {
+		next[name] = *value
+	}
+	for name, items := range c.add {
+		k := config.Lookup(config.Broker, name)
+		if k == nil || k.Type != config.List {
+			return protocol.Errorf(protocol.InvalidConfig, "Config value append is not allowed for config key: %s", name)
+		}
+		if next[name] = *items; n.Config().String(name) != "" {
+			next[name] = n.Config().String(name) + "," + *items
+		}
+	}
+	return n.Config().ValidateDynamic(next, c.name != "")
+}
+
+// checkLogger refuses changes of log levels: this broker's is set at start.
+func (c *configChange) checkLogger(n *Node) error {
+	if err := loggerResource(n, c.name); err != nil {
+		return err
+	}
+	for _, name := range c.keys {
+		if name != rootLogger {
+			return protocol.Errorf(protocol.InvalidConfig, "Logger %s does not exist!", name)
+		}
+	}
+	return protocol.Errorf(protocol.InvalidRequest, "The log level of this broker is set at its start and cannot be changed")
+}
