@@ -29,6 +29,7 @@ type node struct {
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 	closed bool
+	failed chan error // what OnFailure was told
 }
 
 // startNode starts a controller on fs. It is closed with the test.
@@ -47,11 +48,12 @@ func tryStartNode(t *testing.T, fs vfs.FS, dir, clusterID string, static map[str
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &node{t: t, codecs: record.NewCodecs(), wake: make(chan struct{}, 1)}
+	n := &node{t: t, codecs: record.NewCodecs(), wake: make(chan struct{}, 1), failed: make(chan error, 8)}
 	ctx, cancel := context.WithCancel(context.Background())
 	n.cancel = cancel
 	n.Controller, err = Start(Options{
 		NodeID: 1, ClusterID: clusterID, FS: fs, Dir: dir, Config: values, Codecs: n.codecs, Logger: zap.NewNop(),
+		OnFailure: func(err error) { n.failed <- err },
 		OnAppend: func() {
 			select {
 			case n.wake <- struct{}{}:
@@ -81,7 +83,7 @@ func (n *node) close() {
 	n.closed = true
 	n.cancel()
 	n.done.Wait()
-	if err := n.Controller.Close(); err != nil {
+	if err := n.Controller.Close(); err != nil && n.quorum.(*raftQuorum).health.check() == nil {
 		n.t.Error(err)
 	}
 	n.codecs.Close()

@@ -49,7 +49,8 @@ func place(brokers []usableBroker, partitions, replicas int, random *rand.Rand) 
 		return nil, protocol.Errorf(protocol.InvalidReplicationFactor, "All brokers are currently fenced.")
 	case replicas > len(brokers):
 		return nil, protocol.Errorf(protocol.InvalidReplicationFactor,
-			"The target replication factor of %d cannot be reached because only %d broker(s) are registered.", replicas, len(brokers))
+			"The target replication factor of %d cannot be reached because only %d broker(s) are registered "+
+				"or some brokers have all their log directories cordoned.", replicas, len(brokers))
 	}
 	p := newPlacer(brokers, unfenced, random)
 	out := make([][]int32, partitions)

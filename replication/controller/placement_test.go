@@ -85,9 +85,9 @@ func TestPlacementErrors(t *testing.T) {
 		brokers  []usableBroker
 		replicas int
 	}{
-		"Invalid replication factor 0: the replication factor must be positive.":                        {brokersOn(""), 0},
-		"All brokers are currently fenced.":                                                             {fenced, 1},
-		"The target replication factor of 3 cannot be reached because only 2 broker(s) are registered.": {brokersOn("", ""), 3},
+		"Invalid replication factor 0: the replication factor must be positive.": {brokersOn(""), 0},
+		"All brokers are currently fenced.":                                      {fenced, 1},
+		"The target replication factor of 3 cannot be reached because only 2 broker(s) are registered or some brokers have all their log directories cordoned.": {brokersOn("", ""), 3},
 	} {
 		_, err := place(try.brokers, 1, try.replicas, rand.New(rand.NewPCG(1, 1)))
 		if protocol.CodeOf(err) != protocol.InvalidReplicationFactor || deref(protocol.MessageOf(err)) != message {

@@ -50,6 +50,7 @@ type raftQuorum struct {
 	id        raft.ServerID
 	cluster   string
 	directory protocol.UUID
+	health    *health
 	entries   *raftLog
 	state     *quorumState
 	snapshots *snapshotStore
@@ -81,6 +82,7 @@ func openRaft(o raftOptions) (*raftQuorum, error) {
 		raftOptions: o, notify: make(chan bool, 1), futures: make(chan proposal, 4*maxGroupedCommit),
 		retake: make(chan uint64, 1), want: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
+	q.health = &health{report: q.failed}
 	folder := filepath.Join(o.dir, protocol.TopicPartition{Topic: raftLogTopic}.String())
 	if err := o.fs.MkdirAll(folder); err != nil {
 		return nil, fmt.Errorf("controller: %w", err)
@@ -89,10 +91,10 @@ func openRaft(o raftOptions) (*raftQuorum, error) {
 		return nil, fmt.Errorf("controller: %w", err)
 	}
 	var err error
-	if q.state, err = openQuorumState(o.fs, folder); err != nil {
+	if q.state, err = openQuorumState(o.fs, folder, q.health); err != nil {
 		return nil, err
 	}
-	if q.entries, err = openRaftLog(o.fs, o.dir, o.codecs, o.logger); err != nil {
+	if q.entries, err = openRaftLog(o.fs, o.dir, o.codecs, o.logger, q.health); err != nil {
 		return nil, err
 	}
 	if err := q.openMachine(); err != nil {
@@ -227,13 +229,13 @@ func (q *raftQuorum) follow() {
 			if held := q.claim.Swap(0); held != 0 {
 				q.machine.deposed(held)
 			}
-			if leads {
+			if leads && q.health.check() == nil {
 				q.stake()
 			}
 		case lost := <-q.retake:
 			if q.claim.CompareAndSwap(lost, 0) {
 				q.machine.deposed(lost)
-				if q.raft.State() == raft.Leader {
+				if q.raft.State() == raft.Leader && q.health.check() == nil {
 					q.stake()
 				}
 			}
@@ -321,6 +323,38 @@ func (q *raftQuorum) snapshot() error {
 	return q.machine.log.DeleteBefore(at.EndOffset)
 }
 
+// failed is told once when one of the quorum's files cannot be written any more.
+func (q *raftQuorum) failed(err error) {
+	q.logger.Error("the metadata cannot be written any more", zap.Error(err))
+	if q.onFailure != nil {
+		q.onFailure(err)
+	}
+}
+
+// health knows whether the quorum's files could be written so far. After the first failure nothing is written, so that nothing is
+// acknowledged of which a part is missing.
+type health struct {
+	failure atomic.Pointer[error]
+	report  func(error) // may be nil
+}
+
+// check returns the failure, nil if there was none.
+func (h *health) check() error {
+	if err := h.failure.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// fail notes a failure and returns the first one.
+func (h *health) fail(err error) error {
+	err = fmt.Errorf("controller: %w", err)
+	if h.failure.CompareAndSwap(nil, &err) && h.report != nil {
+		h.report(err)
+	}
+	return h.check()
+}
+
 // Image implements Quorum.
 func (q *raftQuorum) Image() *metadata.Image { return q.machine.image.Load() }
 
@@ -377,9 +411,8 @@ func (q *raftQuorum) Close() error {
 // stateMachine applies committed entries to the image and to __cluster_metadata-0. It lives on raft's state machine goroutine.
 type stateMachine struct {
 	*applier
-	q       *raftQuorum
-	log     *storage.Log
-	failure error // of the log; nothing is applied after it
+	q   *raftQuorum
+	log *storage.Log
 
 	telling sync.Mutex // makes calls of the listener one at a time; guards nothing else
 }
@@ -392,8 +425,8 @@ const (
 
 // Apply implements raft.FSM. It returns an error if the entry changes nothing, which is decided alike on every node.
 func (m *stateMachine) Apply(l *raft.Log) any {
-	if m.failure != nil {
-		return m.failure
+	if err := m.q.health.check(); err != nil {
+		return err
 	}
 	if len(l.Data) == 0 {
 		return errors.New("controller: an empty entry")
@@ -436,12 +469,7 @@ func (m *stateMachine) commit(b record.Batch) any {
 		return err
 	}
 	if err := m.write(b); err != nil {
-		m.failure = fmt.Errorf("controller: __cluster_metadata-0: %w", err)
-		m.q.logger.Error("the metadata log cannot be written", zap.Error(err))
-		if m.q.onFailure != nil {
-			m.q.onFailure(m.failure)
-		}
-		return m.failure
+		return m.q.health.fail(fmt.Errorf("__cluster_metadata-0: %w", err))
 	}
 	m.telling.Lock()
 	m.q.listener.Committed(c)

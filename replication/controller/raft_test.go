@@ -329,7 +329,7 @@ func TestQuorumStateSurvivesAHalfDoneFirstStart(t *testing.T) {
 	if err := fs.MkdirAll("/data/__raft-0"); err != nil {
 		t.Fatal(err)
 	}
-	s, err := openQuorumState(fs, "/data/__raft-0")
+	s, err := openQuorumState(fs, "/data/__raft-0", &health{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,20 +30,21 @@ type raftLog struct {
 	codecs *record.Codecs
 	// needed returns the index above which entries are needed to start from any of the snapshots that are kept, and the newest's index.
 	needed func() (above, newest uint64)
+	health *health
 
 	mu    sync.Mutex // guards chunk
 	chunk []raft.Log // consecutive entries that were read last
 }
 
 // openRaftLog opens or makes the raft log below dir.
-func openRaftLog(fs vfs.FS, dir string, codecs *record.Codecs, logger *zap.Logger) (*raftLog, error) {
+func openRaftLog(fs vfs.FS, dir string, codecs *record.Codecs, logger *zap.Logger, h *health) (*raftLog, error) {
 	tp := protocol.TopicPartition{Topic: raftLogTopic}
 	log, err := openInternalLog(fs, dir, tp, codecs, logger)
 	if err != nil {
 		return nil, err
 	}
 	log.AdvanceHighWatermark(log.Offsets().LogEnd)
-	return &raftLog{log: log, codecs: codecs, needed: func() (uint64, uint64) { return math.MaxUint64, math.MaxUint64 }}, nil
+	return &raftLog{log: log, codecs: codecs, health: h, needed: func() (uint64, uint64) { return math.MaxUint64, math.MaxUint64 }}, nil
 }
 
 // FirstIndex implements raft.LogStore: 0 when the log is empty or everything was deleted.
@@ -144,27 +145,37 @@ func (l *raftLog) StoreLogs(entries []*raft.Log) error {
 	if len(entries) == 0 {
 		return nil
 	}
+	if err := l.health.check(); err != nil {
+		return err
+	}
 	base := int64(entries[0].Index) - 1
-	if o := l.log.Offsets(); base != o.LogEnd {
-		if o.LogStart != o.LogEnd {
-			return fmt.Errorf("raft log: entry %d does not follow entry %d", entries[0].Index, o.LogEnd)
-		}
-		if err := l.log.ResetTo(base); err != nil {
-			return fmt.Errorf("raft log: reset to %d: %w", base, err)
-		}
+	o := l.log.Offsets()
+	if base != o.LogEnd && o.LogStart != o.LogEnd {
+		return fmt.Errorf("raft log: entry %d does not follow entry %d", entries[0].Index, o.LogEnd)
 	}
 	data, err := encodeEntries(entries)
 	if err != nil {
 		return err
 	}
-	_, err = l.log.Append(data, storage.AppendOptions{
-		Origin: storage.OriginReplication, LeaderEpoch: int32(entries[0].Term), Now: time.Now().UnixMilli(),
-	})
+	if err := l.write(data, base, int32(entries[0].Term)); err != nil {
+		return l.health.fail(fmt.Errorf("raft log: entry %d: %w", entries[0].Index, err))
+	}
+	return nil
+}
+
+// write appends batches from offset base on, where an empty log begins anew, and syncs.
+func (l *raftLog) write(data []byte, base int64, epoch int32) error {
+	if base != l.log.Offsets().LogEnd {
+		if err := l.log.ResetTo(base); err != nil {
+			return err
+		}
+	}
+	_, err := l.log.Append(data, storage.AppendOptions{Origin: storage.OriginReplication, LeaderEpoch: epoch, Now: time.Now().UnixMilli()})
 	if err != nil {
-		return fmt.Errorf("raft log: append entry %d: %w", entries[0].Index, err)
+		return err
 	}
 	if err := l.log.Sync(); err != nil {
-		return fmt.Errorf("raft log: sync: %w", err)
+		return err
 	}
 	l.log.AdvanceHighWatermark(l.log.Offsets().LogEnd)
 	return nil

@@ -16,7 +16,7 @@ import (
 func newRaftLog(t *testing.T, fs vfs.FS) *raftLog {
 	t.Helper()
 	codecs := record.NewCodecs()
-	l, err := openRaftLog(fs, "/data", codecs, zap.NewNop())
+	l, err := openRaftLog(fs, "/data", codecs, zap.NewNop(), &health{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +190,7 @@ func TestQuorumStateIsDurable(t *testing.T) {
 	if err := fs.SyncDir("/"); err != nil {
 		t.Fatal(err)
 	}
-	s, err := openQuorumState(fs, "/q")
+	s, err := openQuorumState(fs, "/q", &health{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +207,7 @@ func TestQuorumStateIsDurable(t *testing.T) {
 		}
 	}
 	for seed := range int64(5) {
-		again, err := openQuorumState(fs.Crash(seed), "/q")
+		again, err := openQuorumState(fs.Crash(seed), "/q", &health{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -223,7 +223,7 @@ func TestQuorumStateIsDurable(t *testing.T) {
 	if err := s.SetUint64([]byte("LastVoteTerm"), 9); err != nil {
 		t.Fatal(err)
 	}
-	again, err := openQuorumState(fs, "/q")
+	again, err := openQuorumState(fs, "/q", &health{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,7 +244,7 @@ func TestDamagedQuorumStateIsRefused(t *testing.T) {
 		if err := replaceFile(fs, "/q", quorumStateFile, []byte(text)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := openQuorumState(fs, "/q"); err == nil {
+		if _, err := openQuorumState(fs, "/q", &health{}); err == nil {
 			t.Errorf("%q was accepted", text)
 		}
 	}

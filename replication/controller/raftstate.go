@@ -17,8 +17,9 @@ const quorumStateFile = "quorum-state"
 // quorumState is raft's stable store. The file is written with a temporary file, sync and rename, so it is old or new, never torn.
 // The two halves of a vote are written together, when the second arrives.
 type quorumState struct {
-	fs  vfs.FS
-	dir string
+	fs     vfs.FS
+	dir    string
+	health *health
 
 	mu   sync.Mutex // guards the rest; held while the file is written, which only raft's main goroutine causes
 	data quorumStateData
@@ -36,8 +37,8 @@ type quorumStateData struct {
 }
 
 // openQuorumState reads the file in dir; none is an empty state.
-func openQuorumState(files vfs.FS, dir string) (*quorumState, error) {
-	s := &quorumState{fs: files, dir: dir}
+func openQuorumState(files vfs.FS, dir string, h *health) (*quorumState, error) {
+	s := &quorumState{fs: files, dir: dir, health: h}
 	text, err := files.ReadFile(filepath.Join(dir, quorumStateFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil
@@ -96,7 +97,8 @@ func (s *quorumState) Get(key []byte) ([]byte, error) {
 }
 
 // SetUint64 implements raft.StableStore. The term of a vote is only remembered: raft gives the candidate next, and answers nobody
-// before both are stored.
+// before both are stored. A term that cannot be written is no error, as raft would end the process: with the disk failed, no vote
+// and no entry is stored any more, so the term has no effect outside.
 func (s *quorumState) SetUint64(key []byte, val uint64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -104,7 +106,8 @@ func (s *quorumState) SetUint64(key []byte, val uint64) error {
 	case "CurrentTerm":
 		next := s.data
 		next.CurrentTerm = val
-		return s.write(next)
+		_ = s.write(next) // noted by health
+		return nil
 	case "LastVoteTerm":
 		s.vote = val
 		return nil
@@ -127,12 +130,15 @@ func (s *quorumState) GetUint64(key []byte) (uint64, error) {
 
 // write replaces the file by next and adopts it. The caller holds mu.
 func (s *quorumState) write(next quorumStateData) error {
-	text, err := json.Marshal(next)
-	if err != nil {
-		return fmt.Errorf("quorum state: %w", err)
+	if err := s.health.check(); err != nil {
+		return err
 	}
-	if err := replaceFile(s.fs, s.dir, quorumStateFile, append(text, '\n')); err != nil {
-		return fmt.Errorf("quorum state: %w", err)
+	text, err := json.Marshal(next)
+	if err == nil {
+		err = replaceFile(s.fs, s.dir, quorumStateFile, append(text, '\n'))
+	}
+	if err != nil {
+		return s.health.fail(fmt.Errorf("quorum state: %w", err))
 	}
 	s.data = next
 	return nil

@@ -57,7 +57,7 @@ func TestCreateTopicErrors(t *testing.T) {
 		{"no replicas", newTopicRequest("t", 1, 0), protocol.InvalidReplicationFactor, "Replication factor must be larger than 0, or -1 to use the default value."},
 		{"negative replicas", newTopicRequest("t", 1, -2), protocol.InvalidReplicationFactor, "Replication factor must be larger than 0, or -1 to use the default value."},
 		{"too many replicas", newTopicRequest("t", 1, 4), protocol.InvalidReplicationFactor,
-			"Unable to replicate the partition 4 time(s): The target replication factor of 4 cannot be reached because only 3 broker(s) are registered."},
+			"Unable to replicate the partition 4 time(s): The target replication factor of 4 cannot be reached because only 3 broker(s) are registered or some brokers have all their log directories cordoned."},
 		{"unknown config", configured("nonsense", ptr("1")), protocol.InvalidConfig, "Unknown topic config name: nonsense"},
 		{"bad config", configured("retention.ms", ptr("x")), protocol.InvalidConfig,
 			"Invalid value x for configuration retention.ms: Not a number of type LONG"},

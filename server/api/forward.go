@@ -1,0 +1,49 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/ottla/ottla/protocol"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.uber.org/zap"
+)
+
+// forwardRetry is how long a broker waits before it asks again for the active controller.
+const forwardRetry = 20 * time.Millisecond
+
+// forward passes a request to the active controller when its turn to be answered comes, so that the connection's reader goes on.
+// While there is no active controller it tries again, up to request.timeout.ms. A request that found none is answered by failed, with
+// REQUEST_TIMED_OUT: a client never sees NOT_CONTROLLER from a broker (Kafka's ForwardingManager).
+func forward(n *Node, req kmsg.Request, failed func(error) kmsg.Response) Result {
+	return Result{Later: func(ctx context.Context) Result {
+		limited, cancel := context.WithTimeout(ctx, n.Config().Duration("request.timeout.ms"))
+		defer cancel()
+		retry := time.NewTicker(forwardRetry)
+		defer retry.Stop()
+		for {
+			resp, err := n.Controller.Handle(limited, req)
+			switch {
+			case err == nil:
+				return reply(resp)
+			case ctx.Err() != nil:
+				return fail(ctx.Err())
+			case errors.Is(err, protocol.NotController):
+			case limited.Err() != nil:
+				return reply(failed(protocol.RequestTimedOut))
+			default:
+				n.Logger.Warn("the controller could not be asked", zap.Int16("key", req.Key()), zap.Error(err))
+				return reply(failed(err))
+			}
+			select {
+			case <-retry.C:
+			case <-limited.Done():
+				if ctx.Err() != nil {
+					return fail(ctx.Err())
+				}
+				return reply(failed(protocol.RequestTimedOut))
+			}
+		}
+	}}
+}
