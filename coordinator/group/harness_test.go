@@ -332,12 +332,11 @@ func (h *harness) empty(c *client) {
 	h.wantState("Empty")
 }
 
-func (h *harness) shardOf(c *Coordinator) *shard {
+// inspect looks at the shard itself, in its loop.
+func (h *harness) inspect(look func(s *shard)) {
 	h.t.Helper()
-	var got *shard
-	c.runtime.Read(0, func(s *shard, _ runtime.Env) { got = s }, func(err error) { h.t.Errorf("read: %v", err) })
+	h.c.runtime.Read(0, func(s *shard, _ runtime.Env) { look(s) }, func(err error) { h.t.Errorf("read: %v", err) })
 	synctest.Wait()
-	return got
 }
 
 // pass lets time pass, and everything that is due then run.

@@ -229,14 +229,13 @@ func TestFetchAnswersWhatIsDurable(t *testing.T) {
 		if got := now(t, waiting).Topics[0].Partitions[0].Offset; got != 3 {
 			t.Errorf("require stable answered %d", got)
 		}
-		if e := h.shard().offsets.groups[testGroup]["topic"][0]; e.older != nil || h.shard().offsets.written != nil {
-			t.Errorf("old values are kept: %+v", e)
-		}
+		h.inspect(func(s *shard) {
+			if e := s.offsets.groups[testGroup]["topic"][0]; e.older != nil || s.offsets.written != nil {
+				t.Errorf("old values are kept: %+v", e)
+			}
+		})
 	})
 }
-
-// shard returns the shard itself, to look at while nothing runs.
-func (h *harness) shard() *shard { return h.shardOf(h.c) }
 
 func TestDeletedOffsetsStayUntilTheTombstoneIsDurable(t *testing.T) {
 	run(t, nil, func(h *harness) {
@@ -254,9 +253,11 @@ func TestDeletedOffsetsStayUntilTheTombstoneIsDurable(t *testing.T) {
 		if got := h.fetch(testGroup); got != -1 {
 			t.Errorf("offset %d", got)
 		}
-		if n := len(h.shard().offsets.groups); n != 0 {
-			t.Errorf("%d groups are kept", n)
-		}
+		h.inspect(func(s *shard) {
+			if n := len(s.offsets.groups); n != 0 {
+				t.Errorf("%d groups are kept", n)
+			}
+		})
 	})
 }
 
