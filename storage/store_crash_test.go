@@ -33,7 +33,7 @@ func (c *crashLog) write(t *testing.T, l *Log, rng *rand.Rand, batches int) {
 		w.ProducerID, w.ProducerEpoch, w.BaseSequence = int64(c.tp.Partition), 0, c.next
 		for range 1 + rng.IntN(3) {
 			value := binary.BigEndian.AppendUint32(nil, uint32(c.next))
-			w.Add(time.Now().UnixMilli(), nil, append(value, make([]byte, rng.IntN(200))...))
+			w.Add(time.Now().UnixMilli(), nil, append(value, make([]byte, rng.IntN(600))...))
 			c.next++
 		}
 		info, err := l.Append(finish(t, w), AppendOptions{LeaderEpoch: 1, Origin: OriginClient, Now: time.Now().UnixMilli()})
@@ -118,9 +118,13 @@ func storeCrashRun(t *testing.T, seed int64) {
 				c.next = 0
 			}
 			l = create(t, s, c.tp, c.id)
+			if config := l.Config(); c.tp.Partition%2 == 0 { // batches across pages of the disk, which a crash loses one by one
+				config.SegmentBytes = 15_000
+				l.Configure(config)
+			}
 			l.AssignEpoch(1)
 			own := rand.New(rand.NewPCG(uint64(seed), uint64(life*10)+uint64(c.tp.Partition)))
-			all.Go(func() { c.write(t, l, own, 10+own.IntN(60)) })
+			all.Go(func() { c.write(t, l, own, 10+own.IntN(80)) })
 		}
 		moment := time.Duration(rng.IntN(30)) * time.Second
 		var synced []int64

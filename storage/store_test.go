@@ -71,7 +71,7 @@ func tpOf(topic string, partition int32) protocol.TopicPartition {
 // testLogConfig has small segments.
 func testLogConfig() LogConfig {
 	c := LogConfigOf(config.Defaults().Topic(nil))
-	c.SegmentBytes = 1000
+	c.SegmentBytes = 2000
 	return c
 }
 

@@ -267,12 +267,10 @@ func (m *Mem) SyncDir(path string) error {
 		above[up] = name
 		up = up.entries[name]
 	}
-	touches := func(c nameChange) bool {
-		return slices.ContainsFunc(c.set, func(s nameSet) bool { return s.dir == d || above[s.dir] == s.name && s.node != nil })
-	}
+	chosen := m.touching(func(s nameSet) bool { return s.dir == d || above[s.dir] == s.name && s.node != nil })
 	kept := m.pending[:0]
-	for _, c := range m.pending {
-		if !touches(c) {
+	for i, c := range m.pending {
+		if !chosen[i] {
 			kept = append(kept, c)
 			continue
 		}
@@ -283,6 +281,25 @@ func (m *Mem) SyncDir(path string) error {
 	clear(m.pending[len(kept):])
 	m.pending = kept
 	return nil
+}
+
+// touching says which pending changes have a part that match selects, or precede such a change of the same name: no change overtakes another. Caller holds mu.
+func (m *Mem) touching(match func(nameSet) bool) []bool {
+	type place struct {
+		dir  *inode
+		name string
+	}
+	chosen := make([]bool, len(m.pending))
+	places := map[place]bool{}
+	for i, c := range slices.Backward(m.pending) {
+		chosen[i] = slices.ContainsFunc(c.set, func(s nameSet) bool { return places[place{s.dir, s.name}] || match(s) })
+		if chosen[i] {
+			for _, s := range c.set {
+				places[place{s.dir, s.name}] = true
+			}
+		}
+	}
+	return chosen
 }
 
 // ReadFile implements FS.

@@ -304,3 +304,31 @@ func BenchmarkMemAppend(b *testing.B) {
 		write(b, f, p, int64(i)*1000)
 	}
 }
+
+// A folder that takes a name which another has just left stays after both are synced, in whatever order.
+func TestCrashAndReusedName(t *testing.T) {
+	for seed := range int64(10) {
+		m := NewMem()
+		steps := []func() error{
+			func() error { return m.MkdirAll("a/old") },
+			func() error { return m.SyncDir("a") },
+			func() error { return m.Rename("a/old", "a/gone") },
+			func() error { return m.MkdirAll("a/old/new") },
+			func() error { return m.SyncDir("a/old") },
+			func() error { return m.SyncDir("a") },
+		}
+		for i, step := range steps {
+			if err := step(); err != nil {
+				t.Fatalf("step %d: %v", i, err)
+			}
+			if i < 4 {
+				continue
+			}
+			for _, path := range []string{"a/old/new", "a/gone"} {
+				if _, err := m.Crash(seed).Stat(path); err != nil {
+					t.Errorf("seed %d, after step %d: %v", seed, i, err)
+				}
+			}
+		}
+	}
+}
