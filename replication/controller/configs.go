@@ -123,7 +123,7 @@ func alterResource(v *View, t configTarget) ([]schema.MetadataRecord, error) {
 			return nil, err
 		}
 	}
-	if err := checkConfig(v, t, next, current); err != nil {
+	if err := checkConfig(v, t, next); err != nil {
 		return nil, err
 	}
 	if t.scope == config.Topic && v.Image.Topic(t.name) == nil {
@@ -169,6 +169,16 @@ func checkResource(v *View, t configTarget) error {
 		}
 		if v.Image.Broker(int32(id)) == nil {
 			return protocol.Errorf(protocol.BrokerIDNotRegistered, "No broker with id %d found.", id)
+		}
+		return nil
+	case config.Group:
+		if t.name == "" {
+			return protocol.Errorf(protocol.InvalidRequest, "Default group resources are not allowed.")
+		}
+		return nil
+	case config.ClientMetrics:
+		if t.name == "" {
+			return protocol.Errorf(protocol.InvalidRequest, "Subscription name can't be empty")
 		}
 		return nil
 	}
@@ -233,32 +243,17 @@ func editList(value, items string, op kmsg.IncrementalAlterConfigOp) string {
 }
 
 // checkConfig checks the whole of what a resource would have.
-func checkConfig(v *View, t configTarget, next, current map[string]string) error {
-	if t.scope == config.Topic {
-		return checkTopicConfig(v, next, current)
+func checkConfig(v *View, t configTarget, next map[string]string) error {
+	switch t.scope {
+	case config.Topic:
+		return v.Config().ValidateTopic(next)
+	case config.Group:
+		return v.Config().ValidateGroup(next)
+	case config.ClientMetrics:
+		return config.ValidateClientMetrics(next)
+	case config.Broker:
 	}
 	return checkBrokerConfig(t, next)
-}
-
-// checkTopicConfig is LogConfig.validate: every key is known and good, and they fit together.
-func checkTopicConfig(v *View, next, current map[string]string) error {
-	for _, name := range slices.Sorted(maps.Keys(next)) {
-		k := config.Lookup(config.Topic, name)
-		if k == nil {
-			return protocol.Errorf(protocol.InvalidConfig, "Unknown topic config name: %s", name)
-		}
-		if err := k.Check(next[name]); err != nil {
-			return err
-		}
-	}
-	values := v.Config().Topic(next)
-	if values.Bool("remote.storage.enable") {
-		if !v.Config().Bool("remote.log.storage.system.enable") {
-			return protocol.Errorf(protocol.InvalidConfig, "Tiered Storage functionality is disabled in the broker. "+
-				"Topic cannot be configured with remote log storage.")
-		}
-	}
-	return values.Validate()
 }
 
 // checkBrokerConfig is DynamicBrokerConfig.validate: only keys that can change at run time, per-broker ones only for one broker.

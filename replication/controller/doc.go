@@ -9,8 +9,9 @@
 //
 // The Controller's goroutine (controller.go, run) owns the leadership: pending view, sessions, proposals in flight, waiting answers.
 // The quorum's own goroutine (raft's state machine) owns the committed image and the writing of __cluster_metadata-0; it publishes the
-// image through an atomic pointer and tells the controller through a mailbox that never blocks it. There is one mutex in
-// mailbox.go, one in raftlog.go (the read cache) and one in raftstate.go (the vote); none is held while another is taken.
+// image through an atomic pointer and tells the controller through a mailbox (mailbox.go) that never blocks it. There is one mutex in
+// mailbox.go, one in raftlog.go (the read cache), one in raftstate.go (the vote), one in raftsnapshot.go (the list of snapshots) and one in
+// raft.go that makes the listener's calls one at a time; a mailbox's is the only one that is taken while another (that last one) is held.
 // Controller.Close stops the controller's goroutine first, then the quorum, then closes the two logs.
 //
 // # Files
@@ -20,7 +21,7 @@
 //   - topics.go partitions.go placement.go configs.go brokers.go elections.go producer_ids.go features.go   the decisions
 //   - sessions.go    which brokers are alive and how far they have applied the metadata (soft state)
 //   - quorum.go      the total order as an interface
-//   - raft.go        that order on hashicorp/raft; raftlog.go its log as a storage.Log, raftstate.go its term and vote,
-//     raftsnapshot.go its snapshots as Kafka's .checkpoint files, raftlogger.go its logging
+//   - raft.go        that order on hashicorp/raft; raftmachine.go the entries and what is captured of the state, raftlog.go its log as
+//     a storage.Log, raftstate.go its term and vote, raftsnapshot.go its snapshots as Kafka's .checkpoint files, raftlogger.go its logging
 //   - checkpoint.go  the format of .checkpoint files
 package controller

@@ -37,7 +37,7 @@ type raftOptions struct {
 	dir       string
 	codecs    *record.Codecs
 	logger    *zap.Logger
-	// A snapshot is taken after so many bytes of records or so much time, if there is anything new.
+	// A snapshot is taken after so many bytes of records or so much time (0: never by time), if there is anything new.
 	snapshotBytes    int64
 	snapshotInterval time.Duration
 	onAppend         func()
@@ -49,7 +49,6 @@ type raftQuorum struct {
 	raftOptions
 	id        raft.ServerID
 	cluster   string
-	directory protocol.UUID
 	health    *health
 	entries   *raftLog
 	state     *quorumState
@@ -157,9 +156,6 @@ func (q *raftQuorum) identify() error {
 	}
 	if err := q.state.adopt(q.cluster, directory, term); err != nil {
 		return err
-	}
-	if q.directory, err = protocol.ParseUUID(directory); err != nil {
-		return fmt.Errorf("controller: quorum state: %w", err)
 	}
 	q.id = raft.ServerID(strconv.Itoa(int(q.nodeID)) + ":" + directory)
 	if !fresh {
@@ -289,12 +285,16 @@ func (q *raftQuorum) watch() {
 
 // snapshotting takes a snapshot when one is due.
 func (q *raftQuorum) snapshotting() {
-	timer := time.NewTicker(q.snapshotInterval)
-	defer timer.Stop()
+	var due <-chan time.Time
+	if q.snapshotInterval > 0 {
+		timer := time.NewTicker(q.snapshotInterval)
+		defer timer.Stop()
+		due = timer.C
+	}
 	for {
 		select {
 		case <-q.want:
-		case <-timer.C:
+		case <-due:
 			if q.bytes.Load() == 0 {
 				continue
 			}

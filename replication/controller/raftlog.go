@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -246,7 +247,7 @@ func (l *raftLog) Close() error { return l.log.Close() }
 
 // openInternalLog opens one of the controller's own logs below dir.
 func openInternalLog(fs vfs.FS, dir string, tp protocol.TopicPartition, codecs *record.Codecs, logger *zap.Logger) (*storage.Log, error) {
-	folder := dir + "/" + tp.String()
+	folder := filepath.Join(dir, tp.String())
 	if err := fs.MkdirAll(folder); err != nil {
 		return nil, fmt.Errorf("controller: %w", err)
 	}

@@ -2,8 +2,6 @@ package controller
 
 import (
 	"fmt"
-	"io"
-	stdlog "log"
 
 	"github.com/hashicorp/go-hclog"
 	"go.uber.org/zap"
@@ -61,11 +59,6 @@ func (l *raftLogger) Named(string) hclog.Logger { return l }
 
 // ResetNamed implements hclog.Logger.
 func (l *raftLogger) ResetNamed(string) hclog.Logger { return l }
-
-// StandardLogger implements hclog.Logger.
-func (l *raftLogger) StandardLogger(*hclog.StandardLoggerOptions) *stdlog.Logger {
-	return stdlog.New(io.Discard, "", 0)
-}
 
 // printable turns hclog's lazily formatted arguments into strings.
 func printable(args []any) []any {

@@ -105,8 +105,9 @@ func (s *quorumState) SetUint64(key []byte, val uint64) error {
 	switch string(key) {
 	case "CurrentTerm":
 		next := s.data
-		next.CurrentTerm = val
-		_ = s.write(next) // noted by health
+		if next.CurrentTerm = val; next != s.data { // raft stores the term that it has read when it starts
+			_ = s.write(next) // noted by health
+		}
 		return nil
 	case "LastVoteTerm":
 		s.vote = val

@@ -169,7 +169,7 @@ func creationConfigs(v *View, t *kmsg.CreateTopicsRequestTopic) ([]override, err
 	for _, o := range overrides {
 		all[o.name] = o.value
 	}
-	return overrides, checkTopicConfig(v, all, nil)
+	return overrides, v.Config().ValidateTopic(all)
 }
 
 // describeTopic lists the configs of a new topic as DescribeConfigs would.
