@@ -1,0 +1,236 @@
+package server
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"runtime"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ottla/ottla/server/api"
+)
+
+// framed puts a size before p.
+func framed(p []byte) []byte { return append(binary.BigEndian.AppendUint32(nil, uint32(len(p))), p...) }
+
+// newFrameReader reads from one end of a pipe; the other is returned.
+func newFrameReader(t testing.TB, capacity int64) (*frameReader, net.Conn) {
+	here, there := net.Pipe()
+	t.Cleanup(func() { _, _ = here.Close(), there.Close() })
+	return &frameReader{
+		nc: there, pool: new(bufferPool), budget: newBudget(capacity), max: 100 << 20, active: time.Now(),
+		busy: func() bool { return false }, draining: func() bool { return false },
+	}, here
+}
+
+// TestFramesOfAllSizes cut anywhere arrive whole, and give back what they held.
+func TestFramesOfAllSizes(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	var sent [][]byte
+	var stream []byte
+	for _, size := range []int{1, 4, 100, inputSize - 5, inputSize - 4, inputSize - 3, inputSize, 600, firstChunk, firstChunk + 1, 64 << 10, 100_000,
+		1 << 20, 1<<20 + 1, 5 << 20, 3, 9 << 20, 2, 2} {
+		p := make([]byte, size)
+		for i := range p {
+			p[i] = byte(random.Uint32())
+		}
+		sent = append(sent, p)
+		stream = append(stream, framed(p)...)
+	}
+	for _, cut := range []int{1009, 70_000, len(stream)} {
+		f, client := newFrameReader(t, 100<<20)
+		go func() {
+			for part := range slices.Chunk(stream, cut) {
+				if _, err := client.Write(part); err != nil {
+					return
+				}
+			}
+			_ = client.Close()
+		}()
+		for i, want := range sent {
+			var fr frame
+			if err := f.next(t.Context(), &fr); err != nil {
+				t.Fatalf("cut %d, frame %d: %v", cut, i, err)
+			}
+			if !slices.Equal(fr.b, want) {
+				t.Fatalf("cut %d: frame %d of %d bytes differs", cut, i, len(want))
+			}
+			if fr.held < int64(len(want)) {
+				t.Errorf("a frame of %d bytes holds %d of the budget", len(want), fr.held)
+			}
+			fr.release(f.pool, f.budget)
+			fr.release(f.pool, f.budget)
+		}
+		var fr frame
+		if err := f.next(t.Context(), &fr); !errors.Is(err, io.EOF) {
+			t.Errorf("at the end: %v", err)
+		}
+		if f.budget.used != 0 {
+			t.Errorf("%d bytes of the budget are lost", f.budget.used)
+		}
+	}
+}
+
+func TestFrameThatEndsEarly(t *testing.T) {
+	for _, n := range []int{2, 5, 100, 600, 20_000} {
+		f, client := newFrameReader(t, 100<<20)
+		go func() {
+			_, _ = client.Write(framed(make([]byte, 50_000))[:n])
+			_ = client.Close()
+		}()
+		var fr frame
+		err := f.next(t.Context(), &fr)
+		if want := map[bool]error{true: io.EOF, false: io.ErrUnexpectedEOF}[n < 4]; !errors.Is(err, want) {
+			t.Errorf("after %d bytes: %v, want %v", n, err, want)
+		}
+		fr.release(f.pool, f.budget)
+		if f.budget.used != 0 {
+			t.Errorf("after %d bytes: %d bytes of the budget are lost", n, f.budget.used)
+		}
+	}
+}
+
+// TestClaimsAreNotMemory: what is taken follows the bytes that came, not the size that was claimed.
+func TestClaimsAreNotMemory(t *testing.T) {
+	for sent, most := range map[int]int64{100: 0, 504: 0, 600: firstChunk, 60_000: 256 << 10, 300_000: 1 << 20, 1_000_000: 1 << 20, 2_000_000: 4 << 20} {
+		synctest.Test(t, func(t *testing.T) {
+			f, client := newFrameReader(t, 1<<30)
+			b := make([]byte, sent)
+			binary.BigEndian.PutUint32(b, 100<<20)
+			ended := make(chan error, 1)
+			var fr frame
+			go func() { ended <- f.next(t.Context(), &fr) }()
+			if _, err := client.Write(b); err != nil {
+				t.Error(err)
+			}
+			synctest.Wait()
+			if f.budget.used > most {
+				t.Errorf("%d bytes of a frame of 100 MiB hold %d", sent, f.budget.used)
+			}
+			_ = client.Close()
+			if err := <-ended; !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestStalledFrameGivesWay to those who wait for memory, and to nobody else.
+func TestStalledFrameGivesWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, client := newFrameReader(t, 1<<20)
+		ended := make(chan error, 1)
+		var fr frame
+		go func() {
+			err := f.next(t.Context(), &fr)
+			fr.release(f.pool, f.budget)
+			ended <- err
+		}()
+		b := make([]byte, 200_000)
+		binary.BigEndian.PutUint32(b, 800_000)
+		if _, err := client.Write(b); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Hour)
+		if len(ended) > 0 {
+			t.Fatal("closed although nobody waits")
+		}
+		var other reservation
+		waited := make(chan error, 1)
+		go func() { waited <- f.budget.grow(context.Background(), &other, 1<<20) }()
+		if err := <-ended; !errors.Is(err, errStalled) {
+			t.Errorf("%v", err)
+		}
+		if err := <-waited; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestHalfOpenConnectionsAreCheap opens many that claim much and send little, and is served beside them.
+func TestHalfOpenConnectionsAreCheap(t *testing.T) {
+	s := newFakeServer(t, nil, row(metadataRequest(), echo))
+	const n = 2000
+	before := heapInUse()
+	for i := range n {
+		b := make([]byte, []int{2, 4, 100, 500}[i%4])
+		if len(b) >= 4 {
+			binary.BigEndian.PutUint32(b, 100<<20)
+		}
+		s.pipe.dial(t).write(b)
+	}
+	if each := (heapInUse() - before) / n; each > 8<<10 {
+		t.Errorf("a half-open connection takes %d bytes", each)
+	}
+	if s.budget.used != 0 {
+		t.Errorf("they hold %d bytes of the budget", s.budget.used)
+	}
+	s.pipe.dial(t).ask(metadataRequest())
+}
+
+// heapInUse counts live objects and stacks.
+func heapInUse() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc + m.StackInuse)
+}
+
+// BenchmarkIdleConnections reports what a TCP connection takes after its first request.
+func BenchmarkIdleConnections(b *testing.B) {
+	s := newFakeServer(b, map[string]string{"connections.max.idle.ms": "600000"}, row(metadataRequest(), echo))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	s.serve("TCP", l)
+	before := heapInUse()
+	clients := make([]net.Conn, 0, 5000)
+	for range cap(clients) {
+		nc, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			b.Fatal(err)
+		}
+		clients = append(clients, nc)
+		(&client{t: b, Conn: nc}).ask(metadataRequest())
+	}
+	b.ReportMetric(float64(heapInUse()-before)/float64(len(clients)), "B/conn")
+	b.ReportMetric(0, "ns/op")
+	for _, nc := range clients {
+		_ = nc.Close()
+	}
+}
+
+// BenchmarkRequest is one small request over TCP.
+func BenchmarkRequest(b *testing.B) {
+	s := newFakeServer(b, nil, row(metadataRequest(), func(_ context.Context, _ *api.Node, r *api.Request) api.Result {
+		return api.Result{Response: r.Body.ResponseKind()}
+	}))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	s.serve("TCP", l)
+	nc, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer nc.Close()
+	request := frameOf(1, metadataRequest())
+	answer := make([]byte, 1000)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := nc.Write(request); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := nc.Read(answer); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
