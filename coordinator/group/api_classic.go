@@ -34,7 +34,7 @@ func (c *Coordinator) JoinGroup(req *kmsg.JoinGroupRequest, from Client) *runtim
 	}
 	c.runtime.Write(c.PartitionFor(copied.Group), func(s *shard, env runtime.Env) runtime.Result {
 		return s.join(env, join)
-	}, func(err error) { reply.fail(copied.MemberID, runtime.CodeFor(err)) })
+	}, func(err error) { reply.fail("", runtime.CodeFor(err)) })
 	return future
 }
 

@@ -23,10 +23,15 @@ import (
 // leaders are there. Transactional ids and share states are refused with INVALID_REQUEST until they are served.
 
 // Key types of FindCoordinator.
-const groupKeyType = 0
+const (
+	groupKeyType = 0
+	shareKeyType = 2
+)
 
-// findBatched is the first version with several keys.
-const findBatched = 4
+const (
+	findBatched = 4 // first version with several keys
+	findShares  = 6 // first version with share states
+)
 
 // coordinatorMessage is Kafka's text for a code, which clients show.
 func coordinatorMessage(code protocol.Code) string {
@@ -60,8 +65,12 @@ func handleFindCoordinator(_ context.Context, n *Node, r *Request) Result {
 	}
 	for _, key := range req.CoordinatorKeys {
 		e, code := findCoordinator(n, r.Listener, keyType, key)
+		message := ""
+		if code == protocol.InvalidRequest && (keyType != shareKeyType || req.Version >= findShares) {
+			message = coordinatorMessage(code) // Kafka leaves it out in its other answers with several keys
+		}
 		resp.Coordinators = append(resp.Coordinators, kmsg.FindCoordinatorResponseCoordinator{
-			Key: key, NodeID: e.NodeID, Host: e.Host, Port: e.Port, ErrorCode: int16(code), ErrorMessage: new(string),
+			Key: key, NodeID: e.NodeID, Host: e.Host, Port: e.Port, ErrorCode: int16(code), ErrorMessage: &message,
 		})
 	}
 	return reply(resp)

@@ -65,7 +65,8 @@ func TestFindCoordinator(t *testing.T) {
 			if version == 0 {
 				continue // has no key type
 			}
-			if f := find(t, n, "PLAINTEXT", version, keyType, "g"); f.code != protocol.InvalidRequest || f.node != -1 || f.port != -1 {
+			if f := find(t, n, "PLAINTEXT", version, keyType, "g"); f.code != protocol.InvalidRequest || f.node != -1 || f.port != -1 ||
+				(*f.message == "") != (keyType == 2 && version >= 4 && version < 6) {
 				t.Errorf("key type %d: %+v", keyType, f)
 			}
 		}
