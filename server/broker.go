@@ -115,6 +115,7 @@ func (b *Broker) openData(ctx context.Context) (clusterID string, wake chan stru
 	b.controller, err = controller.Start(controller.Options{
 		NodeID: c.NodeID, ClusterID: b.store.ClusterID(), FS: b.o.FS, Dir: c.MetadataLogDir, Config: c.Values, Codecs: b.codecs,
 		Logger: b.o.Logger.Named("controller"),
+		OnFailure: b.fail,
 		OnAppend: func() {
 			select {
 			case wake <- struct{}{}:
@@ -161,7 +162,7 @@ func (b *Broker) assemble(clusterID string, wake <-chan struct{}) {
 	})
 }
 
-// Failed yields the failure after which the broker cannot go on: its metadata cannot be followed any further, or the last
+// Failed yields the failure after which the broker cannot go on: its metadata cannot be written or followed any further, or the last
 // of its folders failed. Whoever runs the broker shuts it down then.
 func (b *Broker) Failed() <-chan error { return b.failed }
 
