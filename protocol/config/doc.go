@@ -18,6 +18,7 @@
 //	nearest.go          the nearest known name of an unknown one
 //	values.go           the layers
 //	getters.go          typed reads
+//	reasons.go          why keys are without effect
 //	validate.go         what a change of configs must hold to, beyond each key's rule
 //	describe.go         values as DescribeConfigs shows them, with source and synonyms
 //	topic.go group.go client_metrics.go broker_*.go     the tables

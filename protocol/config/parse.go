@@ -71,8 +71,7 @@ func splitList(trimmed string) []string {
 	}
 	items := strings.Split(trimmed, ",")
 	for i, item := range items {
-		// Only the space around commas goes, as Kafka's \s*,\s* does; the ends of the text are trimmed already.
-		items[i] = strings.Trim(item, " \t\n\v\f\r")
+		items[i] = trimJava(item)
 	}
 	return items
 }

@@ -15,7 +15,6 @@ const (
 	noQuorum       = "a quorum of one node needs no messages"
 	noMetrics      = "this version does not report metrics"
 	noCompaction   = "this version does not compact logs"
-	noPreallocate  = "a segment takes disk space as it is written"
 	noDirMoves     = "this version does not move replicas between log folders"
 	noCordons      = "this version does not cordon log folders"
 	noRejoin       = "the controller is in the same process: registration and shutdown wait for nothing"
@@ -34,5 +33,4 @@ const (
 	noBufferCache  = "the group coordinator's buffers belong to the runtime"
 	noEarlyStart   = "without an authorizer all listeners start together"
 	noDecompressed = "batches are read as a stream, never decompressed as a whole"
-	noStartOffsets = "start offsets are written together with the recovery points"
 )

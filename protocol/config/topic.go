@@ -27,7 +27,7 @@ var topicKeys = []Key{
 	{Name: "min.cleanable.dirty.ratio", Type: Double, Default: "0.5", Allowed: "[0,...,1]", Synonyms: []string{"log.cleaner.min.cleanable.ratio"}, NoEffect: noCompaction, Doc: "Share of uncompacted bytes from which on a log is compacted."},
 	{Name: "min.compaction.lag.ms", Type: Long, Default: "0", Allowed: "[0,...]", Synonyms: []string{"log.cleaner.min.compaction.lag.ms"}, NoEffect: noCompaction, Doc: "Shortest time in milliseconds that a record stays uncompacted."},
 	{Name: "min.insync.replicas", Type: Int, Default: "1", Allowed: "[1,...]", Synonyms: []string{"min.insync.replicas"}, Doc: "Number of in-sync replicas that a write with acks=all needs."},
-	{Name: "preallocate", Type: Boolean, Default: "false", Synonyms: []string{"log.preallocate"}, NoEffect: noPreallocate, Doc: "Whether a new segment gets its full size on disk at once."},
+	{Name: "preallocate", Type: Boolean, Default: "false", Synonyms: []string{"log.preallocate"}, Doc: "Whether a new segment gets its full size on disk at once."},
 	{Name: "remote.copy.lag.bytes", Type: Long, Default: "-1", Allowed: "[-1,...]", Synonyms: []string{"log.remote.copy.lag.bytes"}, NoEffect: noTiers, Doc: "How many bytes of closed segments may wait before they are copied to remote storage."},
 	{Name: "remote.copy.lag.ms", Type: Long, Default: "0", Allowed: "[-1,...]", Synonyms: []string{"log.remote.copy.lag.ms"}, NoEffect: noTiers, Doc: "How long a closed segment may wait before it is copied to remote storage, in milliseconds."},
 	{Name: "remote.log.copy.disable", Type: Boolean, Default: "false", NoEffect: noTiers, Doc: "Whether copying to remote storage is suspended while what is there stays readable."},

@@ -91,6 +91,15 @@ func TestAlterConfigErrors(t *testing.T) {
 			"Cannot update these configs at default cluster level, broker id must be specified: [listeners]"},
 		{"bad broker value", alteration{config.Broker, "1", []configOp{set("log.cleaner.threads", "x")}}, protocol.InvalidRequest,
 			"Invalid value x for configuration log.cleaner.threads: Not a number of type INT"},
+		{"group without a name", alteration{config.Group, "", []configOp{set("consumer.session.timeout.ms", "50000")}}, protocol.InvalidRequest,
+			"Default group resources are not allowed."},
+		{"unknown group key", alteration{config.Group, "g", []configOp{set("zz", "5")}}, protocol.InvalidConfig, "Unknown group config name: zz"},
+		{"group key out of the broker's bounds", alteration{config.Group, "g", []configOp{set("consumer.session.timeout.ms", "5")}}, protocol.InvalidConfig,
+			"consumer.session.timeout.ms must be greater than or equal to group.consumer.min.session.timeout.ms"},
+		{"subscription without a name", alteration{config.ClientMetrics, "", []configOp{set("interval.ms", "1000")}}, protocol.InvalidRequest,
+			"Subscription name can't be empty"},
+		{"unknown subscription key", alteration{config.ClientMetrics, "m", []configOp{set("xx", "1")}}, protocol.InvalidRequest,
+			"Unknown client metrics configuration: xx"},
 		{"broker name", alteration{config.Broker, "one", nil}, protocol.InvalidRequest, "Node id must be an integer, but it is: one"},
 	}
 	for _, test := range tests {
@@ -106,6 +115,23 @@ func TestAlterConfigErrors(t *testing.T) {
 				t.Errorf("the change beside it: %v, %d records", protocol.Code(got[1].ErrorCode), v.NextOffset-before)
 			}
 		})
+	}
+}
+
+func TestGroupsAndSubscriptionsHaveConfigs(t *testing.T) {
+	v := newTestView(t, nil, one(liveBroker(1))...)
+	alter(t, v,
+		alteration{config.Group, "g", []configOp{set("consumer.session.timeout.ms", "50000")}},
+		alteration{config.ClientMetrics, "m", []configOp{set("interval.ms", "1000"), add("metrics", "org.apache")}})
+	if got := v.Image.Config(config.Group, "g"); !maps.Equal(got, map[string]string{"consumer.session.timeout.ms": "50000"}) {
+		t.Errorf("%v", got)
+	}
+	if got := v.Image.Config(config.ClientMetrics, "m"); !maps.Equal(got, map[string]string{"interval.ms": "1000", "metrics": "org.apache"}) {
+		t.Errorf("%v", got)
+	}
+	alter(t, v, alteration{config.ClientMetrics, "m", []configOp{unset("interval.ms"), unset("metrics")}})
+	if got := v.Image.ConfigResources(config.ClientMetrics); len(got) != 0 {
+		t.Errorf("%v", got)
 	}
 }
 

@@ -84,8 +84,10 @@ type configChange struct {
 	set      map[string]*string // values to set; nil is null
 	add      map[string]*string // items to append to or subtract from lists
 	removed  []string
-	replace  bool // what is not named goes (AlterConfigs)
-	badOp    bool
+	// subtracts are the keys of add whose items go.
+	subtracts []string
+	replace   bool // what is not named goes (AlterConfigs)
+	badOp     bool
 }
 
 const (
@@ -104,7 +106,10 @@ func incrementalChange(r *kmsg.IncrementalAlterConfigsRequestResource) configCha
 			c.set[change.Name] = change.Value
 		case configDelete:
 			c.removed = append(c.removed, change.Name)
-		case configAppend, configSubtract:
+		case configSubtract:
+			c.subtracts = append(c.subtracts, change.Name)
+			c.add[change.Name] = change.Value
+		case configAppend:
 			c.add[change.Name] = change.Value
 		default:
 			c.badOp = true
@@ -207,15 +212,42 @@ func (c *configChange) checkBroker(n *Node) error {
 	return n.Config().ValidateDynamic(next, c.name != "")
 }
 
-// checkLogger refuses changes of log levels: this broker's is set at start.
+// logLevels are Kafka's names of levels.
+var logLevels = []string{"DEBUG", "ERROR", "FATAL", "INFO", "TRACE", "WARN"}
+
+// checkLogger refuses changes of log levels: this broker's is set at start. What Kafka refuses is refused in its words.
 func (c *configChange) checkLogger(n *Node) error {
-	if err := loggerResource(n, c.name); err != nil {
-		return err
+	id, err := strconv.ParseInt(c.name, 10, 32)
+	switch {
+	case err != nil:
+		return protocol.Errorf(protocol.InvalidRequest, "Node id must be an integer, but it is: %s", c.name)
+	case int32(id) != n.NodeID:
+		return protocol.Errorf(protocol.InvalidRequest, "Unexpected node id. Expected %d, but received %d", n.NodeID, id)
+	case len(c.keys) == 0:
+		return nil
 	}
 	for _, name := range c.keys {
+		if _, edits := c.add[name]; edits {
+			return protocol.Errorf(protocol.InvalidRequest, "%s operation is not allowed for the BROKER_LOGGER resource", c.editName(name))
+		}
 		if name != rootLogger {
 			return protocol.Errorf(protocol.InvalidConfig, "Logger %s does not exist!", name)
 		}
+		if level := c.set[name]; level != nil && !slices.Contains(logLevels, *level) {
+			return protocol.Errorf(protocol.InvalidConfig, "Cannot set the log level of %s to %s as it is not a supported log level. "+
+				"Valid log levels are %s", name, *level, strings.Join(logLevels, ", "))
+		}
+		if slices.Contains(c.removed, name) {
+			return protocol.Errorf(protocol.InvalidRequest, "Removing the log level of the root logger is not allowed")
+		}
 	}
 	return protocol.Errorf(protocol.InvalidRequest, "The log level of this broker is set at its start and cannot be changed")
+}
+
+// editName is what Kafka calls the change of a list.
+func (c *configChange) editName(key string) string {
+	if slices.Contains(c.subtracts, key) {
+		return "SUBTRACT"
+	}
+	return "APPEND"
 }
