@@ -21,6 +21,9 @@ import (
 
 const (
 	keyProduce     int16 = 0
+	keyFetch       int16 = 1
+	keyJoinGroup   int16 = 11
+	keySyncGroup   int16 = 14
 	keyAPIVersions int16 = 18
 
 	// maxPipeline is how many Produce requests of one connection may wait for their answers at once.
@@ -53,6 +56,7 @@ type conn struct {
 
 	draining    atomic.Bool  // no further request is read
 	outstanding atomic.Int32 // answers that are with the writer
+	parked      atomic.Bool  // they wait for what others do, for as long as that takes: a stop does not wait for them
 	producing   bool         // the outstanding answers are all of Produce; the reader's
 	drained     chan struct{}
 	answers     chan *answer // nil until the writer is started; the reader's
@@ -98,9 +102,12 @@ func (c *conn) serve() {
 	c.end(err)
 }
 
-// drain ends the connection once its outstanding answers have left.
+// drain ends the connection once its outstanding answers have left; at once if these only wait for new data or other group members.
 func (c *conn) drain() {
 	c.draining.Store(true)
+	if c.parked.Load() {
+		c.cancel()
+	}
 	_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // wakes the reader; a socket that fails here wakes it too
 }
 
@@ -278,7 +285,12 @@ func (c *conn) answer(a *answer) error {
 		c.writerDone = make(chan struct{})
 		go c.writeLoop(c.answers)
 	}
-	c.producing = a.request.Key == keyProduce
+	key := a.request.Key
+	c.producing = key == keyProduce
+	c.parked.Store(key == keyFetch || key == keyJoinGroup || key == keySyncGroup)
+	if c.draining.Load() && c.parked.Load() {
+		c.cancel() // the stop came before it could see this one
+	}
 	c.outstanding.Add(1)
 	c.answers <- a // never blocks: turn keeps outstanding below the channel's capacity
 	return nil

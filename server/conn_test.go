@@ -283,10 +283,10 @@ func (s *socketServer) openConnections() int {
 
 func TestShutdownLetsAnswersFinish(t *testing.T) {
 	release := make(chan struct{})
-	s := newFakeServer(t, nil, row(fetchRequest(), parked(release, nil)), row(metadataRequest(), echo))
+	s := newFakeServer(t, nil, row(produceRequest(-1), parked(release, nil)), row(metadataRequest(), echo))
 	idle, busy := s.pipe.dial(t), s.pipe.dial(t)
 	idle.ask(metadataRequest())
-	correlation := busy.send(fetchRequest())
+	correlation := busy.send(produceRequest(-1))
 	for s.requests.Load() < 2 {
 		idle.ask(metadataRequest())
 	}
@@ -304,16 +304,36 @@ func TestShutdownLetsAnswersFinish(t *testing.T) {
 	default:
 	}
 	close(release)
-	busy.answer(fetchRequest(), correlation)
+	busy.answer(produceRequest(-1), correlation)
 	busy.closed()
 	within(t, "the shutdown", down)
 }
 
+// TestShutdownDoesNotWaitForParkedFetches but ends them.
+func TestShutdownDoesNotWaitForParkedFetches(t *testing.T) {
+	ended := make(chan error, 2)
+	s := newFakeServer(t, nil, row(fetchRequest(), parked(nil, ended)))
+	c := s.pipe.dial(t)
+	c.send(fetchRequest())
+	within(t, "the parked request", ended)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*patience)
+	defer cancel()
+	down := make(chan struct{})
+	go func() {
+		defer close(down)
+		s.shutdown(ctx)
+	}()
+	within(t, "the shutdown", down)
+	if err := within(t, "the end of the parked request", ended); err == nil {
+		t.Error("the parked request was released")
+	}
+}
+
 func TestShutdownEndsWhatDoesNotFinish(t *testing.T) {
 	ended := make(chan error, 2)
-	s := newFakeServer(t, nil, row(fetchRequest(), parked(nil, ended)), row(metadataRequest(), echo))
+	s := newFakeServer(t, nil, row(produceRequest(-1), parked(nil, ended)), row(metadataRequest(), echo))
 	parkedClient, behind := s.pipe.dial(t), s.pipe.dial(t)
-	parkedClient.send(fetchRequest())
+	parkedClient.send(produceRequest(-1))
 	within(t, "the parked request", ended)
 	behind.ask(metadataRequest())
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)

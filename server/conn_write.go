@@ -84,13 +84,10 @@ func (c *conn) writeQueued(a *answer, out *buffer, last bool) (*buffer, error) {
 // later waits for a's result.
 func (c *conn) later(a *answer) (err error) {
 	defer c.catch(a, &err)
-	for later := a.result.Later; later != nil; later = a.result.Later {
-		if err := c.ctx.Err(); err != nil {
-			return err
-		}
+	for later := a.result.Later; later != nil && c.ctx.Err() == nil; later = a.result.Later {
 		a.result = later(c.ctx)
 	}
-	return nil
+	return c.ctx.Err()
 }
 
 // writeNow sends an answer that waits for nothing, from the reader while the writer is idle.

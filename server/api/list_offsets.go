@@ -61,23 +61,28 @@ func handleListOffsets(_ context.Context, n *Node, r *Request) Result {
 	// A search by time reads the disk: not in the connection's reader.
 	return Result{Later: func(context.Context) Result {
 		resp := req.ResponseKind().(*kmsg.ListOffsetsResponse)
-		duplicates := duplicatePartitions(req)
+		times := countPartitions(req)
 		resp.Topics = make([]kmsg.ListOffsetsResponseTopic, len(req.Topics))
 		for i := range req.Topics {
 			in, out := &req.Topics[i], &resp.Topics[i]
 			out.Topic = in.Topic
-			out.Partitions = make([]kmsg.ListOffsetsResponseTopicPartition, len(in.Partitions))
+			out.Partitions = make([]kmsg.ListOffsetsResponseTopicPartition, 0, len(in.Partitions))
 			for j := range in.Partitions {
-				p, answer := &in.Partitions[j], &out.Partitions[j]
-				answer.Default()
+				p := &in.Partitions[j]
+				answer := kmsg.NewListOffsetsResponseTopicPartition()
 				answer.Partition = p.Partition
+				tp := protocol.TopicPartition{Topic: in.Topic, Partition: p.Partition}
 				var err error
-				if duplicates[protocol.TopicPartition{Topic: in.Topic, Partition: p.Partition}] {
-					err = protocol.InvalidRequest
-				} else {
-					err = listOffset(n, req, in.Topic, p, answer)
+				switch count := times[tp]; {
+				case count == refusedAlready:
+					continue
+				case count > 1:
+					err, times[tp] = protocol.InvalidRequest, refusedAlready
+				default:
+					err = listOffset(n, req, in.Topic, p, &answer)
 				}
 				answer.ErrorCode = int16(listOffsetsCode(err, req.Version))
+				out.Partitions = append(out.Partitions, answer)
 			}
 		}
 		return reply(resp)
@@ -93,26 +98,21 @@ func listOffsetsCode(err error, version int16) protocol.Code {
 	return code
 }
 
-// duplicatePartitions are the partitions that a request of v1 and later names more than once: each is refused.
-func duplicatePartitions(req *kmsg.ListOffsetsRequest) map[protocol.TopicPartition]bool {
+// refusedAlready is the count of a partition whose refusal is in the answer: it stands there once.
+const refusedAlready = -1
+
+// countPartitions says how often a request of v1 and later names each partition: one that it names more than once is refused.
+func countPartitions(req *kmsg.ListOffsetsRequest) map[protocol.TopicPartition]int {
 	if req.Version < 1 {
 		return nil
 	}
-	var duplicates map[protocol.TopicPartition]bool
-	seen := map[protocol.TopicPartition]struct{}{}
+	times := map[protocol.TopicPartition]int{}
 	for i := range req.Topics {
 		for j := range req.Topics[i].Partitions {
-			tp := protocol.TopicPartition{Topic: req.Topics[i].Topic, Partition: req.Topics[i].Partitions[j].Partition}
-			if _, again := seen[tp]; again {
-				if duplicates == nil {
-					duplicates = map[protocol.TopicPartition]bool{}
-				}
-				duplicates[tp] = true
-			}
-			seen[tp] = struct{}{}
+			times[protocol.TopicPartition{Topic: req.Topics[i].Topic, Partition: req.Topics[i].Partitions[j].Partition}]++
 		}
 	}
-	return duplicates
+	return times
 }
 
 // listOffset answers one partition.

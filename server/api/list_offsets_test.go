@@ -135,7 +135,10 @@ func TestListOffsetsErrors(t *testing.T) {
 	req := listOffsetsRequest(5, -1, -1, -1)
 	req.Topics[0].Partitions[2].Partition = 1
 	ps := call[*kmsg.ListOffsetsResponse](h, req).Topics[0].Partitions
-	for i, want := range []string{"0/-1/0", "INVALID_REQUEST -1", "INVALID_REQUEST -1"} {
+	if len(ps) != 2 {
+		t.Fatalf("%d partitions: a refused one is to be answered once", len(ps))
+	}
+	for i, want := range []string{"0/-1/0", "INVALID_REQUEST -1"} {
 		if got := found(ps[i]); got != want {
 			t.Errorf("partition %d: %s, want %s", i, got, want)
 		}
