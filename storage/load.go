@@ -359,6 +359,7 @@ func OpenLog(fsys vfs.FS, dir string, tp protocol.TopicPartition, c LogConfig, c
 		return nil, err
 	}
 	l.alone = alone
+	l.metaSynced.Store(o.clean)
 	if err := l.afterRecovery(o.clean); err != nil {
 		return nil, err
 	}

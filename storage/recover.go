@@ -19,6 +19,7 @@ func (l *Log) recover(from int, names []segmentFiles, o openOptions) (end int64,
 	if err := l.producersAt(first.base, start); err != nil {
 		return 0, err
 	}
+	l.epochs.truncateFromEnd(first.base)
 	end = first.base
 	for i := from; i < len(v.segments); i++ {
 		seg := v.segments[i]

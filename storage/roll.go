@@ -121,6 +121,9 @@ func (l *Log) syncRolled(base int64) error {
 	if err := l.syncLocked(base); err != nil {
 		return err
 	}
+	if err := l.flushMeta(); err != nil {
+		return err
+	}
 	if err := l.view.Load().active().syncFiles(true); err != nil {
 		return err
 	}
@@ -157,8 +160,11 @@ func (l *Log) syncLocked(offset int64) error {
 }
 
 func (l *Log) syncSegments(v *view, offset int64) error {
-	if err := l.flushMeta(); err != nil {
-		return err
+	// A log on its own always recovers its last segment, epochs included: they are behind until the next one begins.
+	if l.alone == nil || !l.metaSynced.Load() {
+		if err := l.flushMeta(); err != nil {
+			return err
+		}
 	}
 	for i := v.find(l.fullySynced); i < len(v.segments) && v.segments[i].base < offset; i++ {
 		seg := v.segments[i]
@@ -203,7 +209,11 @@ func (l *Log) flushMeta() error {
 	if l.metaSynced.Load() {
 		return nil
 	}
+	unsynced := l.dirUnsynced.Swap(false) // the folder is synced here
 	if err := syncPartitionMetadata(l.fs, l.folder.String()); err != nil {
+		if unsynced {
+			l.dirUnsynced.Store(true)
+		}
 		return err
 	}
 	l.metaSynced.Store(true)
@@ -252,6 +262,9 @@ func (l *Log) finishAll() error {
 		return err
 	}
 	if err := active.syncFiles(true); err != nil {
+		return err
+	}
+	if err := l.flushMeta(); err != nil {
 		return err
 	}
 	l.syncedTo.Store(end)

@@ -7,7 +7,8 @@ import (
 )
 
 // standalone keeps, in the folder of a log that has no Store, what a Store keeps in the log dir for all its logs: the file
-// log-start-offset-checkpoint and the mark of a clean stop. Apache Kafka ignores both there. It has no state of its own.
+// log-start-offset-checkpoint and the mark of a clean stop. Apache Kafka ignores both there. The last
+// segment is recovered after a crash, so leader epochs are written when a segment ends, not with each sync. It has no state of its own.
 type standalone struct{}
 
 // loadStandalone fills o from the files and removes the mark.
@@ -18,9 +19,6 @@ func loadStandalone(o *openOptions) (*standalone, error) {
 	}
 	if clean {
 		if err := removeCleanShutdown(o.fs, o.dir); err != nil {
-			return nil, err
-		}
-		if err := o.fs.SyncDir(o.dir); err != nil {
 			return nil, err
 		}
 	}

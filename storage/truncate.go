@@ -183,10 +183,13 @@ func (l *Log) replaceAll(offset int64) error {
 	if err := l.fs.SyncDir(l.folder.String()); err != nil {
 		return err
 	}
-	if l.alone != nil {
-		return l.alone.saveStart(l)
+	if l.alone == nil {
+		return nil
 	}
-	return nil
+	if err := l.epochs.flush(); err != nil {
+		return err
+	}
+	return l.alone.saveStart(l)
 }
 
 // DeleteBefore raises the log start offset (DeleteRecords, and a follower that learns its leader's); OffsetOutOfRange beyond the high watermark. What lies
