@@ -45,7 +45,7 @@ type Controller struct {
 	events    *mailbox[event]
 	stop      chan struct{} // ends run
 	done      chan struct{} // run has ended
-	ready     chan struct{} // closed when a leader has a finalized metadata.version
+	ready     chan struct{} // closed when there is a leader and metadata.version is decided
 	closing   sync.Once
 	closeErr  error
 	random    *rand.Rand
@@ -255,12 +255,13 @@ func (c *Controller) takeOver(e Election) {
 	v.Sessions = newSessions(e.Image, v.Config().Duration("broker.session.timeout.ms"), now)
 	c.lead = &leadership{id: e.Leadership, epoch: e.Epoch, view: v, committed: e.NextOffset, applying: map[*task]int64{}}
 	c.start(&task{decide: bootstrap, decided: make(chan struct{}), done: make(chan struct{})})
-	c.settleReadiness(e.Image)
+	c.settleReadiness()
 }
 
-// settleReadiness notes that there is a leader and that the features are known.
-func (c *Controller) settleReadiness(img *metadata.Image) {
-	if !c.readiness && c.lead != nil && img.Features()[metadataVersionFeature] != 0 {
+// settleReadiness notes that there is a leader and that the features are known: decided, if not committed, as whatever is decided next
+// comes after them.
+func (c *Controller) settleReadiness() {
+	if !c.readiness && c.lead != nil && c.lead.view.Image.Features()[metadataVersionFeature] != 0 {
 		c.readiness = true
 		close(c.ready)
 	}
@@ -331,7 +332,7 @@ func (c *Controller) advance(m Commit) {
 		c.lead.committed = m.EndOffset
 		c.settle()
 	}
-	c.settleReadiness(m.Image)
+	c.settleReadiness()
 }
 
 // settle answers the tasks whose offsets are committed and applied.

@@ -22,10 +22,11 @@ import (
 	"go.uber.org/zap"
 )
 
-// The timeouts of a quorum. A node that is alone does not wait for them: see raftQuorum.hurry.
+// The timeouts of a quorum of one, which does not wait for the first (see raftQuorum.hurry) and would only wake up for the second to find
+// that it still leads.
 const (
-	electionTimeout  = time.Second
-	leaseTimeout     = 500 * time.Millisecond
+	electionTimeout  = time.Minute
+	leaseTimeout     = time.Minute
 	maxGroupedCommit = 512 // entries that share one sync
 )
 
@@ -83,26 +84,40 @@ func openRaft(o raftOptions) (*raftQuorum, error) {
 	}
 	q.health = &health{report: q.failed}
 	folder := filepath.Join(o.dir, protocol.TopicPartition{Topic: raftLogTopic}.String())
-	if err := o.fs.MkdirAll(folder); err != nil {
-		return nil, fmt.Errorf("controller: %w", err)
-	}
-	if err := o.fs.SyncDir(o.dir); err != nil {
-		return nil, fmt.Errorf("controller: %w", err)
-	}
 	var err error
 	if q.state, err = openQuorumState(o.fs, folder, q.health); err != nil {
 		return nil, err
 	}
-	if q.entries, err = openRaftLog(o.fs, o.dir, o.codecs, o.logger, q.health); err != nil {
+	if err := q.openLogs(); err != nil {
 		return nil, err
-	}
-	if err := q.openMachine(); err != nil {
-		return nil, errors.Join(err, q.entries.Close())
 	}
 	if err := q.identify(); err != nil {
 		return nil, errors.Join(err, q.entries.Close(), q.machine.log.Close())
 	}
 	return q, nil
+}
+
+// openLogs opens the raft log, and at the same time what is made of it: their syncs share the disk's work.
+func (q *raftQuorum) openLogs() error {
+	opened := make(chan error, 1)
+	go func() { opened <- q.openMachine() }()
+	var err error
+	q.entries, err = openRaftLog(q.fs, q.dir, q.codecs, q.logger, q.health)
+	machineErr := <-opened
+	if err != nil || machineErr != nil {
+		if err == nil {
+			machineErr = errors.Join(machineErr, q.entries.Close())
+		} else if machineErr == nil {
+			err = errors.Join(err, q.machine.log.Close())
+		}
+		return errors.Join(err, machineErr)
+	}
+	q.entries.needed = func() (above, newest uint64) {
+		oldest, _ := q.snapshots.oldest() // index 0 unless as many are kept as should be
+		last, _ := q.snapshots.newest()
+		return oldest.Index, last.Index
+	}
+	return nil
 }
 
 // openMachine opens the metadata log and the snapshots beside it.
@@ -116,11 +131,6 @@ func (q *raftQuorum) openMachine() error {
 		return errors.Join(err, log.Close())
 	}
 	q.machine = &stateMachine{applier: newApplier(q.codecs), q: q, log: log}
-	q.entries.needed = func() (above, newest uint64) {
-		oldest, _ := q.snapshots.oldest() // index 0 unless as many are kept as should be
-		last, _ := q.snapshots.newest()
-		return oldest.Index, last.Index
-	}
 	return nil
 }
 
@@ -162,7 +172,7 @@ func (q *raftQuorum) identify() error {
 		return nil
 	}
 	self := raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: q.id, Address: raft.ServerAddress(q.id)}}}
-	return q.entries.StoreLog(&raft.Log{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(self), AppendedAt: time.Now()})
+	return q.entries.begin(&raft.Log{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(self), AppendedAt: time.Now()})
 }
 
 // Start implements Quorum.
@@ -209,6 +219,7 @@ func (q *raftQuorum) hurry() error {
 	if len(f.Configuration().Servers) != 1 {
 		return nil
 	}
+	q.state.standAlone()
 	c := q.raft.ReloadableConfig()
 	c.HeartbeatTimeout = electionTimeout
 	if err := q.raft.ReloadConfig(c); err != nil {

@@ -26,17 +26,17 @@ func TestFirstStartAndRestart(t *testing.T) {
 	if err != nil || len(cluster) != 22 {
 		t.Fatalf("cluster id %q, %v", cluster, err)
 	}
+	for i := range 20 {
+		if err := n.create(t.Context(), fmt.Sprintf("t%02d", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if level := n.Image().Features()[metadataVersionFeature]; level != 30 {
 		t.Errorf("metadata.version %d", level)
 	}
 	for _, feature := range []string{"group.version", "transaction.version", "share.version", "streams.version"} {
 		if _, ok := n.Image().Features()[feature]; ok {
 			t.Errorf("%s is finalized", feature)
-		}
-	}
-	for i := range 20 {
-		if err := n.create(t.Context(), fmt.Sprintf("t%02d", i)); err != nil {
-			t.Fatal(err)
 		}
 	}
 	offset, epoch := n.Image().Offset(), n.Image().Epoch()

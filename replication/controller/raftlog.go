@@ -164,15 +164,33 @@ func (l *raftLog) StoreLogs(entries []*raft.Log) error {
 	return nil
 }
 
-// write appends batches from offset base on, where an empty log begins anew, and syncs.
-func (l *raftLog) write(data []byte, base int64, epoch int32) error {
+// begin writes the first entry of a new log. It is not synced: the next entry's sync covers it, and if it is lost before, it is written
+// again, as nothing followed it.
+func (l *raftLog) begin(e *raft.Log) error {
+	data, err := encodeEntries([]*raft.Log{e})
+	if err != nil {
+		return err
+	}
+	if err := l.append(data, int64(e.Index)-1, int32(e.Term)); err != nil {
+		return l.health.fail(fmt.Errorf("raft log: entry %d: %w", e.Index, err))
+	}
+	return nil
+}
+
+// append writes batches from offset base on, where an empty log begins anew.
+func (l *raftLog) append(data []byte, base int64, epoch int32) error {
 	if base != l.log.Offsets().LogEnd {
 		if err := l.log.ResetTo(base); err != nil {
 			return err
 		}
 	}
 	_, err := l.log.Append(data, storage.AppendOptions{Origin: storage.OriginReplication, LeaderEpoch: epoch, Now: time.Now().UnixMilli()})
-	if err != nil {
+	return err
+}
+
+// write appends batches and syncs.
+func (l *raftLog) write(data []byte, base int64, epoch int32) error {
+	if err := l.append(data, base, epoch); err != nil {
 		return err
 	}
 	if err := l.log.Sync(); err != nil {

@@ -230,6 +230,19 @@ func TestQuorumStateIsDurable(t *testing.T) {
 	if vote, _ := again.GetUint64([]byte("LastVoteTerm")); vote != 7 {
 		t.Errorf("the vote of term %d has no candidate", vote)
 	}
+	// A node that is alone stores a term with the vote for itself.
+	s.standAlone()
+	if err := s.SetUint64([]byte("CurrentTerm"), 10); err != nil {
+		t.Fatal(err)
+	}
+	if term, _ := s.GetUint64([]byte("CurrentTerm")); term != 10 {
+		t.Errorf("term %d, want 10", term)
+	}
+	storedTerm(t, fs, 7, 7)
+	if err := errors.Join(s.SetUint64([]byte("LastVoteTerm"), 10), s.Set([]byte("LastVoteCand"), []byte("1:x"))); err != nil {
+		t.Fatal(err)
+	}
+	storedTerm(t, fs, 10, 10)
 	if err := s.Set([]byte("other"), nil); err == nil {
 		t.Error("an unknown key was accepted")
 	}
@@ -247,5 +260,19 @@ func TestDamagedQuorumStateIsRefused(t *testing.T) {
 		if _, err := openQuorumState(fs, "/q", &health{}); err == nil {
 			t.Errorf("%q was accepted", text)
 		}
+	}
+}
+
+// storedTerm checks what a start after a crash would find in /q.
+func storedTerm(t *testing.T, fs *vfs.Mem, term, vote uint64) {
+	t.Helper()
+	s, err := openQuorumState(fs.Crash(1), "/q", &health{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gotTerm, _ := s.GetUint64([]byte("CurrentTerm"))
+	gotVote, _ := s.GetUint64([]byte("LastVoteTerm"))
+	if gotTerm != term || gotVote != vote {
+		t.Errorf("term %d and vote %d are stored, want %d and %d", gotTerm, gotVote, term, vote)
 	}
 }

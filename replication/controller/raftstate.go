@@ -24,6 +24,9 @@ type quorumState struct {
 	mu   sync.Mutex // guards the rest; held while the file is written, which only raft's main goroutine causes
 	data quorumStateData
 	vote uint64 // the term of a vote whose candidate has not come yet
+	// alone: this node is the only voter. It has nobody to tell a term to but by the vote for itself, so both are written together.
+	alone bool
+	term  uint64 // waits for its vote, 0: none
 }
 
 // quorumStateData is the content of the file, one line of JSON.
@@ -74,6 +77,13 @@ func (s *quorumState) adopt(clusterID, directoryID string, term uint64) error {
 	return s.write(next)
 }
 
+// standAlone says that this node is the only voter.
+func (s *quorumState) standAlone() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.alone = true
+}
+
 // Set implements raft.StableStore.
 func (s *quorumState) Set(key, val []byte) error {
 	if string(key) != "LastVoteCand" {
@@ -83,6 +93,8 @@ func (s *quorumState) Set(key, val []byte) error {
 	defer s.mu.Unlock()
 	next := s.data
 	next.LastVoteCandidate, next.LastVoteTerm = string(val), s.vote
+	next.CurrentTerm = max(next.CurrentTerm, s.term)
+	s.term = 0
 	return s.write(next)
 }
 
@@ -105,6 +117,10 @@ func (s *quorumState) SetUint64(key []byte, val uint64) error {
 	switch string(key) {
 	case "CurrentTerm":
 		next := s.data
+		if s.term = 0; s.alone {
+			s.term = val
+			return nil
+		}
 		if next.CurrentTerm = val; next != s.data { // raft stores the term that it has read when it starts
 			_ = s.write(next) // noted by health
 		}
@@ -122,7 +138,7 @@ func (s *quorumState) GetUint64(key []byte) (uint64, error) {
 	defer s.mu.Unlock()
 	switch string(key) {
 	case "CurrentTerm":
-		return s.data.CurrentTerm, nil
+		return max(s.data.CurrentTerm, s.term), nil
 	case "LastVoteTerm":
 		return s.data.LastVoteTerm, nil
 	}
