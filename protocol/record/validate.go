@@ -67,8 +67,8 @@ func (c *Codecs) Validate(records []byte, v Validation) (Batch, error) {
 
 // soleBatch returns the one batch that records must be (ProduceRequest.validateRecords).
 func (v *Validation) soleBatch(records []byte) (Batch, error) {
-	b, rest, err := nextBatch(records)
-	if err == io.EOF { //nolint:errorlint // nextBatch gives io.EOF itself
+	b, rest, err := NextBatch(records)
+	if err == io.EOF { //nolint:errorlint // NextBatch gives io.EOF itself
 		return nil, invalid("Produce requests with version %d must have at least one record batch per partition", v.ProduceVersion)
 	} else if err != nil {
 		return nil, err
@@ -86,7 +86,7 @@ func (v *Validation) soleBatch(records []byte) (Batch, error) {
 			return nil, unknownCodec(codec)
 		}
 	}
-	if _, _, err := nextBatch(rest); err == nil {
+	if _, _, err := NextBatch(rest); err == nil {
 		return nil, invalid("Produce requests with version %d are only allowed to contain exactly one record batch per partition",
 			v.ProduceVersion)
 	} else if err != io.EOF { //nolint:errorlint // as above
@@ -95,9 +95,9 @@ func (v *Validation) soleBatch(records []byte) (Batch, error) {
 	return b, nil
 }
 
-// nextBatch cuts an entry off b as ByteBufferLogInputStream does: io.EOF if there is no whole one, protocol.CorruptMessage for lengths and
-// formats that do not exist.
-func nextBatch(b []byte) (Batch, []byte, error) {
+// NextBatch cuts an entry off b as Kafka's ByteBufferLogInputStream does: io.EOF itself if there is no whole one,
+// protocol.CorruptMessage for lengths and formats that do not exist.
+func NextBatch(b []byte) (Batch, []byte, error) {
 	first, rest, err := Split(b)
 	if err == nil && len(b) >= magicEnd || errors.Is(err, io.ErrUnexpectedEOF) && len(b) >= magicEnd {
 		if magic := Batch(b).Magic(); magic < 0 || magic > Magic2 {

@@ -172,7 +172,7 @@ func creationConfigs(v *View, t *kmsg.CreateTopicsRequestTopic) ([]override, err
 	return overrides, v.Config().ValidateTopic(all)
 }
 
-// describeTopic lists the configs of a new topic as DescribeConfigs would.
+// describeTopic lists the configs of a new topic as DescribeConfigs would, but for the text of those that the request sets.
 func describeTopic(v *View, overrides []override) []kmsg.CreateTopicsResponseTopicConfig {
 	all := map[string]string{}
 	for _, o := range overrides {
@@ -187,6 +187,9 @@ func describeTopic(v *View, overrides []override) []kmsg.CreateTopicsResponseTop
 		d := values.Describe(k)
 		c := kmsg.NewCreateTopicsResponseTopicConfig()
 		c.Name, c.Value, c.ReadOnly, c.Source, c.IsSensitive = k.Name, d.Value, d.ReadOnly, int8(d.Source), k.Sensitive()
+		if value, set := all[k.Name]; set && !k.Sensitive() {
+			c.Value = &value // as it came; DescribeConfigs would say what it means
+		}
 		out = append(out, c)
 	}
 	return out

@@ -20,10 +20,10 @@ import (
 func handleDescribeTopicPartitions(_ context.Context, n *Node, r *Request) Result {
 	req := r.Body.(*kmsg.DescribeTopicPartitionsRequest)
 	resp := req.ResponseKind().(*kmsg.DescribeTopicPartitionsResponse)
-	if !validCursor(req) {
+	if code := checkTopicsAndCursor(req); code != protocol.None {
 		for _, asked := range req.Topics {
 			t := kmsg.NewDescribeTopicPartitionsResponseTopic()
-			t.ErrorCode, t.Topic, t.AuthorizedOperations = int16(protocol.InvalidRequest), &asked.Topic, operationsNotAskedFor
+			t.ErrorCode, t.Topic, t.AuthorizedOperations = int16(code), &asked.Topic, operationsNotAskedFor
 			resp.Topics = append(resp.Topics, t)
 		}
 		return reply(resp)
@@ -46,13 +46,19 @@ func handleDescribeTopicPartitions(_ context.Context, n *Node, r *Request) Resul
 	return reply(resp)
 }
 
-// validCursor checks that the cursor's partition is one, and its topic among those asked for.
-func validCursor(req *kmsg.DescribeTopicPartitionsRequest) bool {
-	if req.Cursor == nil {
-		return true
+// checkTopicsAndCursor refuses an empty name with Kafka's code for what it stumbles over, and requires that the cursor's partition
+// is one and its topic among those asked for.
+func checkTopicsAndCursor(req *kmsg.DescribeTopicPartitionsRequest) protocol.Code {
+	asked := func(name string) bool {
+		return slices.ContainsFunc(req.Topics, func(t kmsg.DescribeTopicPartitionsRequestTopic) bool { return t.Topic == name })
 	}
-	return req.Cursor.Partition >= 0 && (len(req.Topics) == 0 ||
-		slices.ContainsFunc(req.Topics, func(t kmsg.DescribeTopicPartitionsRequestTopic) bool { return t.Topic == req.Cursor.Topic }))
+	switch {
+	case asked(""):
+		return protocol.UnknownServerError
+	case req.Cursor != nil && (req.Cursor.Partition < 0 || len(req.Topics) > 0 && !asked(req.Cursor.Topic)):
+		return protocol.InvalidRequest
+	}
+	return protocol.None
 }
 
 // topicsToDescribe yields names, in order from the cursor's on, with their topics; nil for those that do not exist.

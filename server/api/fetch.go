@@ -7,7 +7,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/ottla/ottla/protocol"
-	"github.com/ottla/ottla/protocol/record"
 	"github.com/ottla/ottla/replication"
 	"github.com/ottla/ottla/replication/metadata"
 )
@@ -19,7 +18,6 @@ import (
 //	v6     clients know KAFKA_STORAGE_ERROR
 //	v7     fetch sessions (KIP-227)
 //	v9     the client's current leader epoch is checked (KIP-320)
-//	v10    zstd (KIP-110)
 //	v11    rack, preferred read replica (KIP-392)
 //	v12    flexible; last fetched epoch and diverging epochs (KIP-595)
 //	v13    topic ids instead of names (KIP-516)
@@ -196,11 +194,6 @@ func (f *fetch) partition(p *replication.FetchPartition, r *replication.FetchRes
 	if r.Err != nil {
 		return f.failed(p, r)
 	}
-	if f.version < 10 && r.Records.Len() > 0 && f.storesZstd(p) {
-		out := protocol.FetchError(p.Partition, protocol.UnsupportedCompressionType)
-		out.AbortedTransactions = []protocol.AbortedTransaction{}
-		return out
-	}
 	out := protocol.FetchPartition{
 		Partition: p.Partition, HighWatermark: r.HighWatermark, LastStableOffset: r.LastStableOffset, LogStartOffset: r.LogStartOffset,
 		PreferredReadReplica: r.PreferredReadReplica,
@@ -248,10 +241,4 @@ func (f *fetch) hint(leader int32) {
 		f.response.NodeEndpoints = append(f.response.NodeEndpoints,
 			protocol.NodeEndpoint{NodeID: e.NodeID, Host: e.Host, Port: e.Port, Rack: e.Rack})
 	}
-}
-
-// storesZstd reports whether the topic's records are zstd by its configuration, which clients below version 10 are not given.
-func (f *fetch) storesZstd(p *replication.FetchPartition) bool {
-	partition, err := f.node.Replicas.Partition(p.Topic, p.Partition)
-	return err == nil && partition.Log().Config().Codec == record.CodecZstd
 }

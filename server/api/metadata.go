@@ -41,6 +41,7 @@ const (
 	metadataNoListener     = 6  // first version that says LISTENER_NOT_FOUND
 	metadataMayForbidAuto  = 4  // first version in which the client says whether topics may be created
 	metadataWithoutCluster = 11 // first version without the cluster's authorized operations
+	metadataWithCode       = 13 // first version with an error code of its own
 )
 
 func handleMetadata(_ context.Context, n *Node, r *Request) Result {
@@ -84,6 +85,9 @@ func checkMetadataRequest(req *kmsg.MetadataRequest) protocol.Code {
 // refuseMetadata answers every topic of the request with code, and nothing else.
 func refuseMetadata(req *kmsg.MetadataRequest, resp *kmsg.MetadataResponse, code protocol.Code) {
 	resp.ControllerID = -1
+	if req.Version >= metadataWithCode {
+		resp.ErrorCode = int16(code)
+	}
 	for _, t := range req.Topics {
 		topic := kmsg.NewMetadataResponseTopic()
 		topic.ErrorCode, topic.Topic, topic.TopicID = int16(code), t.Topic, t.TopicID

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -57,6 +58,9 @@ func handleProduce(_ context.Context, n *Node, r *Request) Result {
 	req := r.Body.(*kmsg.ProduceRequest)
 	p := &produce{node: n, req: req, resp: req.ResponseKind().(*kmsg.ProduceResponse), image: n.Image(), request: r}
 	refused := p.refuseTransaction()
+	if refused != nil && req.Acks == 0 {
+		return fail(fmt.Errorf("a produce request with acks=0 failed: %w", refused))
+	}
 	p.resp.Topics = make([]kmsg.ProduceResponseTopic, 0, len(req.Topics))
 	for i := range req.Topics {
 		p.topic(&req.Topics[i], refused)
@@ -76,12 +80,17 @@ func handleProduce(_ context.Context, n *Node, r *Request) Result {
 	return Result{Detached: true, Later: func(ctx context.Context) Result { return p.await(ctx, timeout) }}
 }
 
-// refuseTransaction is the code for every partition of a request with transactional records, or None.
-func (p *produce) refuseTransaction() protocol.Code {
+// refuseTransaction is the error of every partition of a request with transactional records, or nil. Looking for such a batch, Kafka
+// stumbles over first batches of formats and lengths that do not exist, and then refuses the whole request with a message
+// (RequestUtils.hasTransactionalRecords).
+func (p *produce) refuseTransaction() error {
 	for i := range p.req.Topics {
 		for j := range p.req.Topics[i].Partitions {
-			b := record.Batch(p.req.Topics[i].Partitions[j].Records)
-			if len(b) < record.HeaderSize || b.Magic() != 2 || !b.IsTransactional() {
+			b, _, err := record.NextBatch(p.req.Topics[i].Partitions[j].Records)
+			if errors.Is(err, protocol.CorruptMessage) {
+				return err
+			}
+			if len(b) < record.HeaderSize || b.Magic() != record.Magic2 || !b.IsTransactional() {
 				continue
 			}
 			if p.req.TransactionID == nil {
@@ -92,10 +101,10 @@ func (p *produce) refuseTransaction() protocol.Code {
 			return protocol.InvalidRequest
 		}
 	}
-	return protocol.None
+	return nil
 }
 
-func (p *produce) topic(t *kmsg.ProduceRequestTopic, refused protocol.Code) {
+func (p *produce) topic(t *kmsg.ProduceRequestTopic, refused error) {
 	name, unknown := t.Topic, protocol.UnknownTopicOrPartition
 	if p.req.Version >= 13 {
 		name, unknown = "", protocol.UnknownTopicID
@@ -112,11 +121,14 @@ func (p *produce) topic(t *kmsg.ProduceRequestTopic, refused protocol.Code) {
 		answer.Default()
 		answer.Partition = in.Partition
 		answer.BaseOffset = -1 // the other two are so by default
-		code := refused
-		if code == protocol.None {
-			code = p.check(name, in, unknown)
+		if refused != nil {
+			answer.ErrorCode = int16(protocol.CodeOf(refused))
+			if p.req.Version >= 8 && errors.Is(refused, protocol.CorruptMessage) {
+				answer.ErrorMessage = protocol.MessageOf(refused)
+			}
+			continue
 		}
-		if code != protocol.None {
+		if code := p.check(name, in, unknown); code != protocol.None {
 			p.failed = true
 			answer.ErrorCode = int16(code)
 			continue
@@ -145,16 +157,16 @@ func (p *produce) check(topic string, in *kmsg.ProduceRequestTopicPartition, unk
 
 // checkRecords wants one whole batch of magic 2, whose codec the version knows (ProduceRequest.validateRecords).
 func checkRecords(records []byte, version int16) protocol.Code {
-	first, rest, err := record.Split(records)
+	first, rest, err := record.NextBatch(records)
 	switch {
 	case errors.Is(err, protocol.CorruptMessage):
 		return protocol.CorruptMessage
-	case err != nil || first.Magic() != 2:
+	case err != nil || first.Magic() != record.Magic2:
 		return protocol.InvalidRecord
 	case version < 7 && first.Codec() == record.CodecZstd:
 		return protocol.UnsupportedCompressionType
 	}
-	switch _, _, err := record.Split(rest); {
+	switch _, _, err := record.NextBatch(rest); {
 	case err == nil:
 		return protocol.InvalidRecord
 	case errors.Is(err, protocol.CorruptMessage):

@@ -89,6 +89,7 @@ func TestProduceErrors(t *testing.T) {
 		"two batches":              {version: 9, topic: "t", records: slices.Concat(batchOf(t, "x"), batchOf(t, "y")), code: protocol.InvalidRecord, start: -1},
 		"truncated batch":          {version: 9, topic: "t", records: batchOf(t, "x")[:50], code: protocol.InvalidRecord, start: -1},
 		"magic 1":                  {version: 9, topic: "t", records: broken(t, func(b record.Batch) { b[16] = 1 }), code: protocol.InvalidRecord, start: -1},
+		"magic 3":                  {version: 9, topic: "t", records: broken(t, func(b record.Batch) { b[16] = 3 }), code: protocol.CorruptMessage, start: -1, message: true},
 		"crc":                      {version: 9, topic: "t", records: func() []byte { b := batchOf(t, "x"); b[len(b)-1] ^= 1; return b }(), code: protocol.CorruptMessage, start: -1},
 		"unknown codec":            {version: 9, topic: "t", records: broken(t, func(b record.Batch) { b[22] |= 7 }), code: protocol.UnknownServerError, start: 0},
 		"control batch":            {version: 9, topic: "t", records: broken(t, func(b record.Batch) { b[22] |= 0x20 }), code: protocol.InvalidRecord, start: 0},
