@@ -5,7 +5,7 @@
 // way to a socket. A log can also be opened on its own (OpenLog): that of the metadata quorum.
 //
 // Owner of state: a Store the set of its logs, the state of its dirs and their checkpoint files; a Log its segments, offsets, producer state and leader epochs. A
-// log asks its Store (host) for what is slow or concerns the whole dir; the Store asks its logs through the methods that hosted lists.
+// log asks its Store (host) for what is slow or concerns the whole dir.
 //
 // Durability: appends, rolls and the creation of a partition do not wait for fsync (unless flush.messages says so). What was appended above the recovery point
 // is checked and, if torn, cut off after an unclean stop. Leader epochs and partition.metadata reach the disk before the recovery point passes any batch.
@@ -20,7 +20,7 @@
 //	store_dir.go             one log dir: lock, meta.properties, clean-shutdown mark, checkpoints
 //	store_logs.go            Create, Delete, SetAside and the names of folders
 //	store_work.go            background: the worker of a dir, periodic tasks
-//	host.go                  what Store and Log ask of each other
+//	host.go                  what a Log asks of its Store, and what it is opened with
 //	retention.go             deletion of segments by log start, size and time
 //	config.go                LogConfig
 //	metaproperties.go        meta.properties

@@ -40,32 +40,3 @@ type openOptions struct {
 
 	producers producerConfig
 }
-
-// hosted is what the Store asks of its logs; *Log satisfies it. It stands here so that both sides read one list.
-//
-// Durability: the leader epoch cache (epochCache.flush) and partition.metadata (syncPartitionMetadata) are written lazily: the log must bring
-// both to disk before it lets the recovery point pass any batch, so Sync, flushTo and Close do it first. That is what keeps the append path and
-// topic creation free of fsync, and it loses nothing: everything above the recovery point is rebuilt from the batches.
-type hosted interface {
-	// flushTo syncs everything below offset (log, indexes, snapshots, epochs, metadata, then the folder) and advances the recovery point to it.
-	flushTo(offset int64) error
-	// flushMeta writes the epoch cache (epochCache.flush) and partition.metadata (syncPartitionMetadata, once for a fresh log) durably if they are
-	// behind; cheap when they are not.
-	flushMeta() error
-	// unflushed returns how many messages were appended since the last flush and when that was (for flush.ms).
-	unflushed() (messages int64, since int64)
-	// checkpoints returns the recovery point, and the log start offset with raised true if it lies above the first segment's base
-	// (only then it belongs in log-start-offset-checkpoint).
-	checkpoints() (recoveryPoint, logStart int64, raised bool)
-	// rename renames the log's folder to dir under the log's mutex (so that no roll meets the old name) and takes the log out of service: later
-	// appends and reads answer KafkaStorageError, Slices handed out stay valid, and nothing is reported to the host any more. Also after Close.
-	rename(dir string) error
-	// fail takes the log offline: later calls answer KafkaStorageError with cause err. Files are closed when the last Slice is released.
-	fail(err error)
-	// discard closes the files without writing anything (the folder is about to be removed, or has failed).
-	discard()
-	// retain applies retention (retention.go).
-	retain(now int64) (segments int, err error)
-	// expireProducers drops idle producers (producers.expire under the log's mutex).
-	expireProducers(now int64)
-}

@@ -154,14 +154,6 @@ func (x *txnIndex) reset() error {
 	return nil
 }
 
-// empty reports whether the segment has no aborted transaction.
-func (x *txnIndex) empty() (bool, error) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	err := x.open()
-	return x.size == 0, err
-}
-
 // sync makes the file durable if it has changed.
 func (x *txnIndex) sync() error {
 	x.mu.Lock()

@@ -30,7 +30,7 @@ func openLog(o openOptions) (*Log, error) {
 	}
 	if v := l.view.Load(); v != nil {
 		for _, s := range v.segments {
-			s.release()
+			l.release(s)
 		}
 	}
 	return nil, fmt.Errorf("loading %s: %w", o.dir, err)

@@ -363,7 +363,7 @@ func TestSlice(t *testing.T) {
 		t.Errorf("wrote %d of %d bytes, %v", n, len(all), err)
 	}
 	p := make([]byte, 10)
-	if n, err := s.ReadAt(p, int64(s.Len())-4); n != 4 || err != io.EOF {
+	if n, err := s.ReadAt(p, int64(s.Len())-4); n != 4 || !errors.Is(err, io.EOF) {
 		t.Errorf("read at the end: %d, %v", n, err)
 	}
 	if n, err := (Slice{}).WriteTo(&out); n != 0 || err != nil {

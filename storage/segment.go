@@ -112,7 +112,7 @@ func (s *segment) abandon(fsys vfs.FS) {
 	s.offsets.close()
 	s.times.close()
 	for _, suffix := range []string{logSuffix, indexSuffix, timeIndexSuffix} {
-		fsys.Remove(s.path(suffix)) // best effort: recovery copes with an empty segment
+		_ = fsys.Remove(s.path(suffix)) // best effort: recovery copes with an empty segment
 	}
 }
 

@@ -113,7 +113,8 @@ func (l *Log) firstAtTime(seg *segment, h *batchHeader, ts, start int64) (t Time
 	return t, ok, err
 }
 
-// MaxTimestamp is the first record with the highest timestamp below upper; ok false if there is no record with a timestamp.
+// MaxTimestamp is the first record with the highest timestamp below upper; ok false if there is no record with a timestamp. As in
+// Kafka it may lie below the log start while its segment is there.
 func (l *Log) MaxTimestamp(upper int64) (t TimestampOffset, ok bool, err error) {
 	if err := l.offline(); err != nil {
 		return t, false, err
@@ -153,7 +154,7 @@ func (l *Log) MaxTimestamp(upper int64) (t TimestampOffset, ok bool, err error) 
 		if err != nil || !found {
 			return err
 		}
-		t, ok, err = l.firstAtTime(in, &h, best.timestamp, l.logStart.Load())
+		t, ok, err = l.firstAtTime(in, &h, best.timestamp, 0)
 		return err
 	})
 	return t, ok, err

@@ -57,10 +57,10 @@ func TestFiles(t *testing.T) {
 			t.Errorf("%q, %v", b, err)
 		}
 		p := make([]byte, 10)
-		if n, err := f.ReadAt(p, 4); n != 4 || err != io.EOF || string(p[:n]) != "ello" {
+		if n, err := f.ReadAt(p, 4); n != 4 || !errors.Is(err, io.EOF) || string(p[:n]) != "ello" {
 			t.Errorf("read across the end: %d, %v", n, err)
 		}
-		if n, err := f.ReadAt(p, 100); n != 0 || err != io.EOF {
+		if n, err := f.ReadAt(p, 100); n != 0 || !errors.Is(err, io.EOF) {
 			t.Errorf("read behind the end: %d, %v", n, err)
 		}
 		must(t, f.Truncate(5))
