@@ -1,4 +1,3 @@
-// Package runtimetest has an in-memory log for tests of coordinator shards.
 package runtimetest
 
 import (
