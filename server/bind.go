@@ -21,29 +21,55 @@ type boundListener struct {
 func (b *Broker) bind() error {
 	for _, l := range b.o.Config.Listeners {
 		bound := boundListener{name: l.Name, advertisedHost: l.AdvertisedHost, advertisedPort: l.AdvertisedPort}
-		var port uint16
-		for i, host := range bindHosts(l.Host) {
-			want := l.Port
-			if i > 0 {
-				want = port // the same port on the second address, also where the system chose it
-			}
-			s, err := b.o.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(int(want))))
-			if err != nil {
-				if i > 0 && !errors.Is(err, syscall.EADDRINUSE) {
-					continue // a machine without IPv6 has no ::1
-				}
-				b.listeners = append(b.listeners, bound)
-				return fmt.Errorf("listener %s: %w", l.Name, err)
-			}
-			bound.sockets = append(bound.sockets, s)
-			port = boundPort(s, want)
+		sockets, port, err := b.open(l.Host, l.Port)
+		if err != nil {
+			return fmt.Errorf("listener %s: %w", l.Name, err)
 		}
+		bound.sockets = sockets
 		if bound.advertisedPort == 0 {
 			bound.advertisedPort = port
 		}
 		b.listeners = append(b.listeners, bound)
 	}
 	return nil
+}
+
+// choices is how many ports the system may choose until one is free on both addresses of localhost.
+const choices = 20
+
+// open opens one port on all addresses of host; 0 lets the system choose it.
+func (b *Broker) open(host string, port uint16) (sockets []net.Listener, bound uint16, err error) {
+	for range choices {
+		sockets, bound, err = b.openAll(bindHosts(host), port)
+		if err == nil || port != 0 || !errors.Is(err, syscall.EADDRINUSE) {
+			break
+		}
+	}
+	return sockets, bound, err
+}
+
+// openAll opens the same port on each of hosts, or none.
+func (b *Broker) openAll(hosts []string, port uint16) (sockets []net.Listener, bound uint16, err error) {
+	bound = port
+	for i, host := range hosts {
+		address := net.JoinHostPort(host, strconv.Itoa(int(bound)))
+		s, err := b.o.Listen("tcp", address)
+		switch {
+		case err == nil:
+			sockets = append(sockets, s)
+			bound = boundPort(s, bound)
+			continue
+		case errors.Is(err, syscall.EADDRINUSE):
+			err = fmt.Errorf("%s is in use by another program: stop that, or set listeners to another port: %w", address, syscall.EADDRINUSE)
+		case i > 0:
+			continue // a machine without IPv6 has no ::1
+		}
+		for _, s := range sockets {
+			_ = s.Close() // nobody has connected
+		}
+		return nil, 0, err
+	}
+	return sockets, bound, nil
 }
 
 // bindHosts are the addresses to listen on for a listener's host; none means all.

@@ -39,6 +39,7 @@ type Options struct {
 type Broker struct {
 	o      Options
 	failed chan error                    // has room for the first failure
+	abort  context.CancelCauseFunc       // ends a start that is under way; set by Start before anything can fail
 	values atomic.Pointer[values.Values] // the broker's configuration as of now
 
 	codecs     *record.Codecs
@@ -80,16 +81,23 @@ func (b *Broker) Start(ctx context.Context) (err error) {
 	if err := b.bind(); err != nil {
 		return err
 	}
+	ctx, b.abort = context.WithCancelCause(ctx)
+	defer b.abort(nil)
 	clusterID, wake, err := b.openData(ctx)
 	if err != nil {
 		return err
 	}
+	identified := make(chan error, 1)
+	go func() { identified <- b.store.SetClusterID(clusterID) }() // meanwhile, as it syncs the disk when the id is new
 	b.assemble(clusterID, wake)
 	b.lifecycle.start()
 	select {
 	case <-b.lifecycle.ready:
 	case <-ctx.Done():
-		return fmt.Errorf("the controller did not let this broker in: %w", context.Cause(ctx))
+		err = context.Cause(ctx)
+	}
+	if err := errors.Join(err, <-identified); err != nil {
+		return err
 	}
 	b.store.SetBrokerEpoch(b.lifecycle.epoch.Load())
 	for _, l := range b.listeners {
@@ -114,8 +122,7 @@ func (b *Broker) openData(ctx context.Context) (clusterID string, wake chan stru
 	wake = make(chan struct{}, 1)
 	b.controller, err = controller.Start(controller.Options{
 		NodeID: c.NodeID, ClusterID: b.store.ClusterID(), FS: b.o.FS, Dir: c.MetadataLogDir, Config: c.Values, Codecs: b.codecs,
-		Logger: b.o.Logger.Named("controller"),
-		OnFailure: b.fail,
+		Logger: b.o.Logger.Named("controller"), OnFailure: b.fail,
 		OnAppend: func() {
 			select {
 			case wake <- struct{}{}:
@@ -127,9 +134,12 @@ func (b *Broker) openData(ctx context.Context) (clusterID string, wake chan stru
 		return "", nil, err
 	}
 	if clusterID, err = b.controller.Ready(ctx); err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
 		return "", nil, err
 	}
-	return clusterID, wake, b.store.SetClusterID(clusterID)
+	return clusterID, wake, nil
 }
 
 // assemble builds the parts on top of the data and lets the metadata flow into them. Nothing is served yet.
@@ -167,6 +177,7 @@ func (b *Broker) assemble(clusterID string, wake <-chan struct{}) {
 func (b *Broker) Failed() <-chan error { return b.failed }
 
 func (b *Broker) fail(err error) {
+	b.abort(err)
 	select {
 	case b.failed <- err:
 	default: // the first failure is the one that counts

@@ -7,9 +7,11 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -19,8 +21,15 @@ var version string
 
 func main() {
 	if err := command().Execute(); err != nil {
-		fmt.Fprintln(os.Stderr, "ottla:", err)
+		report(os.Stderr, err)
 		os.Exit(1)
+	}
+}
+
+// report writes an error, each of its lines for itself: a properties file may have many mistakes.
+func report(out io.Writer, err error) {
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintln(out, "ottla:", strings.TrimRight(line, "\n"))
 	}
 }
 
@@ -35,6 +44,7 @@ func command() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	root.CompletionOptions.HiddenDefaultCmd = true
 	root.Flags().AddFlagSet(serve.Flags())
 	root.AddCommand(serve, &cobra.Command{
 		Use:   "version",

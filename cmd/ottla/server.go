@@ -8,20 +8,21 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
 	"github.com/ottla/ottla/server"
 	"github.com/ottla/ottla/server/config"
 )
 
-// startLimit is how long a start may take: the recovery of large logs after a crash takes its time.
-const startLimit = 15 * time.Minute
+// startGrace is how long a start may go on after it was told to stop. Recovery after a crash does not end before its time; it
+// is left alone then, as another crash costs nothing.
+const startGrace = 500 * time.Millisecond
 
 // serverFlags is what the command line says.
 type serverFlags struct {
@@ -39,9 +40,14 @@ func serverCommand() *cobra.Command {
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			begin := time.Now()
-			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			ctx, stop := signal.NotifyContext(cmd.Context(), stopSignals()...)
 			defer stop()
-			return serve(ctx, cmd.OutOrStdout(), args, flags, begin)
+			context.AfterFunc(ctx, stop) // a second signal ends the process at once
+			file := ""
+			if len(args) > 0 {
+				file = args[0]
+			}
+			return serve(ctx, cmd.OutOrStdout(), file, flags, begin)
 		},
 	}
 	cmd.Flags().StringArrayVar(&flags.overrides, "override", nil, "set one configuration `key=value` over the file (repeatable)")
@@ -49,26 +55,31 @@ func serverCommand() *cobra.Command {
 	return cmd
 }
 
-// serve runs a broker until ctx ends.
-func serve(ctx context.Context, out io.Writer, args []string, flags serverFlags, begin time.Time) (err error) {
+// stopSignals are the signals that stop the broker cleanly. A hang-up that was ignored when the process began (nohup) stays so.
+func stopSignals() []os.Signal {
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	return signals
+}
+
+// serve runs a broker until ctx ends, which is no error.
+func serve(ctx context.Context, out io.Writer, file string, flags serverFlags, begin time.Time) (err error) {
+	overrides := flags.overrides
 	if flags.ephemeral {
-		dir, mkdirErr := os.MkdirTemp("", "ottla-")
-		if mkdirErr != nil {
-			return mkdirErr
+		dir, tempErr := temporaryData(overrides)
+		if tempErr != nil {
+			return tempErr
 		}
-		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-		flags.overrides = append(flags.overrides, "log.dirs="+filepath.Join(dir, "data"))
+		defer func() { err = errors.Join(err, os.RemoveAll(filepath.Dir(dir))) }()
+		overrides = append(slices.Clone(overrides), "log.dirs="+dir, "metadata.log.dir="+dir)
 	}
-	file := ""
-	if len(args) > 0 {
-		file = args[0]
-	}
-	c, err := config.Load(file, flags.overrides)
+	c, err := config.Load(file, overrides)
 	if err != nil {
 		return err
 	}
 	logger := newLogger(out)
-	defer func() { _ = logger.Sync() }() // a terminal cannot be synced: not an error
 	for _, w := range c.Warnings {
 		logger.Warn(w)
 	}
@@ -76,32 +87,65 @@ func serve(ctx context.Context, out io.Writer, args []string, flags serverFlags,
 		logger.Info(n)
 	}
 	b := server.New(server.Options{Config: c, Logger: logger})
-	startCtx, cancel := context.WithTimeout(ctx, startLimit)
-	defer cancel()
-	if err := b.Start(startCtx); err != nil {
+	if err := start(ctx, b); err != nil {
+		if ctx.Err() != nil {
+			logger.Info("stopped before it was ready")
+			return nil
+		}
 		return err
 	}
 	_, err = fmt.Fprintf(out, "Ottla is ready: bootstrap %s, data in %s, started in %v\n",
-		b.Addr(), strings.Join(c.LogDirs, ", "), time.Since(begin).Round(time.Millisecond))
+		b.Addr(), strings.Join(c.LogDirs, ", "), rounded(time.Since(begin)))
 	if err == nil {
-		select {
-		case <-ctx.Done():
-			logger.Info("stopping")
-		case err = <-b.Failed():
-			logger.Error("stopping after a failure", zap.Error(err))
-		}
+		err = run(ctx, b, logger)
 	}
 	stopCtx, cancel := context.WithTimeout(context.Background(), server.ShutdownGrace)
 	defer cancel()
 	return errors.Join(err, b.Shutdown(stopCtx))
 }
 
-// newLogger writes lines for people: time, level, what happened, the facts.
-func newLogger(out io.Writer) *zap.Logger {
-	e := zap.NewProductionEncoderConfig()
-	e.EncodeTime = zapcore.TimeEncoderOfLayout("2006-01-02 15:04:05.000")
-	e.EncodeLevel = zapcore.CapitalLevelEncoder
-	e.ConsoleSeparator = "  "
-	e.CallerKey = zapcore.OmitKey
-	return zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(e), zapcore.Lock(zapcore.AddSync(out)), zap.InfoLevel))
+// temporaryData makes the folder of an ephemeral broker's data; its parent is to be removed.
+func temporaryData(overrides []string) (string, error) {
+	for _, o := range overrides {
+		if key, _, _ := strings.Cut(o, "="); slices.Contains([]string{"log.dirs", "log.dir", "metadata.log.dir"}, strings.TrimSpace(key)) {
+			return "", fmt.Errorf("--ephemeral and --override %s contradict each other: an ephemeral broker's data is in a folder of its own", o)
+		}
+	}
+	dir, err := os.MkdirTemp("", "ottla-")
+	if err != nil {
+		return "", fmt.Errorf("--ephemeral: %w", err)
+	}
+	return filepath.Join(dir, "data"), nil
+}
+
+// start starts b. When ctx ends meanwhile, it waits for at most startGrace.
+func start(ctx context.Context, b *server.Broker) error {
+	started := make(chan error, 1)
+	go func() { started <- b.Start(ctx) }()
+	select {
+	case err := <-started:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-started:
+		if err == nil { // it was ready at the same moment
+			return errors.Join(ctx.Err(), b.Shutdown(context.Background()))
+		}
+		return err
+	case <-time.After(startGrace):
+		return ctx.Err()
+	}
+}
+
+// run waits until ctx ends or b fails.
+func run(ctx context.Context, b *server.Broker, logger *zap.Logger) error {
+	select {
+	case <-ctx.Done():
+		logger.Info("stopping")
+		return nil
+	case err := <-b.Failed():
+		logger.Error("stopping after a failure", zap.Error(err))
+		return err
+	}
 }

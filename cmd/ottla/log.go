@@ -1,0 +1,96 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// newLogger writes lines for people, from INFO on: time, level, who speaks, what happened, and the facts as name=value.
+func newLogger(out io.Writer) *zap.Logger {
+	return zap.New(&lines{LevelEnabler: zap.InfoLevel, out: out, writing: new(sync.Mutex)})
+}
+
+// lines is a zapcore.Core that writes each entry as one line of text. Fields of With come before those of the entry.
+type lines struct {
+	zapcore.LevelEnabler
+	with    string
+	writing *sync.Mutex // one line at a time; guards out
+	out     io.Writer
+}
+
+// With implements zapcore.Core.
+func (c *lines) With(fields []zapcore.Field) zapcore.Core {
+	clone := *c
+	clone.with += facts(fields)
+	return &clone
+}
+
+// Check implements zapcore.Core.
+func (c *lines) Check(e zapcore.Entry, to *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if c.Enabled(e.Level) {
+		return to.AddCore(e, c)
+	}
+	return to
+}
+
+// Write implements zapcore.Core.
+func (c *lines) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	var b strings.Builder
+	b.WriteString(e.Time.Format("2006-01-02 15:04:05.000"))
+	fmt.Fprintf(&b, " %-5s ", e.Level.CapitalString())
+	if e.LoggerName != "" {
+		b.WriteString(e.LoggerName + ": ")
+	}
+	b.WriteString(e.Message + c.with + facts(fields) + "\n")
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	_, err := io.WriteString(c.out, b.String())
+	return err
+}
+
+// Sync implements zapcore.Core.
+func (c *lines) Sync() error { return nil }
+
+// facts formats fields as " name=value name=value".
+func facts(fields []zapcore.Field) string {
+	var b strings.Builder
+	for _, f := range fields {
+		one := zapcore.NewMapObjectEncoder()
+		f.AddTo(one)
+		if v, ok := one.Fields[f.Key]; ok { // zap.Skip has none
+			b.WriteString(" " + strings.ReplaceAll(f.Key, " ", "-") + "=" + value(v))
+		}
+	}
+	return b.String()
+}
+
+// value formats one fact: durations rounded to what a person reads, text in quotes where it would not read as one word.
+func value(v any) string {
+	if d, ok := v.(time.Duration); ok {
+		return rounded(d).String()
+	}
+	text := fmt.Sprint(v)
+	plain := func(r rune) bool { return unicode.IsPrint(r) && r != ' ' && r != '"' }
+	if text == "" || strings.ContainsFunc(text, func(r rune) bool { return !plain(r) }) {
+		return strconv.Quote(text)
+	}
+	return text
+}
+
+// rounded keeps about three digits.
+func rounded(d time.Duration) time.Duration {
+	for unit := time.Second; unit > time.Nanosecond; unit /= 1000 {
+		if d >= unit {
+			return d.Round(unit / 100)
+		}
+	}
+	return d
+}
