@@ -49,11 +49,10 @@ func (l *Log) readView(v *view, offset, upper, limit int64, atLeastOne bool, scr
 	active := v.active()
 	seen, size := active.cuts.n.Load(), active.size.Load()
 	start, end := l.logStart.Load(), l.logEnd.Load()
-	if offset < start || offset > end {
-		return Slice{}, protocol.Errorf(protocol.OffsetOutOfRange, "Received request for offset %d for partition %s, but we only have log segments from offset %d up to %d.",
-			offset, l.tp, start, end)
+	if err := l.inRange(offset, start, end); err != nil {
+		return Slice{}, err
 	}
-	if offset >= min(upper, end) {
+	if offset >= min(upper, end) || limit <= 0 && !atLeastOne {
 		return Slice{}, nil
 	}
 	for i := v.find(offset); i < len(v.segments); i++ {
@@ -70,7 +69,7 @@ func (l *Log) readView(v *view, offset, upper, limit int64, atLeastOne bool, scr
 			return Slice{}, errViewMoved
 		}
 		s, found, err := l.readSegment(seg, r, limit, atLeastOne, scratch)
-		if err == nil && s.Valid() != nil || err != nil && seg.cuts.n.Load() != s.seen {
+		if err == nil && s.Valid() != nil || err != nil && (seg.gone.Load() || seg.cuts.n.Load() != s.seen) {
 			err = errViewMoved
 		}
 		if err != nil || s.n == 0 {
@@ -87,6 +86,14 @@ func (l *Log) readView(v *view, offset, upper, limit int64, atLeastOne bool, scr
 		}
 	}
 	return Slice{}, nil
+}
+
+func (l *Log) inRange(offset, start, end int64) error {
+	if offset < start || offset > end {
+		return protocol.Errorf(protocol.OffsetOutOfRange, "Received request for offset %d for partition %s, but we only have log segments from offset %d up to %d.",
+			offset, l.tp, start, end)
+	}
+	return nil
 }
 
 // rangeOf says what of a segment a read may return: batches that hold offset or more, end below upper and stand below size. All the
@@ -126,25 +133,31 @@ func (l *Log) readSegment(seg *segment, r rangeOf, limit int64, atLeastOne bool,
 // AbortedTransaction is one transaction that a reader of committed data must skip.
 type AbortedTransaction struct{ ProducerID, FirstOffset int64 }
 
-// AbortedTransactions returns the aborted transactions that touch [start, upper), for readers of committed data.
+// AbortedTransactions returns the aborted transactions that touch [start, upper), for readers of committed data. OffsetOutOfRange if start is not in the log
+// any more: what a reader holds of it cannot be told from aborted data then.
 func (l *Log) AbortedTransactions(start, upper int64) ([]AbortedTransaction, error) {
-	v := l.view.Load()
-	var out []AbortedTransaction
-	for i := v.find(start); i < len(v.segments); i++ {
-		seg := v.segments[i]
+	out, err := l.abortedIn(l.view.Load(), start, upper)
+	if failure := l.offline(); failure != nil {
+		return nil, failure
+	}
+	if err := l.inRange(start, l.logStart.Load(), l.logEnd.Load()); err != nil { // after the search: a segment may have gone before it
+		return nil, err
+	}
+	if err != nil {
+		return nil, l.readFailed(err)
+	}
+	return out, nil
+}
+
+func (l *Log) abortedIn(v *view, start, upper int64) (out []AbortedTransaction, err error) {
+	for _, seg := range v.segments[v.find(start):] {
 		if !seg.acquire() {
-			if err := l.offline(); err != nil {
-				return nil, err
-			}
-			if l.view.Load() == v {
-				continue
-			}
-			return l.AbortedTransactions(start, upper)
+			continue
 		}
 		entries, err := seg.txns.all()
 		l.release(seg)
 		if err != nil {
-			return nil, l.readFailed(err)
+			return nil, err
 		}
 		for _, t := range entries {
 			if t.lastOffset >= start && t.firstOffset < upper {

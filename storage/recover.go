@@ -72,6 +72,9 @@ func (l *Log) dropRecovered(v *view, n int) error {
 	last := v.segments[n-1]
 	last.jitter = segmentJitter(l.config.Load())
 	l.view.Store(&view{v.segments[:n:n]})
+	for _, seg := range v.segments[n:] {
+		l.release(seg)
+	}
 	return last.syncFiles(true)
 }
 

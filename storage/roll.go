@@ -195,6 +195,11 @@ func (l *Log) syncedUpTo(base int64) error {
 	if err := syncSnapshot(l.fs, l.folder.String(), base); err != nil {
 		return err
 	}
+	return l.removeMark(base)
+}
+
+// removeMark removes the unsynced mark of the segment at base, if it has one: nothing before it is in danger any more.
+func (l *Log) removeMark(base int64) error {
 	if err := l.fs.Remove(l.folder.join(segmentName(base) + unsyncedSuffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

@@ -52,6 +52,7 @@ type segment struct {
 
 	size atomic.Int64 // bytes of whole batches
 	refs atomic.Int64 // 1 for the log, 1 for each reader
+	gone atomic.Bool  // its files lose their names: an index that is not open yet may not be found any more
 	cuts cutList
 
 	recent recentBatches

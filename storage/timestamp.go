@@ -50,7 +50,7 @@ func (l *Log) pinned(seg *segment, fn func() error) error {
 	seen := seg.cuts.n.Load()
 	err := fn()
 	l.release(seg)
-	if err == nil || seg.cuts.n.Load() != seen { // a truncation came between: what it took is not to be found
+	if err == nil || seg.gone.Load() || seg.cuts.n.Load() != seen { // what a truncation or deletion took meanwhile is not to be found
 		return nil
 	}
 	if failure := l.offline(); failure != nil {

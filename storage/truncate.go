@@ -65,7 +65,11 @@ func (l *Log) truncateTo(offset int64) error {
 	l.syncMu.Lock()
 	defer l.syncMu.Unlock()
 	l.view.Store(&view{v.segments[:keep:keep]})
-	if err := l.dropNewest(v.segments[keep:]); err != nil {
+	err = l.dropNewest(v.segments[keep:])
+	for _, seg := range v.segments[keep:] {
+		l.release(seg)
+	}
+	if err != nil {
 		return err
 	}
 	if err := last.cutTo(position, offset, *scratch, nowMs()); err != nil {
@@ -84,6 +88,7 @@ func (l *Log) truncateTo(offset int64) error {
 	if err := l.rebuildProducers(nowMs()); err != nil {
 		return err
 	}
+	l.producers.highWatermarkAdvanced(l.highWatermark.Load()) // transactions that had ended before are found again by the rebuild
 	l.setUnstable()
 	return nil
 }
@@ -110,24 +115,28 @@ func (l *Log) lowerMarks(end int64) {
 	l.logEnd.Store(end)
 }
 
-// dropNewest removes segments that are out of the view already, the newest first, so that a crash leaves a log without a hole.
+// dropNewest removes the files of segments, the newest first, so that a crash leaves a log without a hole. The caller takes the segments out of the view, before
+// or after, and lets go of them.
 func (l *Log) dropNewest(segments []*segment) error {
 	if len(segments) == 0 {
 		return nil
 	}
 	for _, seg := range slices.Backward(segments) {
+		seg.cuts.add(0)
 		if err := l.removeFiles(seg); err != nil {
 			return err
 		}
-		seg.cuts.add(0)
-		l.release(seg)
 	}
 	return l.fs.SyncDir(l.folder.String())
 }
 
 // removeFiles marks a segment's files deleted, with the producer snapshot of its base, and hands them to the host; a log on its own removes them at once.
 func (l *Log) removeFiles(seg *segment) error {
+	seg.gone.Store(true)
 	paths, err := seg.markDeleted(l.fs)
+	if err == nil && l.host != nil {
+		err = l.removeMark(seg.base)
+	}
 	if err != nil {
 		return err
 	}
@@ -153,29 +162,25 @@ func (l *Log) removeFiles(seg *segment) error {
 func (l *Log) replaceAll(offset int64) error {
 	l.syncMu.Lock()
 	defer l.syncMu.Unlock()
-	v := l.view.Load()
-	l.lowerMarks(min(l.logEnd.Load(), offset))
-	if err := l.dropNewest(v.segments); err != nil {
+	l.restartMarks(offset)
+	old := l.view.Load().segments
+	if err := l.dropNewest(old); err != nil {
 		return err
 	}
 	config := l.config.Load()
 	seg, err := createSegment(l.fs, l.folder, offset, config, nowMs())
 	if err != nil {
-		l.view.Store(&view{v.segments[:0:0]}) // nothing is left to let go of
 		return err
 	}
 	seg.jitter = segmentJitter(config)
+	l.view.Store(&view{[]*segment{seg}})
+	for _, seg := range old {
+		l.release(seg)
+	}
 	l.epochs.clear()
 	if err := l.producers.resetTo(offset); err != nil {
 		return err
 	}
-	l.view.Store(&view{[]*segment{seg}})
-	l.logStart.Store(offset)
-	l.lowerMarks(offset)
-	l.offMu.Lock()
-	l.firstUnstable = noOffset
-	l.storeHighWatermark(offset)
-	l.offMu.Unlock()
 	l.syncedTo.Store(offset)
 	l.recoveryPoint.Store(offset)
 	l.fullySynced = offset
@@ -190,6 +195,16 @@ func (l *Log) replaceAll(offset int64) error {
 		return err
 	}
 	return l.alone.saveStart(l)
+}
+
+// restartMarks makes the marks those of an empty log at offset, so that no reader looks for a segment any more.
+func (l *Log) restartMarks(offset int64) {
+	l.logStart.Store(offset)
+	l.offMu.Lock()
+	defer l.offMu.Unlock()
+	l.logEnd.Store(offset)
+	l.firstUnstable = noOffset
+	l.storeHighWatermark(offset)
 }
 
 // DeleteBefore raises the log start offset (DeleteRecords, and a follower that learns its leader's); OffsetOutOfRange beyond the high watermark. What lies
@@ -246,16 +261,23 @@ func (l *Log) dropOldest(n int) error {
 	if n == 0 {
 		return nil
 	}
-	l.view.Store(&view{v.segments[n:]})
-	if first := v.segments[n].base; first > l.logStart.Load() {
-		l.raiseStart(first)
+	first := v.segments[n].base
+	if first > l.logStart.Load() {
+		l.raiseStart(first) // before the segments go: whoever misses one finds that its offset is out of range
 	}
+	l.view.Store(&view{v.segments[n:]})
+	var err error
 	for _, seg := range v.segments[:n] {
-		err := l.removeFiles(seg)
-		l.release(seg)
-		if err != nil {
-			return l.storageFailed("delete of a segment", err)
+		if err == nil {
+			err = l.removeFiles(seg)
 		}
+		l.release(seg)
+	}
+	if err == nil && l.host != nil {
+		err = l.removeMark(first)
+	}
+	if err != nil {
+		return l.storageFailed("delete of a segment", err)
 	}
 	return nil
 }

@@ -265,3 +265,21 @@ func TestLastStableWaitsForTheMarkersCommit(t *testing.T) {
 		t.Errorf("%+v", o)
 	}
 }
+
+// A truncation does not make transactions that had ended, and whose markers are committed, hold back the last stable offset again.
+func TestLastStableAfterTruncation(t *testing.T) {
+	l := openTestLog(t, vfs.NewMem(), testConfig(1<<20))
+	mustAppend(t, l, transactional(t, 0))
+	if _, err := l.Append(marker(t, true), AppendOptions{Origin: OriginCoordinator}); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, l, plainBatch(t, 1, 1))
+	mustAppend(t, l, plainBatch(t, 1, 1))
+	l.AdvanceHighWatermark(3)
+	if err := l.TruncateTo(3); err != nil {
+		t.Fatal(err)
+	}
+	if o := l.Offsets(); o.HighWatermark != 3 || o.LastStable != 3 {
+		t.Errorf("%+v", o)
+	}
+}
