@@ -1,10 +1,10 @@
 package storage
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math"
 	"path/filepath"
 	"slices"
@@ -57,6 +57,13 @@ func (l *Log) load(o openOptions) error {
 	}
 	recoverFrom, err := l.openSegments(names, o)
 	if err != nil {
+		return err
+	}
+	bases := make([]int64, len(names))
+	for i, n := range names {
+		bases[i] = n.base
+	}
+	if err := l.producers.removeStraySnapshots(bases); err != nil {
 		return err
 	}
 	end, err := l.findEnd(recoverFrom, names, o)
@@ -119,6 +126,20 @@ type segmentFiles struct {
 	unsynced               bool // the segment before may have lost its tail
 }
 
+// note says that the segment has the file.
+func (s *segmentFiles) note(suffix string) {
+	switch suffix {
+	case indexSuffix:
+		s.index = true
+	case timeIndexSuffix:
+		s.timeIndex = true
+	case txnIndexSuffix:
+		s.txns = true
+	case unsyncedSuffix:
+		s.unsynced = true
+	}
+}
+
 // listSegments finds the segments of a folder, ascending, and removes the indexes that belong to none.
 func listSegments(fsys vfs.FS, dir string) ([]segmentFiles, error) {
 	entries, err := fsys.List(dir)
@@ -137,29 +158,16 @@ func listSegments(fsys vfs.FS, dir string) ([]segmentFiles, error) {
 		if !ok || e.IsDir() {
 			continue
 		}
-		var s *segmentFiles
-		if i, found := slices.BinarySearchFunc(out, base, func(s segmentFiles, b int64) int { return int(max(-1, min(1, s.base-b))) }); found {
-			s = &out[i]
-		} else {
-			s = new(segmentFiles)
-		}
-		switch suffix {
-		case indexSuffix:
-			s.index = true
-		case timeIndexSuffix:
-			s.timeIndex = true
-		case txnIndexSuffix:
-			s.txns = true
-		case unsyncedSuffix:
-			s.unsynced = true
-		default:
-			continue
-		}
-		if *s == (segmentFiles{index: s.index, timeIndex: s.timeIndex, txns: s.txns, unsynced: s.unsynced}) && !slices.Contains(out, *s) {
+		i, found := slices.BinarySearchFunc(out, base, func(s segmentFiles, b int64) int { return cmp.Compare(s.base, b) })
+		if !found && slices.Contains([]string{indexSuffix, timeIndexSuffix, txnIndexSuffix, unsyncedSuffix}, suffix) {
 			if err := fsys.Remove(filepath.Join(dir, e.Name())); err != nil {
 				return nil, err
 			}
 		}
+		if !found {
+			continue
+		}
+		out[i].note(suffix)
 	}
 	return out, nil
 }
@@ -195,8 +203,13 @@ func (l *Log) openSegments(names []segmentFiles, o openOptions) (recoverFrom int
 			l.logger.Warn("index is missing or corrupt and is built anew, with those of the later segments", zap.String("path", seg.path(logSuffix)))
 			recoverFrom = min(recoverFrom, i)
 		}
-		if n.unsynced && i > 0 {
+		switch { // a mark stays until the segment before is synced: recovery only reads what the system may still lose
+		case n.unsynced && i > 0:
 			recoverFrom = min(recoverFrom, i-1)
+		case n.unsynced:
+			if err := l.removeMark(n.base); err != nil {
+				return 0, err
+			}
 		}
 	}
 	if !o.clean {
@@ -228,7 +241,7 @@ func (l *Log) findEnd(recoverFrom int, names []segmentFiles, o openOptions) (int
 	if recoverFrom >= len(v.segments) && len(names) > 0 {
 		var err error
 		if end, err = l.endOfActive(); err == nil {
-			return end, l.unmark(names)
+			return end, nil
 		}
 		l.logger.Warn("last segment is not whole although the last stop was clean", zap.String("path", v.active().path(logSuffix)), zap.Error(err))
 		recoverFrom = len(v.segments) - 1
@@ -236,24 +249,7 @@ func (l *Log) findEnd(recoverFrom int, names []segmentFiles, o openOptions) (int
 	if recoverFrom >= len(v.segments) {
 		return end, nil
 	}
-	end, err := l.recover(recoverFrom, names, o)
-	if err != nil {
-		return 0, err
-	}
-	return end, l.unmark(names)
-}
-
-// unmark removes the marks of segments after unsynced ones: they have served.
-func (l *Log) unmark(names []segmentFiles) error {
-	for _, n := range names {
-		if !n.unsynced {
-			continue
-		}
-		if err := l.fs.Remove(l.folder.join(segmentName(n.base) + unsyncedSuffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
+	return l.recover(recoverFrom, names, o)
 }
 
 // endOfActive walks the last segment from its last index entry, and makes it ready for appends.

@@ -226,11 +226,6 @@ func (p *producerStates) resetTo(offset int64) error {
 	return p.removeSnapshots(func(int64) bool { return true })
 }
 
-// removeSnapshotsBefore removes the snapshots below offset.
-func (p *producerStates) removeSnapshotsBefore(offset int64) error {
-	return p.removeSnapshots(func(o int64) bool { return o < offset })
-}
-
 // detachSnapshot forgets the snapshot at offset, if there is one, and returns its path: the caller deletes the file with its segment.
 func (p *producerStates) detachSnapshot(offset int64) (path string, ok bool) {
 	i, ok := slices.BinarySearch(p.snapshots, offset)

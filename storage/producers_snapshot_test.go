@@ -127,7 +127,6 @@ func TestSnapshotHousekeeping(t *testing.T) {
 	}{
 		{"stray ones: the newest stays", []int64{3, 5, 10, 12, 15}, func(p *producerStates) error { return p.removeStraySnapshots([]int64{0, 5, 10}) }, []int64{5, 10, 15}},
 		{"stray ones below the last segment go", []int64{3, 5, 7}, func(p *producerStates) error { return p.removeStraySnapshots([]int64{0, 5, 10}) }, []int64{5}},
-		{"before", []int64{3, 5, 7}, func(p *producerStates) error { return p.removeSnapshotsBefore(5) }, []int64{5, 7}},
 		{"outside of the log", []int64{3, 5, 7, 9}, func(p *producerStates) error { return p.truncateAndReload(3, 8, 0) }, []int64{5, 7}},
 		{"reset", []int64{3, 5}, func(p *producerStates) error { return p.resetTo(9) }, []int64{}},
 	} {

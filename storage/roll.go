@@ -138,6 +138,7 @@ func (l *Log) syncRolled(base int64) error {
 // syncLocked makes everything below offset durable. Caller holds syncMu.
 func (l *Log) syncLocked(offset int64) error {
 	v := l.view.Load()
+	offset = min(offset, l.logEnd.Load()) // what a truncation has removed since the flush was asked for may come again, unsynced
 	messages := l.sinceFlush.Load()
 	if err := l.syncSegments(v, offset); err != nil {
 		if failure := l.offline(); failure != nil {
@@ -169,6 +170,9 @@ func (l *Log) syncSegments(v *view, offset int64) error {
 	for i := v.find(l.fullySynced); i < len(v.segments) && v.segments[i].base < offset; i++ {
 		seg := v.segments[i]
 		if !seg.acquire() {
+			if err := l.offline(); err != nil {
+				return err
+			}
 			continue // deleted meanwhile
 		}
 		last := i == len(v.segments)-1

@@ -91,11 +91,11 @@ func (s *Store) openDir(path string) (*logDir, error) {
 		return d, nil
 	}
 	if d.unlock, err = s.fs.Lock(filepath.Join(path, lockName)); err != nil {
-		if d.unlock = nil; errors.Is(err, fs.ErrPermission) {
-			d.failure = err
-			return d, nil
+		if d.unlock = nil; errors.Is(err, vfs.ErrLocked) {
+			return d, fmt.Errorf("log dir %s is in use by another Ottla or Apache Kafka broker: %w", path, err)
 		}
-		return d, fmt.Errorf("failed to lock log dir %s: it is in use by a Kafka or Ottla broker in another process or in this one: %w", path, err)
+		d.failure = err
+		return d, nil
 	}
 	m, ok, err := readMetaProperties(s.fs, path)
 	switch {

@@ -138,7 +138,14 @@ func (s *Store) loadDir(d *logDir) error {
 	if err != nil {
 		return err
 	}
-	s.logger.Info("loaded log dir", zap.String("dir", d.path), zap.Int("logs", len(partitions)), zap.Bool("clean", d.clean), zap.Duration("took", time.Since(began)))
+	message, level := "loaded log dir", zap.InfoLevel
+	switch {
+	case len(partitions) == 0:
+		level = zap.DebugLevel
+	case !d.clean:
+		message = "recovered log dir, whose last stop was not clean"
+	}
+	s.logger.Log(level, message, zap.String("dir", d.path), zap.Int("logs", len(partitions)), zap.Duration("took", time.Since(began)))
 	return nil
 }
 

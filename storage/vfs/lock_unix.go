@@ -3,8 +3,11 @@
 package vfs
 
 import (
+	"errors"
 	"fmt"
 	"os"
+
+	"golang.org/x/sys/unix"
 )
 
 // lockFile locks path with tryLock. The holder removes the file before it lets go, so a lock may be won on a file that has no
@@ -18,10 +21,13 @@ func lockFile(path string) (func() error, error) {
 		holder, err := tryLock(f)
 		if err != nil {
 			f.Close()
-			if holder > 0 {
-				return nil, fmt.Errorf("%s is locked by process %d: %w", path, holder, err)
+			switch {
+			case holder > 0:
+				return nil, fmt.Errorf("process %d holds %s: %w", holder, path, ErrLocked)
+			case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EACCES): // what systems answer where somebody holds it
+				return nil, fmt.Errorf("%s: %w", path, ErrLocked)
 			}
-			return nil, fmt.Errorf("%s is locked by another process or broker: %w", path, err)
+			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}
 		named, err := os.Stat(path)
 		own, err2 := f.Stat()

@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -16,7 +17,10 @@ func lockFile(path string) (func() error, error) {
 	const flags = windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY
 	if err := windows.LockFileEx(h, flags, 0, 1, 0, new(windows.Overlapped)); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("%s is locked by another process or broker: %w", path, err)
+		if errors.Is(err, windows.ERROR_LOCK_VIOLATION) {
+			err = ErrLocked
+		}
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return func() error {
 		if err := f.Close(); err != nil {

@@ -327,7 +327,7 @@ func (m *Mem) Lock(path string) (func() error, error) {
 	defer m.mu.Unlock()
 	key := strings.Join(steps(path), "/")
 	if m.locks[key] {
-		return nil, pathError("lock", path, errors.New("locked by another broker"))
+		return nil, pathError("lock", path, ErrLocked)
 	}
 	d, name, err := m.parent("lock", path)
 	if err != nil {
