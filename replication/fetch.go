@@ -107,9 +107,9 @@ func (m *Manager) read(r FetchRequest, dst []FetchResult) (_ []FetchResult, enou
 		result := m.readPartition(&r, f, min(left, f.MaxBytes), whole)
 		if n := result.Records.Len(); n > 0 {
 			whole = false
-			left = max(0, left-n)
 			total += n
 		}
+		left = max(0, left-result.Records.Len())
 		enough = enough || result.Err != nil || result.DivergingEpoch >= 0
 		dst = append(dst, result)
 	}
@@ -160,9 +160,13 @@ func (p *Partition) read(r *FetchRequest, f *FetchPartition, limit int, whole bo
 	case r.ReadCommitted:
 		upper = at.LastStable
 	}
-	records, err := p.log.Read(f.FetchOffset, upper, limit, whole)
+	records, err := p.log.Read(f.FetchOffset, upper, max(0, limit), whole)
 	if err != nil {
 		return result, err
+	}
+	if limit < 0 && f.FetchOffset < upper { // which Kafka finds out where it would read the segment
+		records.Release()
+		return result, protocol.Errorf(protocol.UnknownServerError, "invalid max size %d for log read", limit)
 	}
 	result.Records = records
 	if r.ReadCommitted && records.Len() > 0 {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -79,7 +80,7 @@ func (f *fetch) list(req *kmsg.FetchRequest) {
 			f.asked = append(f.asked, replication.FetchPartition{
 				Topic: t.Topic, TopicID: t.TopicID, Partition: p.Partition, CurrentLeaderEpoch: p.CurrentLeaderEpoch,
 				FetchOffset: p.FetchOffset, LastFetchedEpoch: p.LastFetchedEpoch, LogStartOffset: p.LogStartOffset,
-				MaxBytes: int(max(p.PartitionMaxBytes, 0)),
+				MaxBytes: int(p.PartitionMaxBytes),
 			})
 		}
 	}
@@ -103,21 +104,22 @@ func (f *fetch) resolve() {
 	for _, i := range f.order {
 		f.reading = append(f.reading, f.all[i])
 	}
-	for i := range f.all {
-		if f.all[i].Err != nil {
-			f.order = append(f.order, i)
+	for _, byID := range []bool{true, false} { // Kafka looks for unknown ids first
+		for i := range f.all {
+			if err := f.all[i].Err; err != nil && errors.Is(err, protocol.UnknownTopicID) == byID {
+				f.order = append(f.order, i)
+			}
 		}
 	}
 }
 
 func (f *fetch) find(p *replication.FetchPartition) error {
 	if f.context.byID {
-		p.Topic = ""
-		t := f.image.TopicByID(p.TopicID)
-		if t == nil {
+		if t := f.image.TopicByID(p.TopicID); t != nil {
+			p.Topic = t.Name
+		} else if p.Topic == "" { // else the session found it once, and it is gone since
 			return protocol.UnknownTopicID
 		}
-		p.Topic = t.Name
 	}
 	if f.image.Partition(p.Topic, p.Partition) == nil {
 		return protocol.UnknownTopicOrPartition
@@ -127,7 +129,7 @@ func (f *fetch) find(p *replication.FetchPartition) error {
 
 // limits is the request without its partitions.
 func (f *fetch) limits(req *kmsg.FetchRequest) replication.FetchRequest {
-	maxBytes := min(int(max(req.MaxBytes, 0)), f.node.Config().Int("fetch.max.bytes"))
+	maxBytes := min(int(req.MaxBytes), f.node.Config().Int("fetch.max.bytes"))
 	return replication.FetchRequest{
 		ReplicaID:       fetchReplica(req),
 		MaxWait:         time.Duration(req.MaxWaitMillis) * time.Millisecond,

@@ -41,7 +41,7 @@ func keyOf(p *replication.FetchPartition) fetchKey {
 
 // cachedPartition is what a session knows of one partition: what the client asked last, and what it was told last.
 type cachedPartition struct {
-	asked         replication.FetchPartition // by name or by id, as the session goes
+	asked         replication.FetchPartition // by name or by id, as the session goes; with the name once the id was found
 	highWatermark int64
 	logStart      int64
 	prev, next    *cachedPartition // in the order of serving
@@ -90,7 +90,10 @@ func (s *fetchSession) update(asked []replication.FetchPartition, forgotten []km
 	for i := range asked {
 		key := keyOf(&asked[i])
 		if c := s.partitions[key]; c != nil {
-			c.asked = asked[i]
+			topic := c.asked.Topic
+			if c.asked = asked[i]; !c.asked.TopicID.IsZero() {
+				c.asked.Topic = topic
+			}
 			continue
 		}
 		c := &cachedPartition{asked: asked[i], highWatermark: -1, logStart: -1}
@@ -206,7 +209,9 @@ func (c *fetchContext) finish(all []replication.FetchPartition, order []int, res
 		return s.id, protocol.InvalidFetchSessionEpoch, keep // another request of the session came meanwhile
 	}
 	for i := range results {
-		keep = append(keep, s.told(c.nodes[order[i]], &results[i]))
+		node := c.nodes[order[i]]
+		node.asked.Topic = all[order[i]].Topic
+		keep = append(keep, s.told(node, &results[i]))
 	}
 	return s.id, protocol.None, keep
 }

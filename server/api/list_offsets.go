@@ -149,11 +149,19 @@ func listOffset(n *Node, req *kmsg.ListOffsetsRequest, topic string, in *kmsg.Li
 
 // checkReadable checks the client's leader epoch and, but for the debugging replica, that this broker leads.
 func checkReadable(p *replication.Partition, epoch int32, anyReplica bool) error {
-	err := p.CheckEpoch(epoch)
+	err := checkCurrentEpoch(p, epoch)
 	if anyReplica && protocol.CodeOf(err) == protocol.NotLeaderOrFollower {
 		return nil
 	}
 	return err
+}
+
+// checkCurrentEpoch is Partition.CheckEpoch for requests in which only -1 leaves the epoch open (RequestUtils.getLeaderEpoch).
+func checkCurrentEpoch(p *replication.Partition, epoch int32) error {
+	if epoch < -1 {
+		return protocol.FencedLeaderEpoch
+	}
+	return p.CheckEpoch(epoch)
 }
 
 // lookup finds a timestamp, special or real, below upper; offset -1 if there is none.

@@ -39,7 +39,7 @@ func endOfEpoch(n *Node, topic string, in *kmsg.OffsetForLeaderEpochRequestTopic
 	if err != nil {
 		return -1, -1, err
 	}
-	if err := p.CheckEpoch(in.CurrentLeaderEpoch); err != nil {
+	if err := checkCurrentEpoch(p, in.CurrentLeaderEpoch); err != nil {
 		return -1, -1, err
 	}
 	epoch, end = p.Log().EndOffsetForEpoch(in.LeaderEpoch)
