@@ -44,9 +44,11 @@ offsets.topic.replication.factor=1
 `, port, controllerPort, dir) + strings.Join(lines, "\n") + "\n"
 }
 
-// FormatKafka prepares the folder that properties, a file, names, as Apache Kafka wants it before its first start.
-func FormatKafka(java func(args ...string) *exec.Cmd, properties string) error {
-	out, err := java("kafka.tools.StorageTool", "format", "-t", "AAAAAAAAAAAAAAAAAAAAAQ", "-c", properties).CombinedOutput()
+// FormatKafka prepares the folder that properties, a file, names, as Apache Kafka wants it before its first start; flags are
+// more of kafka-storage format.
+func FormatKafka(java func(args ...string) *exec.Cmd, properties string, flags ...string) error {
+	args := []string{"kafka.tools.StorageTool", "format", "-t", "AAAAAAAAAAAAAAAAAAAAAQ", "-c", properties}
+	out, err := java(append(args, flags...)...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("format: %w\n%s", err, out)
 	}
@@ -67,7 +69,8 @@ func StartKafka(t testing.TB, libs string, lines ...string) string {
 	if err := os.WriteFile(properties, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := FormatKafka(java, properties); err != nil {
+	// Eligible leader replicas would give the cluster a min.insync.replicas of its own.
+	if err := FormatKafka(java, properties, "--feature", "eligible.leader.replicas.version=0"); err != nil {
 		t.Fatal(err)
 	}
 	cmd, log := java("kafka.Kafka", properties), &output{}
