@@ -220,9 +220,15 @@ func (c *epochCache) flush() error {
 	return nil
 }
 
-// moved tells the cache that its log's folder is now dir.
-func (c *epochCache) moved(dir string) {
+// move runs rename, which makes dir the log's folder, while nothing is flushed.
+func (c *epochCache) move(dir string, rename func() error) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if err := rename(); err != nil {
+		return err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.path = filepath.Join(dir, epochCheckpointName)
+	return nil
 }

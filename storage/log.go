@@ -269,16 +269,18 @@ func (l *Log) fail(err error) {
 // discard closes the files without writing anything.
 func (l *Log) discard() { l.fail(errLogClosed) }
 
-// rename renames the log's folder to dir and takes the log out of service: it answers nothing any more but the slices that are out.
+// rename renames the log's folder to dir and takes the log out of service: it answers nothing any more but the slices that are out. It waits for the append and
+// the flush that are under way: a new log may take the name at once, and nothing of the old one may land in its folder.
 func (l *Log) rename(dir string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.syncMu.Lock()
+	defer l.syncMu.Unlock()
 	l.quiet.Store(true)
-	if err := l.fs.Rename(l.folder.String(), dir); err != nil {
+	if err := l.epochs.move(dir, func() error { return l.fs.Rename(l.folder.String(), dir) }); err != nil {
 		return err
 	}
 	l.folder.path.Store(&dir)
-	l.epochs.moved(dir)
 	l.producers.moved(dir)
 	l.shut(errLogRemoved)
 	return nil

@@ -6,24 +6,64 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/storage/vfs"
 )
 
-// openHook is a file system that runs a function once, before a file whose name ends with suffix is opened.
+// A topic may be deleted and made again, with the same name, while its old log is flushed: nothing of that may land in the new folder.
+func TestFlushOfARemovedLogStaysOutOfTheNewFolder(t *testing.T) {
+	mem := vfs.NewMem()
+	hook := &openHook{FS: mem, suffix: epochCheckpointName + ".tmp"}
+	l := openHosted(t, hook, &testHost{}, testConfig(1<<20), nil)
+	mustAppend(t, l, plainBatch(t, 1, 1))
+	renamed := make(chan error, 1)
+	hook.run = func() {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			renamed <- errors.Join(l.rename(testDir+"-old"), mem.MkdirAll(testDir))
+		}()
+		select {
+		case <-done:
+		case <-time.After(20 * time.Millisecond): // it waits for the flush
+		}
+	}
+	if err := l.epochs.flush(); err != nil {
+		t.Error(err)
+	}
+	if err := <-renamed; err != nil {
+		t.Fatal(err)
+	}
+	if entries, err := mem.List(testDir); err != nil || len(entries) > 0 {
+		t.Errorf("the new folder holds %v, %v", entries, err)
+	}
+	mustRead(t, mem, filepath.Join(testDir+"-old", epochCheckpointName))
+}
+
+// openHook is a file system that runs a function once, before a file whose name ends with suffix is opened or made.
 type openHook struct {
 	vfs.FS
 	suffix string
 	run    func()
 }
 
-func (f *openHook) Open(path string) (vfs.File, error) {
+func (f *openHook) before(path string) {
 	if run := f.run; run != nil && strings.HasSuffix(path, f.suffix) {
 		f.run = nil
 		run()
 	}
+}
+
+func (f *openHook) Open(path string) (vfs.File, error) {
+	f.before(path)
 	return f.FS.Open(path)
+}
+
+func (f *openHook) Create(path string) (vfs.File, error) {
+	f.before(path)
+	return f.FS.Create(path)
 }
 
 // removals are the ways in which the segments of a log that ends at 12, with the bases 0, 4 and 8, lose the first of them.

@@ -95,10 +95,7 @@ func (s *Store) moveToDelete(h *hostedLog) error {
 	if err := h.log.rename(folder); err != nil {
 		return err
 	}
-	h.dir.worker.after(millis(delay), func() error {
-		h.log.discard()
-		return s.fs.RemoveAll(folder)
-	})
+	h.dir.worker.after(millis(delay), func() error { return s.fs.RemoveAll(folder) }) // holds on to nothing of the log
 	return nil
 }
 
