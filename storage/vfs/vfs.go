@@ -1,6 +1,13 @@
 package vfs
 
-import "os"
+import (
+	"errors"
+	"os"
+	"time"
+)
+
+// ErrLocked is wrapped by the error of FS.Lock when another holder has the lock.
+var ErrLocked = errors.New("locked by another process or broker")
 
 // FS is a file system as storage sees it. Paths are absolute or relative as given; separators are the system's. Errors wrap
 // those of package io/fs, so errors.Is(err, fs.ErrNotExist) works on every implementation. Safe for concurrent use.
@@ -18,14 +25,16 @@ type FS interface {
 	// List returns the entries of a folder sorted by name.
 	List(dir string) ([]os.DirEntry, error)
 	Stat(path string) (os.FileInfo, error)
+	// SetModTime sets the time of a file's last change; it need not be durable.
+	SetModTime(path string, t time.Time) error
 	// MkdirAll makes a folder and its missing parents.
 	MkdirAll(path string) error
 	// SyncDir makes names created, renamed and removed in a folder durable.
 	SyncDir(path string) error
 	ReadFile(path string) ([]byte, error)
 	// Lock takes an exclusive lock on a file, making it if needed, without waiting. It excludes other processes (Apache
-	// Kafka's java.nio locks included on Linux) and other holders in this process. unlock removes the file. The error names
-	// the holder if the system tells.
+	// Kafka's java.nio locks included on Linux) and other holders in this process. unlock removes the file. The error is
+	// ErrLocked if there is another holder, and names it if the system tells.
 	Lock(path string) (unlock func() error, err error)
 	// Usage returns the size and the space that is left for this process of the volume that holds path, in bytes; -1 where
 	// the system does not tell.
