@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Error is an error that knows its Kafka code: made by the layer that knows the fact, read at the edge by CodeOf.
@@ -19,12 +20,18 @@ func Errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: err.Error(), Cause: errors.Unwrap(err)}
 }
 
-// Error implements the error interface.
+// Error implements the error interface. It tells code, message and cause, for the log; MessageOf is what a client is told.
 func (e *Error) Error() string {
-	if e.Message == "" {
-		return e.Code.String()
+	text := e.Code.String()
+	if e.Message != "" {
+		text += ": " + e.Message
 	}
-	return e.Code.String() + ": " + e.Message
+	if e.Cause != nil {
+		if cause := e.Cause.Error(); !strings.Contains(text, cause) { // the message of Errorf has it already
+			text += ": " + cause
+		}
+	}
+	return text
 }
 
 // Unwrap returns the cause.

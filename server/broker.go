@@ -75,7 +75,9 @@ func New(o Options) *Broker {
 func (b *Broker) Start(ctx context.Context) (err error) {
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, b.Shutdown(context.Background()))
+			if closeErr := b.Shutdown(context.Background()); closeErr != nil {
+				b.o.Logger.Warn("after the failed start not everything was closed cleanly", zap.Error(closeErr))
+			}
 		}
 	}()
 	if err := b.bind(); err != nil {
@@ -122,7 +124,7 @@ func (b *Broker) openData(ctx context.Context) (clusterID string, wake chan stru
 	wake = make(chan struct{}, 1)
 	b.controller, err = controller.Start(controller.Options{
 		NodeID: c.NodeID, ClusterID: b.store.ClusterID(), FS: b.o.FS, Dir: c.MetadataLogDir, Config: c.Values, Codecs: b.codecs,
-		Logger: b.o.Logger.Named("controller"), OnFailure: b.fail,
+		Logger: b.o.Logger, OnFailure: b.fail,
 		OnAppend: func() {
 			select {
 			case wake <- struct{}{}:

@@ -85,12 +85,11 @@ func value(v any) string {
 	return text
 }
 
-// rounded keeps about three digits.
+// rounded keeps three digits of d.
 func rounded(d time.Duration) time.Duration {
-	for unit := time.Second; unit > time.Nanosecond; unit /= 1000 {
-		if d >= unit {
-			return d.Round(unit / 100)
-		}
+	unit := time.Nanosecond
+	for limit := 1000 * unit; d >= limit; limit *= 10 {
+		unit *= 10
 	}
-	return d
+	return d.Round(unit)
 }

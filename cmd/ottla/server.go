@@ -145,7 +145,7 @@ func run(ctx context.Context, b *server.Broker, logger *zap.Logger) error {
 		logger.Info("stopping")
 		return nil
 	case err := <-b.Failed():
-		logger.Error("stopping after a failure", zap.Error(err))
+		logger.Error("stopping after a failure")
 		return err
 	}
 }

@@ -3,7 +3,6 @@ package runtime
 import (
 	"encoding/binary"
 	"fmt"
-	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -14,6 +13,11 @@ import (
 
 // reload drops the shard, if there is one, and builds it again from the log.
 func (s *slot[S]) reload() {
+	s.mu.Lock()
+	if s.phase != stopped {
+		s.phase = loading // an earlier load may have opened the slot since this one was queued
+	}
+	s.mu.Unlock()
 	s.unload(protocol.NotCoordinator)
 	select {
 	case s.rt.loads <- struct{}{}:
@@ -24,7 +28,11 @@ func (s *slot[S]) reload() {
 	start := time.Now()
 	records, err := s.load()
 	if err == nil {
-		s.logger.Info("loaded a coordinator partition",
+		level := zap.InfoLevel
+		if records == 0 {
+			level = zap.DebugLevel // a new topic has many such partitions
+		}
+		s.logger.Log(level, "loaded a coordinator partition",
 			zap.Int("records", records), zap.Int64("end_offset", s.next), zap.Duration("took", time.Since(start)))
 		return
 	}
@@ -64,6 +72,8 @@ func (s *slot[S]) load() (records int, err error) {
 	s.mu.Unlock()
 	s.unlisten = s.log.OnCommit(s.onCommit)
 	s.shard = s.rt.o.New(s.partition)
+	s.hw = 0
+	s.commit(s.log.HighWatermark())
 	err = s.log.Load(s.ctx, func(b record.Batch) error {
 		n, err := s.replayBatch(b)
 		records += n
@@ -72,7 +82,7 @@ func (s *slot[S]) load() (records int, err error) {
 	if err != nil {
 		return records, err
 	}
-	s.next, s.hw = s.log.LogEndOffset(), 0
+	s.next = s.log.LogEndOffset()
 	s.commit(s.log.HighWatermark())
 	s.shard.Loaded(s.env())
 
@@ -100,7 +110,7 @@ func (s *slot[S]) replayBatch(b record.Batch) (records int, err error) {
 		if control {
 			return s.replayControl(r, b.ProducerID(), b.ProducerEpoch())
 		}
-		if err := s.shard.Replay(r.Offset, producerID, producerEpoch, slices.Clone(r.Key), slices.Clone(r.Value)); err != nil {
+		if err := s.shard.Replay(r.Offset, producerID, producerEpoch, r.Key, r.Value); err != nil {
 			return fmt.Errorf("record at offset %d: %w", r.Offset, err)
 		}
 		return nil

@@ -63,14 +63,12 @@ func (b *builder) parseEndpoints(key string) []endpoint {
 
 // listeners works out the endpoints of this node.
 func (b *builder) listeners() {
-	if len(b.problems) > 0 {
-		return
-	}
+	before := len(b.problems)
 	protocols := b.protocolMap()
 	bound := b.parseEndpoints("listeners")
 	advertised := b.parseEndpoints("advertised.listeners")
-	if len(b.problems) > 0 {
-		return
+	if len(b.problems) > before {
+		return // the rest would only say the same in other words
 	}
 	b.samePort(bound)
 	controllers := b.controllerNames(bound, protocols)

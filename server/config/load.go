@@ -220,7 +220,7 @@ func (b *builder) unknownKeys() {
 func (b *builder) badValues() {
 	for _, name := range b.sorted() {
 		k := keys.Lookup(keys.Broker, name)
-		if k == nil || k.DynamicOnly {
+		if k == nil || k.DynamicOnly || name == "broker.id" && b.byName[name] == (setting{name, b.byName["node.id"].value, b.byName["node.id"].place}) {
 			continue
 		}
 		err := k.Check(b.byName[name].value)
