@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Op names one operation of an FS or a File.
@@ -20,6 +21,7 @@ const (
 	OpRemoveAll Op = "removeall"
 	OpList      Op = "list"
 	OpStat      Op = "stat"
+	OpSetTime   Op = "settime"
 	OpMkdir     Op = "mkdir"
 	OpSyncDir   Op = "syncdir"
 	OpReadFile  Op = "readfile"
@@ -183,6 +185,14 @@ func (y *Faulty) Stat(path string) (os.FileInfo, error) {
 		return nil, err
 	}
 	return y.fs.Stat(path)
+}
+
+// SetModTime implements FS.
+func (y *Faulty) SetModTime(path string, t time.Time) error {
+	if err := y.err(OpSetTime, path); err != nil {
+		return err
+	}
+	return y.fs.SetModTime(path, t)
 }
 
 // MkdirAll implements FS.

@@ -233,6 +233,20 @@ func (m *Mem) Stat(path string) (os.FileInfo, error) {
 	return infoOf(filepath.Base(path), n), nil
 }
 
+// SetModTime implements FS.
+func (m *Mem) SetModTime(path string, t time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := m.find(steps(path))
+	if n == nil {
+		return pathError("chtimes", path, fs.ErrNotExist)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.modified = t
+	return nil
+}
+
 // MkdirAll implements FS.
 func (m *Mem) MkdirAll(path string) error {
 	m.mu.Lock()

@@ -1,6 +1,9 @@
 package vfs
 
-import "os"
+import (
+	"os"
+	"time"
+)
 
 // OS returns the operating system's file system.
 func OS() FS { return osFS{} }
@@ -22,6 +25,8 @@ func (osFS) List(dir string) ([]os.DirEntry, error) { return os.ReadDir(dir) }
 func (osFS) Stat(path string) (os.FileInfo, error)  { return os.Stat(path) }
 func (osFS) MkdirAll(path string) error             { return os.MkdirAll(path, 0o755) }
 func (osFS) ReadFile(path string) ([]byte, error)   { return os.ReadFile(path) }
+
+func (osFS) SetModTime(path string, t time.Time) error { return os.Chtimes(path, time.Time{}, t) }
 
 func (osFS) Lock(path string) (func() error, error) { return lockFile(path) }
 
