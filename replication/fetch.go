@@ -160,7 +160,13 @@ func (p *Partition) read(r *FetchRequest, f *FetchPartition, limit int, whole bo
 	case r.ReadCommitted:
 		upper = at.LastStable
 	}
-	records, err := p.log.Read(f.FetchOffset, upper, max(0, limit), whole)
+	var records storage.Slice
+	var err error
+	if r.ReadCommitted && r.ReplicaID == -1 {
+		records, result.Aborted, err = p.log.ReadCommitted(f.FetchOffset, upper, max(0, limit), whole)
+	} else {
+		records, err = p.log.Read(f.FetchOffset, upper, max(0, limit), whole)
+	}
 	if err != nil {
 		return result, err
 	}
@@ -169,12 +175,6 @@ func (p *Partition) read(r *FetchRequest, f *FetchPartition, limit int, whole bo
 		return result, protocol.Errorf(protocol.UnknownServerError, "invalid max size %d for log read", limit)
 	}
 	result.Records = records
-	if r.ReadCommitted && records.Len() > 0 {
-		if result.Aborted, err = p.log.AbortedTransactions(f.FetchOffset, upper); err != nil {
-			records.Release()
-			return result, err
-		}
-	}
 	return result, nil
 }
 

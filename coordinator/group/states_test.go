@@ -10,7 +10,7 @@ import (
 func TestAnswersByState(t *testing.T) {
 	type answers struct {
 		heartbeat, commit, simpleCommit, sync, leave, remove, deleteOffsets protocol.Code
-		syncParks, rejoinParks                                              bool
+		syncParks                                                           bool
 		rejoin                                                              protocol.Code
 	}
 	tests := []struct {

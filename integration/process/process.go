@@ -113,9 +113,10 @@ func (b *Broker) Start(t testing.TB) {
 		}
 		ready <- false
 	}()
-	exited := make(chan error, 1)
+	exited, cmd := make(chan struct{}), b.cmd
 	go func() {
-		exited <- b.cmd.Wait()
+		defer close(exited)
+		_ = cmd.Wait() // a killed process ends with an error
 		_ = w.Close()
 	}()
 	b.log.exited = exited
@@ -163,7 +164,7 @@ func (b *Broker) end(t testing.TB, signal os.Signal) {
 
 // output collects the lines of a process.
 type output struct {
-	exited chan error
+	exited chan struct{}
 
 	mu    sync.Mutex
 	lines []string // guarded by mu

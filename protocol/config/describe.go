@@ -36,6 +36,7 @@ func (v Values) Describe(k *Key) Described {
 		}
 	case Group:
 		d.Synonyms = v.s.broker.groupSynonyms(k)
+	case ClientMetrics: // its keys have no synonyms
 	}
 	for _, l := range v.s.layers {
 		if _, ok := l.given[k.Name]; ok && k.Scope != Broker {

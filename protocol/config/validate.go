@@ -209,7 +209,7 @@ func (v Values) validateThreads(overrides map[string]string) error {
 		if err != nil {
 			return err
 		}
-		limit := ""
+		var limit string
 		switch now := v.Int64(name); {
 		case next.n > 2*now:
 			limit = "value should not be greater than double the current value " + formatInt(now)

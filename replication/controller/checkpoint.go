@@ -105,7 +105,7 @@ func readCheckpoint(r io.Reader, codecs *record.Codecs) (img *metadata.Image, ti
 	if err != nil {
 		return nil, 0, at, fmt.Errorf("checkpoint: %w", err)
 	}
-	b := record.Batch(first)
+	b := first
 	if err := b.Check(); err != nil {
 		return nil, 0, at, fmt.Errorf("checkpoint: %w", err)
 	}

@@ -38,7 +38,7 @@ func tell(t *testing.T, c *Controller, id int32, epoch, applied int64) *kmsg.Bro
 }
 
 // createAsync creates a topic from another goroutine and gives its code, or the error's.
-func createAsync(c *Controller, ctx context.Context, name string, timeout time.Duration) <-chan protocol.Code {
+func createAsync(ctx context.Context, c *Controller, name string, timeout time.Duration) <-chan protocol.Code {
 	out := make(chan protocol.Code, 1)
 	go func() {
 		req := &kmsg.CreateTopicsRequest{Version: 7, TimeoutMillis: int32(timeout / time.Millisecond), Topics: []kmsg.CreateTopicsRequestTopic{newTopicRequest(name, 1, 1)}}
@@ -65,7 +65,7 @@ func TestCreatedMeansThatTheLeaderKnows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, _ := startListed(t, nil)
 		epoch := register(t, c, 1)
-		out := createAsync(c, t.Context(), "t", time.Minute)
+		out := createAsync(t.Context(), c, "t", time.Minute)
 		synctest.Wait()
 		if code, ok := answered(out); ok {
 			t.Fatalf("answered %v before the leader has applied it", code)
@@ -90,15 +90,15 @@ func TestCreateTimesOut(t *testing.T) {
 		c, q := startListed(t, map[string]string{"broker.session.timeout.ms": "600000"})
 		register(t, c, 1)
 		begin := time.Now()
-		if code := <-createAsync(c, t.Context(), "applied-late", 3*time.Second); code != protocol.None || time.Since(begin) != 3*time.Second {
+		if code := <-createAsync(t.Context(), c, "applied-late", 3*time.Second); code != protocol.None || time.Since(begin) != 3*time.Second {
 			t.Errorf("committed but not applied: %v after %v", code, time.Since(begin))
 		}
 		q.hold()
 		begin = time.Now()
-		if code := <-createAsync(c, t.Context(), "committed-late", 2*time.Second); code != protocol.RequestTimedOut || time.Since(begin) != 2*time.Second {
+		if code := <-createAsync(t.Context(), c, "committed-late", 2*time.Second); code != protocol.RequestTimedOut || time.Since(begin) != 2*time.Second {
 			t.Errorf("not committed: %v after %v", code, time.Since(begin))
 		}
-		if code := <-createAsync(c, t.Context(), "at-once", 0); code != protocol.RequestTimedOut {
+		if code := <-createAsync(t.Context(), c, "at-once", 0); code != protocol.RequestTimedOut {
 			t.Errorf("no time at all: %v", code)
 		}
 		q.release()
@@ -129,9 +129,9 @@ func TestDecisionsSeeWhatIsProposed(t *testing.T) {
 		c, q := startListed(t, nil)
 		epoch := register(t, c, 1)
 		q.hold()
-		first := createAsync(c, t.Context(), "t", time.Minute)
+		first := createAsync(t.Context(), c, "t", time.Minute)
 		synctest.Wait()
-		second := createAsync(c, t.Context(), "t", time.Minute)
+		second := createAsync(t.Context(), c, "t", time.Minute)
 		synctest.Wait()
 		if code, ok := answered(second); ok {
 			t.Fatalf("the second was answered %v before the first is committed", code)
@@ -153,13 +153,13 @@ func TestLostLeadershipDropsWhatIsPending(t *testing.T) {
 		c, q := startListed(t, nil)
 		epoch := register(t, c, 1)
 		q.hold()
-		out := createAsync(c, t.Context(), "t", time.Minute)
+		out := createAsync(t.Context(), c, "t", time.Minute)
 		synctest.Wait()
 		q.depose()
 		if code := <-out; code != protocol.NotController {
 			t.Errorf("the pending one: %v", code)
 		}
-		if code := <-createAsync(c, t.Context(), "u", time.Minute); code != protocol.NotController {
+		if code := <-createAsync(t.Context(), c, "u", time.Minute); code != protocol.NotController {
 			t.Errorf("without a leader: %v", code)
 		}
 		q.elect()
@@ -168,7 +168,7 @@ func TestLostLeadershipDropsWhatIsPending(t *testing.T) {
 		if c.Image().Topic("t") != nil {
 			t.Fatal("the lost proposal was committed")
 		}
-		out = createAsync(c, t.Context(), "t", time.Minute)
+		out = createAsync(t.Context(), c, "t", time.Minute)
 		synctest.Wait()
 		tell(t, c, 1, epoch, c.Image().Offset())
 		if code := <-out; code != protocol.None {
@@ -206,7 +206,7 @@ func TestAFencedLeaderIsNotWaitedFor(t *testing.T) {
 		c, _ := startListed(t, nil)
 		register(t, c, 1)
 		begin := time.Now()
-		if code := <-createAsync(c, t.Context(), "t", time.Minute); code != protocol.None {
+		if code := <-createAsync(t.Context(), c, "t", time.Minute); code != protocol.None {
 			t.Error(code)
 		}
 		if took := time.Since(begin); took > 10*time.Second {

@@ -475,7 +475,7 @@ func (m *stateMachine) Apply(l *raft.Log) any {
 
 // commit applies b to the image and the log, and tells the listener.
 func (m *stateMachine) commit(b record.Batch) any {
-	c, err := m.applier.apply(b)
+	c, err := m.apply(b)
 	if err != nil {
 		return err
 	}

@@ -115,7 +115,7 @@ func (l *raftLog) read(index uint64, end int64) ([]raft.Log, error) {
 		if err != nil {
 			return nil, fmt.Errorf("raft log: %w", err)
 		}
-		b := record.Batch(first)
+		b := first
 		if err := b.Check(); err != nil {
 			return nil, fmt.Errorf("raft log: batch at offset %d: %w", b.BaseOffset(), err)
 		}

@@ -4,7 +4,6 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/ottla/ottla/protocol/config"
 	"github.com/ottla/ottla/protocol/schema"
 )
 
@@ -79,7 +78,7 @@ func (p *Partition) record(t *Topic) *schema.PartitionRecord {
 func (i *Image) configRecords(out []schema.MetadataRecord) []schema.MetadataRecord {
 	for _, s := range slices.Sorted(maps.Keys(i.configs)) {
 		for _, name := range i.ConfigResources(s) {
-			values := i.Config(config.Scope(s), name)
+			values := i.Config(s, name)
 			for _, key := range slices.Sorted(maps.Keys(values)) {
 				value := values[key]
 				out = append(out, &schema.ConfigRecord{ResourceType: int8(s), ResourceName: name, Name: key, Value: &value})

@@ -147,7 +147,7 @@ func loggerResource(n *Node, name string) error {
 
 // describeRootLogger shows the level of the log, in Kafka's names of levels.
 func describeRootLogger(n *Node) kmsg.DescribeConfigsResponseResourceConfig {
-	level := "FATAL"
+	var level string
 	switch n.Logger.Level() {
 	case zapcore.DebugLevel:
 		level = "DEBUG"
@@ -157,6 +157,8 @@ func describeRootLogger(n *Node) kmsg.DescribeConfigsResponseResourceConfig {
 		level = "WARN"
 	case zapcore.ErrorLevel:
 		level = "ERROR"
+	default:
+		level = "FATAL"
 	}
 	c := kmsg.NewDescribeConfigsResponseResourceConfig()
 	doc := ""

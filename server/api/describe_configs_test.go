@@ -80,8 +80,9 @@ func sourceName(s kmsg.ConfigSource) string {
 		return "CLIENT_METRICS_CONFIG"
 	case 8:
 		return "GROUP_CONFIG"
+	default:
+		return "UNKNOWN"
 	}
-	return "UNKNOWN"
 }
 
 // shownAs writes a config in the form of the golden file.

@@ -118,7 +118,7 @@ func TestFetchWaitsForData(t *testing.T) {
 	req.MaxWaitMillis = 60_000
 	done := make(chan *kmsg.FetchResponse, 1)
 	r := h.result(req, "test")
-	go func() { done <- finish[*kmsg.FetchResponse](h, t.Context(), req, r) }()
+	go func() { done <- finish[*kmsg.FetchResponse](t.Context(), h, req, r) }()
 	select {
 	case resp := <-done:
 		t.Fatalf("answered without data: %+v", resp)

@@ -64,6 +64,6 @@ func FuzzHandler(f *testing.F) {
 		h.t = t
 		question := kmsg.RequestForKey(key)
 		question.SetVersion(version)
-		finish[kmsg.Response](h, ctx, question, r)
+		finish[kmsg.Response](ctx, h, question, r)
 	})
 }

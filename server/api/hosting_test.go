@@ -115,7 +115,7 @@ func (h *hosting) result(req kmsg.Request, clientID string) Result {
 }
 
 // finish is the response of a result, through its wire form.
-func finish[R kmsg.Response](h *hosting, ctx context.Context, req kmsg.Request, r Result) R {
+func finish[R kmsg.Response](ctx context.Context, h *hosting, req kmsg.Request, r Result) R {
 	h.t.Helper()
 	for r.Later != nil {
 		r = r.Later(ctx)
@@ -155,7 +155,7 @@ func finish[R kmsg.Response](h *hosting, ctx context.Context, req kmsg.Request, 
 // call answers a request.
 func call[R kmsg.Response](h *hosting, req kmsg.Request) R {
 	h.t.Helper()
-	return finish[R](h, h.t.Context(), req, h.result(req, "test"))
+	return finish[R](h.t.Context(), h, req, h.result(req, "test"))
 }
 
 // batchOf builds a batch of records with these values and timestamps from 1000 on.

@@ -160,7 +160,7 @@ func TestProduceToInternalTopicAsAdminClient(t *testing.T) {
 	h := newHosting(t, nil)
 	h.topic(protocol.GroupMetadataTopic, 4, 1, nil)
 	req := produceTo(9, protocol.GroupMetadataTopic, 4, 0, batchOf(t, "x"))
-	resp := finish[*kmsg.ProduceResponse](h, t.Context(), req, h.result(req, adminClientID))
+	resp := finish[*kmsg.ProduceResponse](t.Context(), h, req, h.result(req, adminClientID))
 	if code := resp.Topics[0].Partitions[0].ErrorCode; code != 0 {
 		t.Errorf("code %v", protocol.Code(code))
 	}
@@ -236,7 +236,7 @@ func TestProduceWaitsForTheHighWatermark(t *testing.T) {
 		t.Fatalf("result %+v", r)
 	}
 	done := make(chan *kmsg.ProduceResponse, 1)
-	go func() { done <- finish[*kmsg.ProduceResponse](h, t.Context(), req, r) }()
+	go func() { done <- finish[*kmsg.ProduceResponse](t.Context(), h, req, r) }()
 	select {
 	case <-done:
 		t.Fatal("answered before the records were committed")
