@@ -22,8 +22,10 @@ func lockFile(path string) (func() error, error) {
 		if err != nil {
 			f.Close()
 			switch {
+			case holder == os.Getpid():
+				return nil, fmt.Errorf("another broker in this process holds %s: %w", path, ErrLocked)
 			case holder > 0:
-				return nil, fmt.Errorf("process %d holds %s: %w", holder, path, ErrLocked)
+				return nil, fmt.Errorf("process %d%s holds %s: %w", holder, processName(holder), path, ErrLocked)
 			case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EACCES): // what systems answer where somebody holds it
 				return nil, fmt.Errorf("%s: %w", path, ErrLocked)
 			}
