@@ -69,7 +69,7 @@ func (h *harness) start(overrides map[string]string, codecs *record.Codecs, log 
 }
 
 // offsetsTopic is an image with __consumer_offsets, led by broker 1.
-func offsetsTopic(t *testing.T, partitions int32) *metadata.Image {
+func offsetsTopic(t testing.TB, partitions int32) *metadata.Image {
 	t.Helper()
 	id := protocol.NewUUID()
 	records := []schema.MetadataRecord{&schema.TopicRecord{Name: protocol.GroupMetadataTopic, TopicID: id}}

@@ -2,6 +2,7 @@ package group
 
 import (
 	"iter"
+	"strings"
 
 	"github.com/ottla/ottla/protocol"
 )
@@ -10,12 +11,12 @@ import (
 type offsetValue struct {
 	offset          int64
 	leaderEpoch     int32 // -1: unknown
+	deleted         bool  // a tombstone that is not committed yet
 	metadata        string
 	commitTimestamp int64         // ms
 	expireTimestamp int64         // ms; -1: none given
 	topicID         protocol.UUID // zero: not known
 	recordOffset    int64         // of the record in the log
-	deleted         bool          // a tombstone that is not committed yet
 }
 
 // offsetEntry is one partition's offset: the latest value, and older ones back to the newest that is durable.
@@ -59,10 +60,15 @@ func newOffsetStore() *offsetStore {
 	}
 }
 
-// put sets an offset, or removes it with a deleted value.
+// put sets an offset, or removes it with a deleted value. k.topic and v.metadata are copied where they are kept; k.group is the store's to keep.
 func (s *offsetStore) put(k offsetKey, v offsetValue) {
 	e := s.groups[k.group][k.topic][k.partition]
 	durable := v.recordOffset < s.highWatermark
+	if e != nil && e.latest.metadata == v.metadata {
+		v.metadata = e.latest.metadata
+	} else {
+		v.metadata = strings.Clone(v.metadata)
+	}
 	switch {
 	case e == nil && v.deleted:
 		return
@@ -79,6 +85,7 @@ func (s *offsetStore) put(k offsetKey, v offsetValue) {
 		e.latest = v
 	}
 	if !durable {
+		k.topic = strings.Clone(k.topic)
 		s.written = append(s.written, writtenOffset{recordOffset: v.recordOffset, key: k})
 	}
 }
@@ -92,7 +99,7 @@ func (s *offsetStore) entry(k offsetKey) *offsetEntry {
 	partitions, ok := topics[k.topic]
 	if !ok {
 		partitions = partitionOffsets{}
-		topics[k.topic] = partitions
+		topics[strings.Clone(k.topic)] = partitions
 	}
 	e := &offsetEntry{}
 	partitions[k.partition] = e
@@ -186,8 +193,9 @@ func (s *offsetStore) all(group string) iter.Seq2[offsetKey, *offsetValue] {
 	}
 }
 
-// putPending keeps an offset of a transaction until its end.
+// putPending keeps an offset of a transaction until its end. k.topic and v.metadata are copied; k.group is the store's to keep.
 func (s *offsetStore) putPending(producerID int64, k offsetKey, v offsetValue) {
+	k.topic, v.metadata = strings.Clone(k.topic), strings.Clone(v.metadata)
 	if s.pending[producerID] == nil {
 		s.pending[producerID] = map[offsetKey]offsetValue{}
 	}

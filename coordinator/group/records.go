@@ -95,21 +95,28 @@ func recordType(key []byte) (t int16, ok bool) {
 	return int16(binary.BigEndian.Uint16(key)), true
 }
 
-func parseOffsetKey(b []byte) (offsetKey, error) {
-	var key kmsg.OffsetCommitKey
-	if err := key.ReadFrom(b); err != nil {
+// offsetParser reads the records of offsets. It is kept, because a partition has very many of them.
+type offsetParser struct {
+	keyRecord   kmsg.OffsetCommitKey
+	valueRecord kmsg.OffsetCommitValue
+}
+
+// key reads a key; its strings alias b.
+func (p *offsetParser) key(b []byte) (offsetKey, error) {
+	key := &p.keyRecord
+	if err := key.UnsafeReadFrom(b); err != nil {
 		return offsetKey{}, fmt.Errorf("offset commit key: %w", err)
 	}
 	return offsetKey{key.Group, key.Topic, key.Partition}, nil
 }
 
-// parseOffsetValue reads versions 0 to 4.
-func parseOffsetValue(b []byte, recordOffset int64) (offsetValue, error) {
-	var value kmsg.OffsetCommitValue
+// value reads a value of version 0 to 4; its string aliases b.
+func (p *offsetParser) value(b []byte, recordOffset int64) (offsetValue, error) {
+	value := &p.valueRecord
 	if err := checkVersion(b, offsetValueTopicIDVersion); err != nil {
 		return offsetValue{}, fmt.Errorf("offset commit value: %w", err)
 	}
-	if err := value.ReadFrom(b); err != nil {
+	if err := value.UnsafeReadFrom(b); err != nil {
 		return offsetValue{}, fmt.Errorf("offset commit value: %w", err)
 	}
 	v := offsetValue{
@@ -125,7 +132,7 @@ func parseOffsetValue(b []byte, recordOffset int64) (offsetValue, error) {
 	return v, nil
 }
 
-// parseGroupValue reads versions 0 to 4.
+// parseGroupValue reads versions 0 to 4. The value's bytes alias b.
 func parseGroupValue(b []byte) (*kmsg.GroupMetadataValue, error) {
 	const latest = 4
 	if err := checkVersion(b, latest); err != nil {

@@ -1,8 +1,10 @@
 package group
 
 import (
+	"bytes"
 	"crypto/rand"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -21,6 +23,7 @@ type shard struct {
 
 	groups  map[string]*classicGroup
 	offsets *offsetStore
+	parser  offsetParser
 }
 
 var _ runtime.Shard = (*shard)(nil)
@@ -56,23 +59,31 @@ func (s *shard) Replay(offset, producerID int64, _ int16, key, value []byte) err
 }
 
 func (s *shard) replayOffset(offset, producerID int64, key, value []byte) error {
-	k, err := parseOffsetKey(key)
+	k, err := s.parser.key(key)
 	if err != nil {
 		return err
 	}
+	g, ok := s.groups[k.group]
 	if value == nil {
+		if ok {
+			k.group = g.id
+		} else {
+			k.group = strings.Clone(k.group)
+		}
 		s.offsets.put(k, offsetValue{deleted: true, recordOffset: offset})
 		s.offsets.dropPending(k)
 		return nil
 	}
-	v, err := parseOffsetValue(value, offset)
+	v, err := s.parser.value(value, offset)
 	if err != nil {
 		return err
 	}
-	if _, ok := s.groups[k.group]; !ok {
+	if !ok {
 		// Offsets without a group are those of consumers without membership.
-		s.groups[k.group] = newClassicGroup(k.group, time.UnixMilli(v.commitTimestamp))
+		g = newClassicGroup(strings.Clone(k.group), time.UnixMilli(v.commitTimestamp))
+		s.groups[g.id] = g
 	}
+	k.group = g.id
 	if producerID >= 0 {
 		s.offsets.putPending(producerID, k, v)
 	} else {
@@ -90,7 +101,7 @@ func (s *shard) replayGroup(key, value []byte) error {
 		delete(s.groups, k.Group)
 		return nil
 	}
-	v, err := parseGroupValue(value)
+	v, err := parseGroupValue(bytes.Clone(value))
 	if err != nil {
 		return err
 	}

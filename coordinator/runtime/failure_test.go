@@ -185,3 +185,22 @@ func TestARecordThatCannotBeReplayed(t *testing.T) {
 		h.expectValues(map[string]string{"a": "1"})
 	})
 }
+
+func TestALoadThatFailsAfterAnother(t *testing.T) {
+	run(t, func(h *harness) {
+		release := h.log.BlockLoads()
+		h.elect()
+		h.log.LoseLeadership(2)
+		h.rt.Elect(0, 2) // queues a second load behind the first, which succeeds
+		h.log.FailLoads(errors.New("disk"))
+		release()
+		synctest.Wait()
+		h.set("a=1").expectRefused(t, protocol.NotCoordinator)
+		h.log.FailLoads(nil)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		o := h.set("a=1")
+		synctest.Wait()
+		o.expect(t, nil)
+	})
+}

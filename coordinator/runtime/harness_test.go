@@ -31,9 +31,14 @@ type table struct {
 	unloaded  *[]error
 	loaded    func(env runtime.Env)
 	changed   runtime.Result
+
+	replayedAt int64 // the watermark at the first Replay
 }
 
 func (t *table) Replay(offset, producerID int64, _ int16, key, value []byte) error {
+	if len(t.offsets) == 0 {
+		t.replayedAt = t.watermark
+	}
 	t.offsets = append(t.offsets, offset)
 	if string(key) == "poison" {
 		return errors.New("poison")
@@ -81,6 +86,7 @@ type harness struct {
 	shards   int
 	unloaded []error
 	loaded   func(env runtime.Env)
+	changed  runtime.Result
 	openErr  error
 }
 
@@ -94,7 +100,7 @@ func run(t *testing.T, test func(h *harness)) {
 			New: func(int32) *table {
 				h.shards++
 				return &table{
-					values: map[string]string{}, pending: map[int64]map[string]string{}, unloaded: &h.unloaded, loaded: h.loaded,
+					values: map[string]string{}, pending: map[int64]map[string]string{}, unloaded: &h.unloaded, loaded: h.loaded, changed: h.changed,
 				}
 			},
 			Open:  func(int32) (runtime.Log, error) { return h.log, h.openErr },

@@ -80,14 +80,11 @@ func (r *Runtime[S]) Resign(partition, epoch int32) {
 	}
 }
 
-// ImageChanged tells every loaded shard of a change of the cluster's metadata. A shard that is still loading sees the image when it is loaded.
+// ImageChanged tells every shard of a change of the cluster's metadata. One that is still loading is told after its Loaded, which may have seen
+// the image already.
 func (r *Runtime[S]) ImageChanged(d *metadata.Delta) {
 	for _, s := range r.all() {
-		s.post(func() {
-			if s.live {
-				s.runImageChanged(d)
-			}
-		}, nil)
+		s.imageChanged(d)
 	}
 }
 

@@ -272,3 +272,33 @@ func TestCloseDuringALoad(t *testing.T) {
 		release()
 	})
 }
+
+func TestImageChangedDuringTheLoad(t *testing.T) {
+	run(t, func(h *harness) {
+		h.changed = runtime.Result{Records: records("changed=1")}
+		release := h.log.BlockLoads()
+		h.elect()
+		h.rt.ImageChanged(&metadata.Delta{})
+		release()
+		synctest.Wait()
+		h.expectValues(map[string]string{"changed": "1"})
+	})
+}
+
+func TestTheHighWatermarkIsKnownBeforeTheFirstReplay(t *testing.T) {
+	run(t, func(h *harness) {
+		h.elect()
+		h.set("a=1")
+		h.set("a=2")
+		synctest.Wait()
+		h.rt.Resign(0, 2)
+		h.rt.Elect(0, 3)
+		synctest.Wait()
+		h.rt.Read(0, func(s *table, _ runtime.Env) {
+			if s.replayedAt != 2 {
+				t.Errorf("the first record was replayed with the high watermark at %d, want 2", s.replayedAt)
+			}
+		}, func(err error) { t.Errorf("read: %v", err) })
+		synctest.Wait()
+	})
+}

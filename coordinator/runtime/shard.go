@@ -10,14 +10,15 @@ import (
 // clock, never block and start no goroutine.
 type Shard interface {
 	// Replay applies one record: from the log during the load, else one that an operation just returned, before it is
-	// appended. offset is the record's own. producerID is -1 unless the record is part of a transaction. A nil value is a tombstone. key and value are
-	// the shard's to keep. A record of an unknown type must be skipped without an error.
+	// appended. offset is the record's own. producerID is -1 unless the record is part of a transaction. A nil value is a tombstone. key and value
+	// are valid only during the call. A record of an unknown type must be skipped without an error.
 	Replay(offset int64, producerID int64, producerEpoch int16, key, value []byte) error
 	// ReplayMarker applies the end of a transaction.
 	ReplayMarker(producerID int64, producerEpoch int16, commit bool) error
 	// Loaded runs after the load, before the first operation.
 	Loaded(env Env)
-	// Committed tells that all records below highWatermark are durable. It never goes back.
+	// Committed tells that all records below highWatermark are durable, before the first Replay too: a shard need not keep what a record of the log
+	// replaces if both are. It never goes back.
 	Committed(highWatermark int64)
 	// ImageChanged tells of a change of the cluster's metadata; its result may be split over several batches.
 	ImageChanged(env Env, d *metadata.Delta) Result

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/record"
+	"github.com/ottla/ottla/replication/metadata"
 )
 
 // phase is where a slot stands in its life.
@@ -108,6 +109,19 @@ func (s *slot[S]) post(task func(), fail func(error)) {
 	s.mu.Unlock()
 	if !ok && fail != nil {
 		fail(s.refusal())
+	}
+}
+
+// imageChanged queues a change of the metadata, behind the load if that still runs.
+func (s *slot[S]) imageChanged(d *metadata.Delta) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.phase == active || s.phase == loading {
+		s.enqueue(func() {
+			if s.live {
+				s.runImageChanged(d)
+			}
+		})
 	}
 }
 

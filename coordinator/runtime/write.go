@@ -68,10 +68,11 @@ func (s *slot[S]) accept(env Env, r Result) {
 			return
 		}
 	}
-	if r.Then == nil || !s.live {
+	if !s.live {
+		s.runThen(r.Then, env, protocol.NotCoordinator)
 		return
 	}
-	if last := s.next - 1; last >= s.hw {
+	if last := s.next - 1; r.Then != nil && last >= s.hw {
 		s.parked = append(s.parked, parked{offset: last, deadline: env.Now.Add(s.rt.o.WriteTimeout), then: r.Then})
 		return
 	}
