@@ -102,7 +102,7 @@ type rangeOf struct{ offset, upper, next, size, seen int64 }
 
 // readSegment finds the bytes. found is false if the segment has no batch at or above the offset. The slice carries seen even with an error.
 func (l *Log) readSegment(seg *segment, r rangeOf, limit int64, atLeastOne bool, scratch []byte) (s Slice, found bool, err error) {
-	s = Slice{log: l, seg: seg, seen: r.seen}
+	s = Slice{log: l, seg: seg, seen: r.seen, next: min(r.upper, r.next)}
 	first, found, err := seg.locate(r.offset, r.size, scratch)
 	if err != nil || !found || first.lastOffset >= r.upper {
 		return s, found, err
@@ -119,11 +119,11 @@ func (l *Log) readSegment(seg *segment, r rangeOf, limit int64, atLeastOne bool,
 		}
 	}
 	if end-first.pos > limit {
-		if end, err = seg.boundary(first.pos, first.pos+max(limit, 0), end, scratch); err != nil {
+		if end, s.next, err = seg.boundary(first.pos, first.pos+max(limit, 0), end, scratch); err != nil {
 			return s, true, err
 		}
 		if end == first.pos && atLeastOne {
-			end = first.end()
+			end, s.next = first.end(), first.lastOffset+1
 		}
 	}
 	s.n = max(0, end-s.pos)
@@ -133,29 +133,58 @@ func (l *Log) readSegment(seg *segment, r rangeOf, limit int64, atLeastOne bool,
 // AbortedTransaction is one transaction that a reader of committed data must skip.
 type AbortedTransaction struct{ ProducerID, FirstOffset int64 }
 
-// AbortedTransactions returns the aborted transactions that touch [start, upper), for readers of committed data. OffsetOutOfRange if start is not in the log
-// any more: what a reader holds of it cannot be told from aborted data then.
-func (l *Log) AbortedTransactions(start, upper int64) ([]AbortedTransaction, error) {
-	out, err := l.abortedIn(l.view.Load(), start, upper)
-	if failure := l.offline(); failure != nil {
-		return nil, failure
+// ReadCommitted is Read for a reader of committed data, who gives the last stable offset as upper: it returns also the aborted transactions that touch what the
+// slice holds from offset on, whose records the reader must skip.
+func (l *Log) ReadCommitted(offset, upper int64, max int, atLeastOne bool) (Slice, []AbortedTransaction, error) {
+	for {
+		s, err := l.Read(offset, upper, max, atLeastOne)
+		if err != nil || s.n == 0 {
+			return s, nil, err
+		}
+		v := l.view.Load()
+		i := v.find(s.seg.base)
+		if v.segments[i] == s.seg {
+			aborted, err := abortedIn(v.segments[i:], offset, s.next)
+			if err == nil {
+				return s, aborted, nil
+			}
+			if !errors.Is(err, errViewMoved) {
+				s.Release()
+				return Slice{}, nil, l.readFailed(err)
+			}
+		}
+		s.Release()
+		if failure := l.offline(); failure != nil {
+			return Slice{}, nil, failure
+		}
 	}
-	if err := l.inRange(start, l.logStart.Load(), l.logEnd.Load()); err != nil { // after the search: a segment may have gone before it
-		return nil, err
-	}
-	if err != nil {
-		return nil, l.readFailed(err)
-	}
-	return out, nil
 }
 
-func (l *Log) abortedIn(v *view, start, upper int64) (out []AbortedTransaction, err error) {
-	for _, seg := range v.segments[v.find(start):] {
-		if !seg.acquire() {
-			continue
+// AbortedTransactions returns all aborted transactions that touch [start, upper), for who reads the log by other means. OffsetOutOfRange if start is not in the log any more.
+func (l *Log) AbortedTransactions(start, upper int64) ([]AbortedTransaction, error) {
+	for {
+		if err := l.offline(); err != nil {
+			return nil, err
 		}
-		entries, err := seg.txns.all()
-		l.release(seg)
+		v := l.view.Load()
+		aborted, err := abortedIn(v.segments[v.find(start):], start, upper)
+		if outside := l.inRange(start, l.logStart.Load(), l.logEnd.Load()); outside != nil { // after the search: a segment may have gone before it
+			return nil, outside
+		}
+		if err == nil {
+			return aborted, nil
+		}
+		if !errors.Is(err, errViewMoved) {
+			return nil, l.readFailed(err)
+		}
+	}
+}
+
+// abortedIn finds the aborted transactions that touch [start, upper) and whose markers are in the segments. errViewMoved if one of those that it looks into is going.
+func abortedIn(segments []*segment, start, upper int64) ([]AbortedTransaction, error) {
+	var out []AbortedTransaction
+	for _, seg := range segments {
+		entries, err := seg.aborted()
 		if err != nil {
 			return nil, err
 		}
@@ -169,4 +198,16 @@ func (l *Log) abortedIn(v *view, start, upper int64) (out []AbortedTransaction, 
 		}
 	}
 	return out, nil
+}
+
+// aborted reads the segment's transaction index.
+func (s *segment) aborted() ([]abortedTxn, error) {
+	if !s.acquire() {
+		return nil, errViewMoved
+	}
+	entries, err := s.txns.all()
+	if s.gone.Load() { // the index may have lost its name before it was opened
+		err = errViewMoved
+	}
+	return entries, errors.Join(err, s.release())
 }

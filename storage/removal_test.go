@@ -93,8 +93,9 @@ func TestSegmentGoesWhileItsIndexIsOpened(t *testing.T) {
 			return err
 		},
 		txnIndexSuffix: func(l *Log) error {
-			got, err := l.AbortedTransactions(1, 12)
+			s, got, err := l.ReadCommitted(1, 12, 1000, true)
 			if err == nil {
+				s.Release()
 				err = fmt.Errorf("aborted transactions %v", got)
 			}
 			return err

@@ -52,7 +52,7 @@ type segment struct {
 
 	size atomic.Int64 // bytes of whole batches
 	refs atomic.Int64 // 1 for the log, 1 for each reader
-	gone atomic.Bool  // its files lose their names: an index that is not open yet may not be found any more
+	gone atomic.Bool  // set after view or marks tell of it, before its files lose their names: an index that is not open yet may not be found any more
 	cuts cutList
 
 	recent recentBatches
@@ -297,29 +297,23 @@ func (s *segment) locate(offset, limit int64, scratch []byte) (h batchHeader, ok
 	}
 }
 
-// boundary returns the largest position at or below limit where a batch ends, from start on, where one begins; start if the first is longer.
-func (s *segment) boundary(start, limit, size int64, scratch []byte) (int64, error) {
+// boundary returns the largest position at or below limit, and below size, where a batch begins, from start on, where one does, and the offset that begins there.
+func (s *segment) boundary(start, limit, size int64, scratch []byte) (at, offset int64, err error) {
 	from, known := s.recent.before(limit)
 	if !known {
-		var err error
 		if from, err = s.offsets.before(scratch, limit); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 	}
-	at := max(from, start)
-	sc := scanner{file: s.file, pos: at, end: size, buf: scratch}
+	sc := scanner{file: s.file, pos: max(from, start), end: size, buf: scratch}
 	for {
 		h, err := sc.next()
-		if err == io.EOF { //nolint:errorlint // next returns it bare
-			return at, nil
-		}
 		if err != nil {
-			return 0, err
+			return 0, 0, err // not the end: limit lies before it
 		}
 		if h.end() > limit {
-			return at, nil
+			return h.pos, h.baseOffset, nil
 		}
-		at = h.end()
 	}
 }
 

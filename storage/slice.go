@@ -22,6 +22,7 @@ type Slice struct {
 	pos  int64
 	n    int64
 	seen int64 // cuts of the segment before the slice was made
+	next int64 // the offsets in it are below
 }
 
 // Len is the number of bytes.

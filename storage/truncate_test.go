@@ -181,6 +181,35 @@ func marker(t *testing.T, commit bool) record.Batch {
 	return finished(t, w)
 }
 
+func readAborted(t *testing.T, l *Log, start, upper int64) ([]AbortedTransaction, error) {
+	t.Helper()
+	s, aborted, err := l.ReadCommitted(start, upper, 1<<20, true)
+	s.Release()
+	return aborted, err
+}
+
+// A reader is told of the aborted transactions of what it gets, not of all that follow.
+func TestAbortedTransactionsOfWhatWasRead(t *testing.T) {
+	l := openTestLog(t, vfs.NewMem(), testConfig(400))
+	for i := range 6 { // aborted: [0, 1], [2, 3], ...
+		mustAppend(t, l, transactional(t, int32(i)))
+		if _, err := l.Append(marker(t, false), AppendOptions{Origin: OriginCoordinator}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		offset int64
+		max    int
+		want   string
+	}{{0, 1, "[{7 0}]"}, {1, 1, "[{7 0}]"}, {2, 1, "[{7 2}]"}, {0, len(transactional(t, 0)) + 10, "[{7 0}]"}, {4, 1, "[{7 4}]"}, {11, 1 << 20, "[{7 10}]"}} {
+		s, aborted, err := l.ReadCommitted(c.offset, 12, c.max, true)
+		if err != nil || fmt.Sprint(aborted) != c.want {
+			t.Errorf("from %d, at most %d bytes: %d bytes, aborted %v, %v; want %s", c.offset, c.max, s.Len(), aborted, err, c.want)
+		}
+		s.Release()
+	}
+}
+
 func TestTransactions(t *testing.T) {
 	mem := vfs.NewMem()
 	l := openTestLog(t, mem, testConfig(1<<20))
@@ -219,8 +248,8 @@ func TestTransactions(t *testing.T) {
 		for _, c := range []struct {
 			start, upper int64
 			want         string
-		}{{0, 8, "[{7 2}]"}, {3, 4, "[{7 2}]"}, {6, 8, "[]"}, {0, 2, "[]"}} {
-			got, err := l.AbortedTransactions(c.start, c.upper)
+		}{{0, 8, "[{7 2}]"}, {3, 5, "[{7 2}]"}, {6, 8, "[]"}, {0, 2, "[]"}} {
+			got, err := readAborted(t, l, c.start, c.upper)
 			if err != nil || fmt.Sprint(got) != c.want {
 				t.Errorf("aborted in [%d, %d): %v, %v", c.start, c.upper, got, err)
 			}
@@ -245,7 +274,7 @@ func TestTransactions(t *testing.T) {
 	if o := l.Offsets(); o.LastStable != 2 || l.Producers()[0].CurrentTxnStartOffset != 2 {
 		t.Errorf("after truncation %+v, %+v", o, l.Producers())
 	}
-	if got, err := l.AbortedTransactions(0, 5); err != nil || len(got) != 0 {
+	if got, err := readAborted(t, l, 0, 5); err != nil || len(got) != 0 {
 		t.Errorf("aborted after truncation: %v, %v", got, err)
 	}
 }
