@@ -18,6 +18,7 @@
 //	control.go           control records and transaction markers
 //	validate.go          what a produced batch must be, and its stamps
 //	rebuild.go           a produced batch in another codec
+//	rewrite.go           a batch without some of its records, for compaction
 //	validation_error.go  bad records and Kafka's messages for them
 //	codecs.go            the pools, and one file for each codec
 package record
