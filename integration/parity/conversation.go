@@ -16,7 +16,7 @@ import (
 )
 
 // answerLimit bounds the wait for one answer.
-const answerLimit = 30 * time.Second
+const answerLimit = 10 * time.Second
 
 // server is one of the two sides.
 type server struct {

@@ -6,6 +6,6 @@
 // takes from its own server. A conversation belongs to the goroutine of its script.
 //
 //   - conversation.go: sockets, frames, steps; compare.go: the comparison; allowed.go: the differences that are right
-//   - batch.go: record batches, built by hand so that they can be wrong; requests.go: requests that many areas send
+//   - batch.go: record batches, built by hand so that they can be wrong; requests.go, group_requests.go: requests that many areas send
 //   - parity_test.go: the servers and the areas; *_area_test.go: the scripts, one area each
 package parity

@@ -102,4 +102,12 @@ var areas = []struct {
 	{"Epochs", epochs},
 	{"DeleteRecords", deleteRecordsArea},
 	{"LogDirs", logDirs},
+	{"Coordinators", coordinators},
+	{"GroupVersions", groupVersions},
+	{"GroupRefusals", groupRefusals},
+	{"GroupRebalance", groupRebalance},
+	{"GroupStatic", groupStatic},
+	{"GroupTimes", groupTimes},
+	{"Commits", commits},
+	{"GroupAdmin", groupAdmin},
 }

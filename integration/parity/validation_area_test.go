@@ -98,15 +98,6 @@ func produceValidation(c *conversation) {
 	ask[*kmsg.FetchResponse](cl, "what was stored", fetch(12, "valid-small", id, 0))
 }
 
-func findCoordinator(version int16, kind int8, keys ...string) *kmsg.FindCoordinatorRequest {
-	req := kmsg.NewPtrFindCoordinatorRequest()
-	req.Version, req.CoordinatorType, req.CoordinatorKeys = version, kind, keys
-	if len(keys) > 0 {
-		req.CoordinatorKey = keys[0]
-	}
-	return req
-}
-
 // relativeTime removes the broker's own clock from the messages of timestamp errors.
 func relativeTime(_ server, answer kmsg.Response) {
 	for _, t := range answer.(*kmsg.ProduceResponse).Topics {

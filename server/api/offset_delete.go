@@ -28,12 +28,16 @@ func handleOffsetDelete(_ context.Context, n *Node, r *Request) Result {
 	}}
 }
 
-// splitDelete separates what exists from what does not. The response has the request's shape, with the codes of what is refused.
+// splitDelete separates what exists from what does not. The response has the request's shape, with the codes of what is
+// refused.
 func splitDelete(image *metadata.Image, req *kmsg.OffsetDeleteRequest) (accepted *kmsg.OffsetDeleteRequest, resp *kmsg.OffsetDeleteResponse) {
 	resp = req.ResponseKind().(*kmsg.OffsetDeleteResponse)
 	copied := *req
 	copied.Topics = nil
 	for _, t := range req.Topics {
+		if len(t.Partitions) == 0 && image.Topic(t.Topic) != nil {
+			continue // Kafka names no topic of which nothing is to be deleted
+		}
 		good := kmsg.OffsetDeleteRequestTopic{Topic: t.Topic}
 		answer := kmsg.OffsetDeleteResponseTopic{Topic: t.Topic}
 		for _, p := range t.Partitions {
