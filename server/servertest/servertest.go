@@ -3,6 +3,8 @@ package servertest
 import (
 	"context"
 	"maps"
+	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,12 +15,15 @@ import (
 	"github.com/ottla/ottla/storage/vfs"
 )
 
+// systemsChoice is the listener where With sets none.
+const systemsChoice = "PLAINTEXT://127.0.0.1:0"
+
 // startLimit is how long a start may take before the test fails.
 const startLimit = 30 * time.Second
 
 // Broker is a running broker. Its methods are for the test's goroutine.
 type Broker struct {
-	// Addr is host:port of the broker's listener; it stays the same over Restart.
+	// Addr is host:port of the broker's first listener; it stays the same over Restart.
 	Addr string
 
 	settings map[string]string
@@ -54,7 +59,7 @@ func Start(t testing.TB, opts ...Option) *Broker {
 	b := &Broker{
 		options: server.Options{FS: vfs.NewMem()},
 		settings: map[string]string{
-			"node.id": "1", "process.roles": "broker,controller", "listeners": "PLAINTEXT://127.0.0.1:0", "log.dirs": "/data",
+			"node.id": "1", "process.roles": "broker,controller", "listeners": systemsChoice, "log.dirs": "/data",
 			"group.initial.rebalance.delay.ms": "0",
 		},
 	}
@@ -66,11 +71,23 @@ func Start(t testing.TB, opts ...Option) *Broker {
 	return b
 }
 
-// Restart stops the broker cleanly and starts it again on the same data and address.
+// Restart stops the broker cleanly and starts it again on the same data and address. Of listeners that With has set, only the
+// first keeps a port that the system chose.
 func (b *Broker) Restart(t testing.TB) {
 	t.Helper()
 	b.stop(t)
-	b.settings["listeners"] = "PLAINTEXT://" + b.Addr
+	first, others, several := strings.Cut(b.settings["listeners"], ",")
+	if bind, chosen := strings.CutSuffix(first, ":0"); chosen {
+		_, port, err := net.SplitHostPort(b.Addr)
+		if err != nil {
+			t.Fatalf("servertest: %v", err)
+		}
+		first = bind + ":" + port
+	}
+	b.settings["listeners"] = first
+	if several {
+		b.settings["listeners"] += "," + others
+	}
 	b.start(t)
 }
 
