@@ -6,4 +6,7 @@
 //		client, err := kgo.NewClient(kgo.SeedBrokers(broker.Addr))
 //		...
 //	}
+//
+// Brokers of one process share nothing, so tests may run in parallel. A broker does not work in a bubble of testing/synctest:
+// its sockets are real, and a goroutine that waits for one keeps the bubble's clock from moving on.
 package servertest
