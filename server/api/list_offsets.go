@@ -117,7 +117,7 @@ func countPartitions(req *kmsg.ListOffsetsRequest) map[protocol.TopicPartition]i
 
 // listOffset answers one partition.
 func listOffset(n *Node, req *kmsg.ListOffsetsRequest, topic string, in *kmsg.ListOffsetsRequestTopicPartition, out *kmsg.ListOffsetsResponseTopicPartition) error {
-	if since, known := specialTimestampSince(in.Timestamp); req.Version > 0 && in.Timestamp < 0 && (!known || req.Version < since) {
+	if since, known := specialTimestampSince(in.Timestamp); in.Timestamp < 0 && (!known || req.Version < since) {
 		return protocol.UnsupportedVersion
 	}
 	p, err := n.Replicas.Partition(topic, in.Partition)
