@@ -5,14 +5,14 @@ package clients
 import (
 	"bytes"
 	"context"
-	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/ottla/ottla/integration/process"
 )
 
 // kafkaVersions are the releases of Apache Kafka whose tools are run: the newest, and the last with the old protocol versions.
@@ -41,21 +41,8 @@ func kafkaRelease(t testing.TB, version string) kafka {
 }
 
 func fetchKafka(version string) (kafka, error) {
-	dir, err := filepath.Abs(filepath.Join("java", version))
-	if err != nil {
-		return kafka{}, err
-	}
-	k := kafka{version: version, libs: filepath.Join(dir, "target", "libs")}
-	complete := filepath.Join(dir, "target", ".complete")
-	if _, err := os.Stat(complete); err == nil {
-		return k, nil
-	}
-	cmd := exec.Command("mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory="+k.libs, "-DincludeScope=runtime")
-	cmd.Dir = dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return kafka{}, fmt.Errorf("mvn: %w\n%s", err, out)
-	}
-	return k, os.WriteFile(complete, nil, 0o644)
+	libs, err := process.KafkaJars(filepath.Join("java", version))
+	return kafka{version: version, libs: libs}, err
 }
 
 // toolClasses are the main classes of the stock scripts, by the script's name without kafka-, since 4.0.

@@ -7,19 +7,27 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// allowance is a difference that is right. Step, where set, is matched with the step's label.
+// allowance is a difference that is right.
 type allowance struct {
-	path, step *regexp.Regexp
-	reason     string
+	path   *regexp.Regexp
+	set    bool // only where neither side is null, empty, zero or -1
+	reason string
+}
+
+// covers reports whether a difference at path is allowed; the values are as a difference shows them.
+func (a allowance) covers(path, kafka, ottla string) bool {
+	unset := []string{"null", `""`, "0", "-1"}
+	return a.path.MatchString(path) && !(a.set && (slices.Contains(unset, kafka) || slices.Contains(unset, ottla)))
 }
 
 // allowed is the whole list.
 var allowed = []allowance{
-	{path: regexp.MustCompile(`\.ClusterID$`), reason: "each cluster has its own"},
+	{path: regexp.MustCompile(`\.ClusterID$`), set: true, reason: "each cluster has its own"},
 	{path: regexp.MustCompile(`\.ThrottleMillis$`), reason: "time"},
-	{path: regexp.MustCompile(`\.FinalizedFeaturesEpoch$`), reason: "offset of the last metadata record, as many as each server needed"},
-	{path: regexp.MustCompile(`^FetchResponse\.SessionID$`), reason: "random; zero or not is compared by the script"},
-	{path: regexp.MustCompile(`^DescribeLogDirsResponse\..*\.(Dir|Size|TotalBytes|UsableBytes)$`), reason: "each server has its own folder, and its own files in it"},
+	{path: regexp.MustCompile(`\.FinalizedFeaturesEpoch$`), set: true, reason: "offset of the last metadata record, as many as each server needed"},
+	{path: regexp.MustCompile(`^FetchResponse\.SessionID$`), set: true, reason: "random"},
+	{path: regexp.MustCompile(`^DescribeConfigsResponse\..*\.IsDefault$`), reason: "Kafka 3.9 says false of every key; Ottla what is true"},
+	{path: regexp.MustCompile(`^DescribeLogDirsResponse\..*\.(Dir|Size|TotalBytes|UsableBytes)$`), set: true, reason: "each server has its own folder, and its own files in it"},
 }
 
 // newConfigs are the keys that Apache Kafka has since 4.4 and Ottla too.
@@ -31,20 +39,24 @@ var newConfigs = []string{
 	"max.decompressed.message.bytes", "remote.copy.lag.bytes", "remote.copy.lag.ms",
 }
 
-// withoutNewConfigs removes Ottla's new keys from answers that list configs.
-func withoutNewConfigs(s server, answer kmsg.Response) {
-	if s.name != "Ottla" {
-		return
+// oldConfigs are the keys that Apache Kafka had until 3.9.
+var oldConfigs = []string{"message.downconversion.enable", "message.format.version", "message.timestamp.difference.max.ms"}
+
+// commonConfigs removes from answers that list configs the keys that only one of the releases compared can have.
+func commonConfigs(s server, answer kmsg.Response) {
+	others := oldConfigs
+	if s.name == "Ottla" {
+		others = newConfigs
 	}
 	switch r := answer.(type) {
 	case *kmsg.CreateTopicsResponse:
 		for i := range r.Topics {
-			r.Topics[i].Configs = slices.DeleteFunc(r.Topics[i].Configs, func(c kmsg.CreateTopicsResponseTopicConfig) bool { return slices.Contains(newConfigs, c.Name) })
+			r.Topics[i].Configs = slices.DeleteFunc(r.Topics[i].Configs, func(c kmsg.CreateTopicsResponseTopicConfig) bool { return slices.Contains(others, c.Name) })
 		}
 	case *kmsg.DescribeConfigsResponse:
 		for i := range r.Resources {
 			r.Resources[i].Configs = slices.DeleteFunc(r.Resources[i].Configs, func(c kmsg.DescribeConfigsResponseResourceConfig) bool {
-				return slices.Contains(newConfigs, c.Name)
+				return slices.Contains(others, c.Name)
 			})
 		}
 	}

@@ -37,7 +37,7 @@ func compare(kafka, ottla *conversation) []difference {
 		}
 		c := comparison{step: k.label, kafka: kafka.server, ottla: ottla.server}
 		c.text("outcome", k.outcome, o.outcome)
-		for _, opt := range append(slices.Clone(k.options), withoutNewConfigs) {
+		for _, opt := range append(slices.Clone(k.options), commonConfigs) {
 			if k.answer != nil {
 				opt(c.kafka, k.answer)
 			}
@@ -77,7 +77,7 @@ type comparison struct {
 
 func (c *comparison) add(path, kafka, ottla string) {
 	if !slices.ContainsFunc(allowed, func(a allowance) bool {
-		return a.path.MatchString(path) && (a.step == nil || a.step.MatchString(c.step))
+		return a.covers(path, kafka, ottla)
 	}) {
 		c.found = append(c.found, difference{c.step, path, kafka, ottla})
 	}

@@ -1,8 +1,8 @@
 package parity
 
 import (
-	"fmt"
 	"regexp"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -21,11 +21,24 @@ const slow = time.Second
 
 // TestParity runs every area's script on both servers. The first areas see an empty cluster.
 func TestParity(t *testing.T) {
-	libs, err := process.KafkaJars("../clients/java/4.3.1")
+	// Eligible leader replicas would give the cluster a min.insync.replicas of its own.
+	compareServers(t, "4.3.1", []string{"--feature", "eligible.leader.replicas.version=0"}, settings, areas)
+}
+
+// TestOldVersions compares the versions that Apache Kafka dropped in 4.0 with the last release that has them.
+func TestOldVersions(t *testing.T) {
+	same := append(slices.Clone(settings), "log.message.timestamp.after.max.ms=3600000") // the default of 4.0
+	compareServers(t, "3.9.1", nil, same, []area{{"OldVersions", oldVersions}})
+}
+
+// compareServers starts Ottla and a release of Apache Kafka, formatted with more flags, with the same settings, and compares what they
+// answer.
+func compareServers(t *testing.T, release string, format, settings []string, areas []area) {
+	libs, err := process.KafkaJars("../clients/java/" + release)
 	if err != nil {
 		t.Fatal(err)
 	}
-	kafka := server{name: "Apache Kafka", addr: process.StartKafka(t, libs, settings...)}
+	kafka := server{name: "Apache Kafka", addr: process.StartKafka(t, libs, format, settings...)}
 	broker := process.New(t, append([]string{"node.id=1", "process.roles=broker,controller", "offsets.topic.replication.factor=1"}, settings...)...)
 	broker.Start(t)
 	ottla := server{name: "Ottla", addr: broker.Addr}
@@ -40,18 +53,22 @@ func TestParity(t *testing.T) {
 			done.Wait()
 			report(t, compare(runs[0], runs[1]))
 			for _, c := range runs {
-				for i := 1; i < len(c.steps); i++ {
-					if took := c.steps[i].at.Sub(c.steps[i-1].at); took > slow {
-						t.Logf("%s took %v: %s", c.server.name, took.Round(time.Millisecond), c.steps[i].label)
-					}
-				}
-			}
-			for i, s := range runs[0].steps {
-				if s.label == abortLabel {
-					t.Error(fmt.Sprintf("step %d on Apache Kafka: %s", i, s.outcome))
-				}
+				c.check(t)
 			}
 		})
+	}
+}
+
+// check fails the test if the script could not go on, and tells of slow steps.
+func (c *conversation) check(t *testing.T) {
+	t.Helper()
+	for i, s := range c.steps {
+		if s.label == abortLabel {
+			t.Errorf("%s, step %d: %s", c.server.name, i, s.outcome)
+		}
+		if i > 0 && s.at.Sub(c.steps[i-1].at) > slow {
+			t.Logf("%s took %v: %s", c.server.name, s.at.Sub(c.steps[i-1].at).Round(time.Millisecond), s.label)
+		}
 	}
 }
 
@@ -74,11 +91,14 @@ func report(t *testing.T, found []difference) {
 	}
 }
 
-// areas are the scripts, in order.
-var areas = []struct {
+// area is a part of the protocol and its script.
+type area struct {
 	name   string
 	script func(*conversation)
-}{
+}
+
+// areas are the scripts, in order.
+var areas = []area{
 	{"ApiVersions", apiVersions},
 	{"Frames", frames},
 	{"EmptyCluster", emptyCluster},

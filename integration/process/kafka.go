@@ -55,9 +55,9 @@ func FormatKafka(java func(args ...string) *exec.Cmd, properties string, flags .
 	return nil
 }
 
-// StartKafka formats and runs a combined node of Apache Kafka, whose jars are in libs, on free ports with its data in a folder
-// of the test, until the test ends. It returns host:port of its client listener, which accepts connections.
-func StartKafka(t testing.TB, libs string, lines ...string) string {
+// StartKafka formats (with more flags, if any) and runs a combined node of Apache Kafka, whose jars are in libs, on free ports with
+// its data in a folder of the test, until the test ends. It returns host:port of its client listener, which accepts connections.
+func StartKafka(t testing.TB, libs string, flags []string, lines ...string) string {
 	t.Helper()
 	dir, port := t.TempDir(), FreePort(t)
 	addr := fmt.Sprintf("127.0.0.1:%d", port)
@@ -69,8 +69,7 @@ func StartKafka(t testing.TB, libs string, lines ...string) string {
 	if err := os.WriteFile(properties, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	// Eligible leader replicas would give the cluster a min.insync.replicas of its own.
-	if err := FormatKafka(java, properties, "--feature", "eligible.leader.replicas.version=0"); err != nil {
+	if err := FormatKafka(java, properties, flags...); err != nil {
 		t.Fatal(err)
 	}
 	cmd, log := java("kafka.Kafka", properties), &output{}
