@@ -33,8 +33,8 @@ fuzz: ## every fuzz target for FUZZTIME each
 soak: build ## two hundred kill -9 cycles under load
 	OTTLA=$(CURDIR)/ottla OTTLA_CRASH_CYCLES=200 $(GO) test ./integration/crash -run Crash -v -timeout 90m
 
-bench: build ## start-up and memory against Apache Kafka
-	OTTLA=$(CURDIR)/ottla $(MAKE) -C integration bench
+bench: build ## against Apache Kafka; BENCH=names runs some cases, BENCH_OUT=docs/bench writes charts and bench.json
+	OTTLA=$(CURDIR)/ottla $(MAKE) -C integration bench BENCH='$(BENCH)' BENCH_OUT='$(if $(BENCH_OUT),$(abspath $(BENCH_OUT)))'
 
 docs: ## regenerate the generated pages
 	$(GO) generate ./...

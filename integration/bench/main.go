@@ -1,257 +1,172 @@
-// Command bench compares Ottla with Apache Kafka on this machine: the same client, alternating rounds, figures read from
-// the operating system. It prints one table of medians with the ratio of each to Ottla's.
 package main
 
 import (
 	"context"
+	"errors"
+	"flag"
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
+	"os/signal"
+	"runtime/debug"
 	"slices"
-	"strconv"
 	"strings"
-	"text/tabwriter"
+	"syscall"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-const (
-	rounds = 5
-	// settle is how long a broker is left alone before its memory is read.
-	settle = 3 * time.Second
-	// startLimit is how long a start may take before the run is given up.
-	startLimit = 2 * time.Minute
-)
-
-// server is one of the brokers compared.
-type server struct {
+// metric is one figure of a case.
+type metric struct {
 	name string
-	// start runs the broker on port with its data in dir, which prepare has seen.
-	prepare func(dir string, port int) error
-	command func(dir string, port int) *exec.Cmd
+	unit string
+	more bool // more is better
 }
 
-// figures is one round of one server.
-type figures struct {
-	firstProduce time.Duration // from exec to the first acknowledged record
-	restart      time.Duration // the same on the data of that run
-	idle         int64         // resident bytes after settle
+// sample is what one round of one server gave, by metric name.
+type sample map[string]float64
+
+// benchCase is one thing that is measured. Its functions are called from one goroutine.
+type benchCase struct {
+	name    string
+	about   string
+	metrics []metric
+	rounds  int
+	without []string // keys of peers that cannot do it
+
+	// Either fresh measures a server that it starts itself, or measure one that is shared by all cases, after prepare was called
+	// once for each and the first rounds, which warm up, were dropped.
+	fresh   func(ctx context.Context, p *peer) (sample, error)
+	prepare func(ctx context.Context, s *server) error
+	measure func(ctx context.Context, s *server) (sample, error)
 }
+
+// roundLimit bounds one round of one server.
+const roundLimit = 2 * time.Minute
+
+// warmUps are the rounds whose figures are dropped, by peer; 1 for the others. A Java virtual machine wants some seconds.
+var warmUps = map[string]int{keyKafka: 2}
 
 func main() {
-	if err := run(); err != nil {
+	if serve(os.Args[1:]) {
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	debug.SetGCPercent(400) // the load generator shares the machine with what it measures
+	if err := run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run() error {
+func allCases() []benchCase {
+	return slices.Concat(startCases(), produceCases(), fetchCases(), latencyCases(), adminCases())
+}
+
+func run(ctx context.Context) error {
+	only := flag.String("only", "", "names of cases, or how they begin, separated by commas; all if empty")
+	with := flag.String("peers", "", "keys of peers, separated by commas; all if empty")
+	out := flag.String("out", "", "folder for bench.json and charts; none are written if empty")
+	rounds := flag.Int("rounds", 0, "rounds of each case; 0: as the case has it")
+	flag.Parse()
 	binary := os.Getenv("OTTLA")
 	if binary == "" {
-		return fmt.Errorf("OTTLA must name the ottla binary")
+		return errors.New("OTTLA must name the ottla binary")
 	}
-	libs, err := kafkaJars()
+	peers, err := allPeers(binary)
 	if err != nil {
 		return err
 	}
-	servers := []server{ottla(binary), kafka(libs)}
-	results := make([][]figures, len(servers))
-	for round := range rounds {
-		for i, s := range servers {
-			fmt.Fprintf(os.Stderr, "round %d of %d: %s\n", round+1, rounds, s.name)
-			f, err := measure(s)
-			if err != nil {
-				return fmt.Errorf("%s: %w", s.name, err)
+	peers = slices.DeleteFunc(peers, func(p *peer) bool { return *with != "" && !slices.Contains(strings.Split(*with, ","), p.key) })
+	cases := slices.DeleteFunc(allCases(), func(c benchCase) bool { return !chosen(c.name, *only) })
+	if len(cases) == 0 {
+		return fmt.Errorf("no case is called %s", *only)
+	}
+	shared := &servers{}
+	defer shared.stop()
+	report := newReport(binary, peers)
+	for _, c := range cases {
+		if *rounds > 0 {
+			c.rounds = *rounds
+		}
+		r, err := runCase(ctx, c, peers, shared)
+		if err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
+		}
+		report.add(c, r)
+	}
+	report.print(os.Stdout)
+	if *out == "" {
+		return nil
+	}
+	return report.write(*out)
+}
+
+func chosen(name, only string) bool {
+	return only == "" || slices.ContainsFunc(strings.Split(only, ","), func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+}
+
+// runCase runs the rounds of one case, the peers taking turns.
+func runCase(ctx context.Context, c benchCase, peers []*peer, shared *servers) (map[string][]sample, error) {
+	results := map[string][]sample{}
+	peers = slices.DeleteFunc(slices.Clone(peers), func(p *peer) bool { return slices.Contains(c.without, p.key) })
+	begin := time.Now()
+	if c.measure != nil {
+		for _, p := range peers {
+			if err := prepare(ctx, c, p, shared); err != nil {
+				return nil, fmt.Errorf("%s: %w", p.name, err)
 			}
-			results[i] = append(results[i], f)
 		}
 	}
-	print(servers, results)
-	info, err := os.Stat(binary)
+	for round := range c.rounds {
+		for _, p := range peers {
+			var got sample
+			var err error
+			limited, cancel := context.WithTimeout(ctx, roundLimit)
+			if c.measure == nil {
+				got, err = c.fresh(limited, p)
+			} else {
+				got, err = c.measure(limited, shared.running[p.key])
+			}
+			cancel()
+			if err != nil {
+				return nil, fmt.Errorf("%s: round %d: %w", p.name, round+1, err)
+			}
+			results[p.key] = append(results[p.key], got)
+		}
+	}
+	fmt.Fprintf(os.Stderr, "%s: %d rounds in %.0f s\n", c.name, c.rounds, time.Since(begin).Seconds())
+	return results, nil
+}
+
+// prepare starts a shared server if it does not run yet, and warms it up.
+func prepare(ctx context.Context, c benchCase, p *peer, shared *servers) error {
+	s, err := shared.get(ctx, p)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("\nsize of the static binary: %.1f MB\n", float64(info.Size())/1e6)
+	limited, cancel := context.WithTimeout(ctx, roundLimit)
+	defer cancel()
+	if c.prepare != nil {
+		if err := c.prepare(limited, s); err != nil {
+			return fmt.Errorf("preparation: %w", err)
+		}
+	}
+	for range max(1, warmUps[p.key]) {
+		if _, err := c.measure(limited, s); err != nil {
+			return fmt.Errorf("warm-up: %w", err)
+		}
+	}
 	return nil
 }
 
-func ottla(binary string) server {
-	return server{
-		name:    "Ottla",
-		prepare: func(string, int) error { return nil },
-		command: func(dir string, port int) *exec.Cmd {
-			return exec.Command(binary, "server", "--override", fmt.Sprintf("listeners=PLAINTEXT://127.0.0.1:%d", port),
-				"--override", "log.dirs="+dir)
-		},
+// pause waits, unless ctx ends before.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-}
-
-// kafka is Apache Kafka with the heap of its own start script; formatting its folder is not counted.
-func kafka(libs string) server {
-	java := func(args ...string) *exec.Cmd {
-		return exec.Command("java", append([]string{"-Xms1G", "-Xmx1G", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-cp", libs + "/*"}, args...)...)
-	}
-	return server{
-		name: "Apache Kafka 4.3.1",
-		prepare: func(dir string, port int) error {
-			text := fmt.Sprintf(`process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:%[2]d
-listeners=PLAINTEXT://127.0.0.1:%[1]d,CONTROLLER://127.0.0.1:%[2]d
-advertised.listeners=PLAINTEXT://127.0.0.1:%[1]d
-controller.listener.names=CONTROLLER
-log.dirs=%[3]s
-offsets.topic.replication.factor=1
-`, port, port+1, filepath.Join(dir, "data"))
-			file := filepath.Join(dir, "server.properties")
-			if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-				return err
-			}
-			if out, err := java("kafka.tools.StorageTool", "format", "-t", "AAAAAAAAAAAAAAAAAAAAAQ", "-c", file).CombinedOutput(); err != nil {
-				return fmt.Errorf("format: %w\n%s", err, out)
-			}
-			return nil
-		},
-		command: func(dir string, _ int) *exec.Cmd { return java("kafka.Kafka", filepath.Join(dir, "server.properties")) },
-	}
-}
-
-// kafkaJars returns the folder of Apache Kafka's jars, fetched by Maven.
-func kafkaJars() (string, error) {
-	pom, err := filepath.Abs("../clients/java/4.3.1")
-	if err != nil {
-		return "", err
-	}
-	libs := filepath.Join(pom, "target", "libs")
-	if _, err := os.Stat(filepath.Join(pom, "target", ".complete")); err == nil {
-		return libs, nil
-	}
-	cmd := exec.Command("mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory="+libs, "-DincludeScope=runtime")
-	cmd.Dir = pom
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("mvn: %w\n%s", err, out)
-	}
-	return libs, os.WriteFile(filepath.Join(pom, "target", ".complete"), nil, 0o644)
-}
-
-func measure(s server) (f figures, err error) {
-	dir, err := os.MkdirTemp("", "bench")
-	if err != nil {
-		return f, err
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	port, err := freePort()
-	if err != nil {
-		return f, err
-	}
-	if err := s.prepare(dir, port); err != nil {
-		return f, err
-	}
-	if f.firstProduce, f.idle, err = start(s, dir, port); err != nil {
-		return f, err
-	}
-	f.restart, _, err = start(s, dir, port)
-	return f, err
-}
-
-// start runs the server once, until a record is acknowledged and its memory was read.
-func start(s server, dir string, port int) (took time.Duration, idle int64, err error) {
-	cmd := s.command(dir, port)
-	begin := time.Now()
-	if err := cmd.Start(); err != nil {
-		return 0, 0, err
-	}
-	defer func() {
-		_ = cmd.Process.Signal(os.Interrupt)
-		_ = cmd.Wait()
-	}()
-	addr := fmt.Sprintf("127.0.0.1:%d", port)
-	if err := awaitPort(addr); err != nil {
-		return 0, 0, err
-	}
-	if err := produceOne(addr); err != nil {
-		return 0, 0, err
-	}
-	took = time.Since(begin)
-	time.Sleep(settle)
-	idle, err = residentBytes(cmd.Process.Pid)
-	return took, idle, err
-}
-
-func awaitPort(addr string) error {
-	for end := time.Now().Add(startLimit); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		if conn, err := net.Dial("tcp", addr); err == nil {
-			return conn.Close()
-		}
-	}
-	return fmt.Errorf("%s did not listen within %v", addr, startLimit)
-}
-
-func produceOne(addr string) error {
-	client, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.AllowAutoTopicCreation(), kgo.UnknownTopicRetries(-1),
-		kgo.RetryBackoffFn(func(int) time.Duration { return 2 * time.Millisecond }),
-		kgo.MetadataMinAge(10*time.Millisecond))
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
-	defer cancel()
-	return client.ProduceSync(ctx, &kgo.Record{Topic: "bench", Value: []byte("first")}).FirstErr()
-}
-
-func residentBytes(pid int) (int64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(status)) {
-		if value, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			kib, err := strconv.ParseInt(strings.Fields(value)[0], 10, 64)
-			return kib * 1024, err
-		}
-	}
-	return 0, fmt.Errorf("no VmRSS of process %d", pid)
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port, nil
-}
-
-func print(servers []server, results [][]figures) {
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "\tstart to first acknowledged record\trestart to the same\tidle memory\t")
-	for i, s := range servers {
-		fmt.Fprintf(w, "%s\t%v\t%v\t%.1f MB\t\n", s.name,
-			median(results[i], firstProduce).Round(100*time.Microsecond), median(results[i], restart).Round(100*time.Microsecond),
-			float64(median(results[i], idle))/1e6)
-	}
-	last := results[len(results)-1]
-	fmt.Fprintf(w, "ratio\t%.0f\t%.0f\t%.1f\t\n", ratio(last, results[0], firstProduce), ratio(last, results[0], restart), ratio(last, results[0], idle))
-	_ = w.Flush()
-}
-
-func firstProduce(f figures) time.Duration { return f.firstProduce }
-func restart(f figures) time.Duration      { return f.restart }
-func idle(f figures) time.Duration         { return time.Duration(f.idle) }
-
-func median(all []figures, of func(figures) time.Duration) time.Duration {
-	values := make([]time.Duration, len(all))
-	for i, f := range all {
-		values[i] = of(f)
-	}
-	slices.Sort(values)
-	return values[len(values)/2]
-}
-
-func ratio(a, b []figures, of func(figures) time.Duration) float64 {
-	return float64(median(a, of)) / float64(median(b, of))
 }
