@@ -121,13 +121,13 @@ func (b *Broker) openData(ctx context.Context) (clusterID string, wake chan stru
 		return "", nil, err
 	}
 	b.store.OnDirFailure(b.dirFailed)
-	wake = make(chan struct{}, 1)
+	grew := make(chan struct{}, 1) // not the result itself, which a failure sets
 	b.controller, err = controller.Start(controller.Options{
 		NodeID: c.NodeID, ClusterID: b.store.ClusterID(), FS: b.o.FS, Dir: c.MetadataLogDir, Config: c.Values, Codecs: b.codecs,
 		Logger: b.o.Logger, OnFailure: b.fail,
 		OnAppend: func() {
 			select {
-			case wake <- struct{}{}:
+			case grew <- struct{}{}:
 			default: // the observer has a signal already
 			}
 		},
@@ -141,7 +141,7 @@ func (b *Broker) openData(ctx context.Context) (clusterID string, wake chan stru
 		}
 		return "", nil, err
 	}
-	return clusterID, wake, nil
+	return clusterID, grew, nil
 }
 
 // assemble builds the parts on top of the data and lets the metadata flow into them. Nothing is served yet.
