@@ -17,8 +17,8 @@ type host interface {
 	deleteLater(l *Log, delayMs int64, paths ...string)
 	// failed reports an I/O error on l's directory: the host takes the whole log dir offline and calls l.fail for its logs later.
 	failed(l *Log, err error)
-	// truncated is the exception: the log calls it without its mutex, after a truncation that lowered the recovery point, and it writes the
-	// recovery point checkpoint before it returns.
+	// truncated is the exception: the log calls it without its mutex, after a truncation that lowered the recovery point or the log start, and it
+	// checkpoints both before it returns.
 	truncated(l *Log) error
 }
 

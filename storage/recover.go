@@ -23,7 +23,11 @@ func (l *Log) recover(from int, names []segmentFiles, o openOptions) (end int64,
 	end = first.base
 	for i := from; i < len(v.segments); i++ {
 		seg := v.segments[i]
-		if i > from && names[i].unsynced && seg.base > end {
+		torn, err := l.lostTail(v.segments[max(i-1, 0)], names[i], end)
+		if err != nil {
+			return 0, err
+		}
+		if i > from && torn {
 			l.logger.Warn("the end of a segment was lost in a crash; the segments after it are removed", zap.String("path", v.segments[i-1].path(logSuffix)),
 				zap.Int64("end offset", end), zap.Int64("next segment", seg.base))
 			return end, l.dropRecovered(v, i)
@@ -47,6 +51,15 @@ func (l *Log) recover(from int, names []segmentFiles, o openOptions) (end int64,
 		}
 	}
 	return end, nil
+}
+
+// lostTail reports whether before, which ends at end, lost its tail before it was synced, so that the segment next does not follow it.
+func (l *Log) lostTail(before *segment, next segmentFiles, end int64) (bool, error) {
+	if !next.unsynced || next.base <= end {
+		return false, nil
+	}
+	size, err := l.markedSize(next.base)
+	return before.size.Load() < size, err
 }
 
 // producersAt makes the producer state that of offset.

@@ -1,16 +1,18 @@
 package storage
 
 import (
+	"encoding/binary"
 	"errors"
 	"io/fs"
+	"math"
 	"math/rand/v2"
 
 	"go.uber.org/zap"
 )
 
-// unsyncedSuffix marks an empty file, named by a segment's base, that stands while the segment before it may not be durable yet: it is made before the segment, and
-// removed once the one before is synced. If after a crash the segment before ends lower, then its tail was lost, and what follows is not the log any more; without
-// the mark, compaction has left the gap. Apache Kafka ignores such files.
+// unsyncedSuffix marks a file, named by a segment's base, that stands while the segment before it may not be durable yet: it is made before the segment, and
+// removed once the one before is synced. It holds the size of the one before. If after a crash that is smaller, then its tail was lost, and what follows is not the log
+// any more; without the mark, compaction or a truncation has left the gap. Apache Kafka ignores such files.
 const unsyncedSuffix = ".unsynced"
 
 // Roll closes the active segment and starts a new one at the log's end; nothing if the active segment is empty (retention, and the raft log's snapshots).
@@ -40,7 +42,8 @@ func (l *Log) roll(base int64, config *LogConfig, now int64) (*segment, error) {
 		return nil, err
 	}
 	if l.host != nil && old.base != base {
-		if err := writeFile(l.fs, l.folder.join(segmentName(base)+unsyncedSuffix), nil, false); err != nil {
+		size := binary.BigEndian.AppendUint64(nil, uint64(old.size.Load()))
+		if err := writeFile(l.fs, l.folder.join(segmentName(base)+unsyncedSuffix), size, false); err != nil {
 			return nil, err
 		}
 	}
@@ -200,6 +203,20 @@ func (l *Log) syncedUpTo(base int64) error {
 		return err
 	}
 	return l.removeMark(base)
+}
+
+// markedSize is the size that the unsynced mark of the segment at base tells of the one before: more than any if the mark itself was not written in full.
+func (l *Log) markedSize(base int64) (int64, error) {
+	b, err := l.fs.ReadFile(l.folder.join(segmentName(base) + unsyncedSuffix))
+	if err != nil {
+		return 0, err
+	}
+	if len(b) == 8 {
+		if size := int64(binary.BigEndian.Uint64(b)); size > 0 {
+			return size, nil
+		}
+	}
+	return math.MaxInt64, nil
 }
 
 // removeMark removes the unsynced mark of the segment at base, if it has one: nothing before it is in danger any more.

@@ -192,7 +192,9 @@ func (w *dirWorker) failed(l *Log, err error) {
 }
 
 // truncated implements host.
-func (w *dirWorker) truncated(*Log) error { return w.store.checkpointRecoveryPoints(w.dir) }
+func (w *dirWorker) truncated(*Log) error {
+	return errors.Join(w.store.checkpointRecoveryPoints(w.dir), w.store.checkpointLogStarts(w.dir))
+}
 
 // millis is ms milliseconds, at most the longest Duration.
 func millis(ms int64) time.Duration {

@@ -27,23 +27,27 @@ func (l *Log) ResetTo(offset int64) error {
 	return l.cut(func() error { return l.replaceAll(offset) })
 }
 
-// cut runs a truncation under mu, and tells the host if it lowered the recovery point.
+// cut runs a truncation under mu, and has the marks that it lowered checkpointed: after a crash a mark above must not claim, or hide, what is appended here later.
 func (l *Log) cut(truncate func() error) error {
-	point := l.recoveryPoint.Load()
+	point, start := l.recoveryPoint.Load(), l.logStart.Load()
 	l.mu.Lock()
 	err := l.offline()
 	if err == nil {
-		if err = truncate(); err != nil {
+		err = truncate()
+		if err == nil && l.alone != nil && l.logStart.Load() < start {
+			err = l.alone.saveStart(l)
+		}
+		if err != nil {
 			l.shut(err) // the parts do not fit any more: only loading brings them together
 			err = l.storageFailed("truncate", err)
 		}
 	}
 	l.mu.Unlock()
-	if err != nil || l.host == nil || l.recoveryPoint.Load() >= point {
+	if err != nil || l.host == nil || l.recoveryPoint.Load() >= point && l.logStart.Load() >= start {
 		return err
 	}
 	if err := l.host.truncated(l); err != nil {
-		return l.storageFailed("checkpoint of the recovery point", err)
+		return l.storageFailed("checkpoint after a truncation", err)
 	}
 	return nil
 }
