@@ -16,8 +16,11 @@ type allowance struct {
 
 // covers reports whether a difference at path is allowed; the values are as a difference shows them.
 func (a allowance) covers(path, kafka, ottla string) bool {
-	unset := []string{"null", `""`, "0", "-1"}
-	return a.path.MatchString(path) && !(a.set && (slices.Contains(unset, kafka) || slices.Contains(unset, ottla)))
+	unset := func(shown string) bool { return slices.Contains([]string{"null", `""`, "0", "-1"}, shown) }
+	if a.set && (unset(kafka) || unset(ottla)) {
+		return false
+	}
+	return a.path.MatchString(path)
 }
 
 // allowed is the whole list.

@@ -212,9 +212,8 @@ func fetchWaits(c *conversation) {
 			req.MinBytes, req.MaxWaitMillis = minBytes, wait
 			return req
 		}
-		end := int64(0)
 		ask[*kmsg.ProduceResponse](cl, "put", produce(9, -1, "waits", id, 0, of(now, "a").bytes()))
-		end = cl.steps[len(cl.steps)-1].answer.(*kmsg.ProduceResponse).Topics[0].Partitions[0].BaseOffset + 1
+		end := cl.steps[len(cl.steps)-1].answer.(*kmsg.ProduceResponse).Topics[0].Partitions[0].BaseOffset + 1
 		timed("at the end", request(1, 600, end), nil)
 		timed("min bytes 0", request(0, 600, end), nil)
 		timed("enough", request(1, 600, end-1), nil)

@@ -54,6 +54,8 @@ func groupVersions(c *conversation) {
 			member := ""
 			if v >= 4 && instance == nil {
 				member = ask[*kmsg.JoinGroupResponse](cl, "without id", join(v, group, "", nil, "range", "roundrobin")).MemberID
+				// Kafka gives the id before the group is on disk, and describes what is on disk.
+				until(cl, "the group is there", describeGroups(5, group), func(r *kmsg.DescribeGroupsResponse) bool { return r.Groups[0].State == "Empty" })
 				ask[*kmsg.DescribeGroupsResponse](cl, "while it is pending", describeGroups(5, group))
 			}
 			in := ask[*kmsg.JoinGroupResponse](cl, "join", join(v, group, member, instance, "range", "roundrobin"))

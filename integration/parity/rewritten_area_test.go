@@ -31,7 +31,7 @@ func produceRewritten(c *conversation) {
 			}
 			ask[*kmsg.ProduceResponse](cl, "long ago", produce(v, -1, name, id, 0, of(5, "a").bytes()), appendTimeSince(time.Now().Add(-time.Second)))
 			ask[*kmsg.ProduceResponse](cl, "no time", produce(v, -1, name, id, 0, of(-1, "a").bytes()), appendTimeSince(time.Now().Add(-time.Second)))
-			dup := of(now, "a").by(424242, int16(v), 0)
+			dup := of(now, "a").by(424242, v, 0)
 			ask[*kmsg.ProduceResponse](cl, "a producer's", produce(v, -1, name, id, 0, dup.bytes()), appendTimeSince(time.Now().Add(-time.Second)))
 			ask[*kmsg.ProduceResponse](cl, "its duplicate", produce(v, -1, name, id, 0, dup.bytes()), appendTimeSince(time.Now().Add(-2*time.Second)))
 		}
