@@ -147,15 +147,20 @@ func (b *Broker) openData(ctx context.Context) (clusterID string, wake chan stru
 // assemble builds the parts on top of the data and lets the metadata flow into them. Nothing is served yet.
 func (b *Broker) assemble(clusterID string, wake <-chan struct{}) {
 	c, logger := b.o.Config, b.o.Logger
+	registration := b.registration(clusterID)
 	b.replicas = replication.NewManager(replication.Options{
 		NodeID: c.NodeID, Store: b.store, Codecs: b.codecs, Config: b.Config, Logger: logger.Named("replication"),
 	})
 	b.groups = group.New(group.Options{
 		NodeID: c.NodeID, Config: b.Config, Open: openCoordinatorLog(b.replicas, protocol.GroupMetadataTopic),
 		Image: b.replicas.Image, Codecs: b.codecs, Logger: logger.Named("group"),
+		Registered: func(i *metadata.Image) bool {
+			self := i.Broker(c.NodeID)
+			return self != nil && self.Incarnation == registration.IncarnationID
+		},
 	})
 	local := localController{b.controller}
-	b.lifecycle = newLifecycle(local, b.registration(clusterID), c.Values.Duration("broker.heartbeat.interval.ms"), logger.Named("lifecycle"))
+	b.lifecycle = newLifecycle(local, registration, c.Values.Duration("broker.heartbeat.interval.ms"), logger.Named("lifecycle"))
 	b.node = &api.Node{
 		NodeID: c.NodeID, ClusterID: clusterID, Config: b.Config, Image: b.replicas.Image, Replicas: b.replicas, Groups: b.groups,
 		Store: b.store, Controller: local,

@@ -109,13 +109,14 @@ func (g *classicGroup) add(m *member, reply *joinReply) {
 	delete(g.pendingJoin, m.id)
 }
 
-// remove takes a member, or a pending one, out. The oldest member left follows a leader.
+// remove takes a member, or a pending one, out; what it has parked is answered with UnknownMemberID. The oldest member left follows a leader.
 func (g *classicGroup) remove(memberID string) {
 	if m, ok := g.byID[memberID]; ok {
 		delete(g.byID, memberID)
 		g.members = slices.DeleteFunc(g.members, func(o *member) bool { return o == m })
 		g.count(m, -1)
-		g.park(m, nil)
+		g.failJoin(m, "", protocol.UnknownMemberID)
+		m.failSync(protocol.UnknownMemberID)
 		if m.instanceID != nil {
 			delete(g.staticID, *m.instanceID)
 		}
@@ -130,9 +131,12 @@ func (g *classicGroup) remove(memberID string) {
 	delete(g.pendingSync, memberID)
 }
 
-// park sets or takes away the member's parked JoinGroup.
+// park sets or takes away the member's parked JoinGroup. A request that was parked before comes from a connection that its client has given up:
+// it is told to join again.
 func (g *classicGroup) park(m *member, reply *joinReply) {
 	switch {
+	case reply != nil && m.awaitingJoin != nil:
+		m.awaitingJoin.fail(m.id, protocol.RebalanceInProgress)
 	case reply != nil && m.awaitingJoin == nil:
 		g.awaitingJoin++
 	case reply == nil && m.awaitingJoin != nil:

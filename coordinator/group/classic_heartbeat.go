@@ -50,7 +50,7 @@ func (s *shard) setSession(env runtime.Env, g *classicGroup, memberID string, ti
 // expireSession removes a member that sent nothing for its session timeout.
 func (s *shard) expireSession(env runtime.Env, g *classicGroup, memberID string) runtime.Result {
 	if _, pending := g.pendingJoin[memberID]; pending {
-		s.logger.Info("a pending member did not come back", zap.String("group", g.id), zap.String("member", memberID))
+		s.logger.Debug("a pending member did not come back", zap.String("group", g.id), zap.String("member", memberID))
 		g.remove(memberID)
 		if g.state == preparingRebalance && g.allJoined() {
 			return s.completeJoin(env, g)

@@ -59,7 +59,7 @@ func (s *shard) leaveMember(env runtime.Env, g *classicGroup, r *kmsg.LeaveGroup
 			return err
 		}
 	}
-	s.logger.Info("a member left", zap.String("group", g.id), zap.String("member", memberID), zap.String("client_reason", deref(r.Reason)))
+	s.logger.Debug("a member left", zap.String("group", g.id), zap.String("member", memberID), zap.String("client_reason", deref(r.Reason)))
 	env.Timers.Cancel(sessionKey(g, memberID))
 	if m, ok := g.byID[memberID]; ok {
 		g.failJoin(m, "", protocol.UnknownMemberID)

@@ -106,6 +106,20 @@ func (m *member) vote(candidates map[string]int) (string, bool) {
 	return "", false
 }
 
+// parkSync parks a SyncGroup. One that was parked before comes from a connection that its client has given up.
+func (m *member) parkSync(reply *syncReply) {
+	m.failSync(protocol.RebalanceInProgress)
+	m.awaitingSync = reply
+}
+
+// failSync completes the parked SyncGroup with an error.
+func (m *member) failSync(code protocol.Code) {
+	if m.awaitingSync != nil {
+		m.awaitingSync.fail(code)
+		m.awaitingSync = nil
+	}
+}
+
 // answerSync completes the parked SyncGroup, and reports whether there was one.
 func (m *member) answerSync(resp *kmsg.SyncGroupResponse) bool {
 	if m.awaitingSync == nil {

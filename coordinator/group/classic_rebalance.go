@@ -37,7 +37,7 @@ func (s *shard) prepareRebalance(env runtime.Env, g *classicGroup, reason, clien
 		s.setInitialDelay(env, g, delay, max(g.rebalanceTimeout()-delay, 0))
 	}
 	g.transition(preparingRebalance, env.Now)
-	s.logger.Info("preparing a rebalance", zap.String("group", g.id), zap.Int32("old_generation", g.generation),
+	s.logger.Debug("preparing a rebalance", zap.String("group", g.id), zap.Int32("old_generation", g.generation),
 		zap.Int("members", len(g.members)), zap.String("reason", reason), zap.String("client_reason", clientReason))
 	if initial {
 		return runtime.Result{}
@@ -45,7 +45,7 @@ func (s *shard) prepareRebalance(env runtime.Env, g *classicGroup, reason, clien
 	if g.allJoined() {
 		return s.completeJoin(env, g)
 	}
-	s.setJoinTimeout(env, g)
+	s.setJoinTimeout(env, g, 0)
 	return runtime.Result{}
 }
 
@@ -61,9 +61,12 @@ func (s *shard) setInitialDelay(env runtime.Env, g *classicGroup, delay, remaini
 	}))
 }
 
+// minRejoinWait is the shortest wait for static members of whom none rejoined: their rebalance timeout may be 0.
+const minRejoinWait = time.Second
+
 // setJoinTimeout schedules the end of the join phase, whoever is missing then.
-func (s *shard) setJoinTimeout(env runtime.Env, g *classicGroup) {
-	env.Timers.Set(joinKey(g), env.Now.Add(g.rebalanceTimeout()), s.onGroup(g, func(env runtime.Env) runtime.Result {
+func (s *shard) setJoinTimeout(env runtime.Env, g *classicGroup, atLeast time.Duration) {
+	env.Timers.Set(joinKey(g), env.Now.Add(max(g.rebalanceTimeout(), atLeast)), s.onGroup(g, func(env runtime.Env) runtime.Result {
 		return s.completeJoin(env, g)
 	}))
 }
@@ -103,7 +106,7 @@ func (s *shard) completeJoin(env runtime.Env, g *classicGroup) runtime.Result {
 	if !g.electJoinedLeader() && len(g.members) > 0 {
 		// Only static members are left, and none joined: wait until their sessions end.
 		s.logger.Info("no member rejoined", zap.String("group", g.id))
-		s.setJoinTimeout(env, g)
+		s.setJoinTimeout(env, g, minRejoinWait)
 		return runtime.Result{}
 	}
 	g.nextGeneration(env.Now)

@@ -13,7 +13,7 @@ const skipAssignmentVersion = 9
 // rejoinStatic handles a static member that returns without its member id: it gets a new one, and the old one is fenced (KIP-345). In a stable group whose
 // protocol it does not change there is no rebalance: the member goes on with its assignment, once the new id is durable.
 func (s *shard) rejoinStatic(env runtime.Env, g *classicGroup, req *joinRequest, oldID, newID string) runtime.Result {
-	s.logger.Info("a static member returns",
+	s.logger.Debug("a static member returns",
 		zap.String("group", g.id), zap.String("instance", *req.InstanceID), zap.String("old_member", oldID), zap.String("member", newID))
 	oldLeader := g.leader
 	old := g.byID[oldID]
@@ -21,6 +21,7 @@ func (s *shard) rejoinStatic(env runtime.Env, g *classicGroup, req *joinRequest,
 	m := g.replaceStatic(old, newID)
 	m.clientID, m.clientHost = req.from.ID, req.from.Host
 	g.update(m, req.protocols, req.RebalanceTimeoutMillis, req.SessionTimeoutMillis, req.reply)
+	env.Timers.Cancel(sessionKey(g, oldID))
 	s.resetSession(env, g, m)
 
 	switch {
@@ -45,7 +46,7 @@ func (s *shard) writeStatic(g *classicGroup, m, before *member, oldLeader string
 		Then: func(env runtime.Env, err error) {
 			switch {
 			case err != nil:
-				s.revertStatic(env, g, m, before)
+				s.revertStatic(env, g, m, before, req.reply)
 				resp := g.joined(m, oldLeader, false)
 				resp.MemberID, resp.ErrorCode = "", int16(runtime.CodeFor(err))
 				req.reply.answer(resp)
@@ -61,9 +62,10 @@ func (s *shard) writeStatic(g *classicGroup, m, before *member, oldLeader string
 	}
 }
 
-// revertStatic gives the member its old id back, because the new one could not be written.
-func (s *shard) revertStatic(env runtime.Env, g *classicGroup, m, before *member) {
-	if g.byID[m.id] != m {
+// revertStatic gives the member its old id back, because the new one could not be written. A member that was answered by a rebalance meanwhile
+// knows its new id and keeps it.
+func (s *shard) revertStatic(env runtime.Env, g *classicGroup, m, before *member, reply *joinReply) {
+	if g.byID[m.id] != m || m.awaitingJoin != reply {
 		return
 	}
 	g.update(m, before.protocols, before.rebalanceTimeout, before.sessionTimeout, nil)
@@ -76,10 +78,7 @@ func (s *shard) revertStatic(env runtime.Env, g *classicGroup, m, before *member
 // replaceStatic puts a member with another id into the place of a static one, and answers what the old one has parked with FencedInstanceID.
 func (g *classicGroup) replaceStatic(old *member, newID string) *member {
 	g.failJoin(old, old.id, protocol.FencedInstanceID)
-	if old.awaitingSync != nil {
-		old.awaitingSync.fail(protocol.FencedInstanceID)
-		old.awaitingSync = nil
-	}
+	old.failSync(protocol.FencedInstanceID)
 	m := &member{
 		id: newID, instanceID: old.instanceID, clientID: old.clientID, clientHost: old.clientHost,
 		rebalanceTimeout: old.rebalanceTimeout, sessionTimeout: old.sessionTimeout,

@@ -24,7 +24,7 @@ func (s *shard) sync(env runtime.Env, req *kmsg.SyncGroupRequest, reply *syncRep
 	case preparingRebalance:
 		reply.fail(protocol.RebalanceInProgress)
 	case completingRebalance:
-		m.awaitingSync = reply
+		m.parkSync(reply)
 		s.synced(env, g, m.id)
 		if g.isLeader(m.id) {
 			return s.writeAssignment(g, req)

@@ -17,10 +17,13 @@ type Options struct {
 	NodeID int32
 	Config func() config.Values // read once, by New: all keys are read-only
 	// Open returns the log of a partition of __consumer_offsets that this broker leads.
-	Open   func(partition int32) (runtime.Log, error)
-	Image  func() *metadata.Image
-	Codecs *record.Codecs
-	Logger *zap.Logger
+	Open  func(partition int32) (runtime.Log, error)
+	Image func() *metadata.Image
+	// Registered tells whether an image knows of this start of the broker. Such an image is at least as new as every offset that is loaded, so that
+	// offsets of topics that it does not know are of deleted ones. nil: every image does.
+	Registered func(*metadata.Image) bool
+	Codecs     *record.Codecs
+	Logger     *zap.Logger
 }
 
 // Client is who sent a request: its client id, "" if it has none, and its address as Kafka shows it ("/192.0.2.1").
@@ -36,8 +39,9 @@ type Coordinator struct {
 	settings settings
 	runtime  *runtime.Runtime[*shard]
 
-	mu  sync.Mutex      // guards led, and orders elections
-	led map[int32]int32 // partition to the leader epoch it was elected for
+	mu      sync.Mutex      // guards the rest, and orders elections
+	topicID protocol.UUID   // of __consumer_offsets; zero: there is none
+	led     map[int32]int32 // partition to the leader epoch it was elected for
 }
 
 // New returns a Coordinator that leads nothing yet.
@@ -45,7 +49,11 @@ func New(o Options) *Coordinator {
 	c := &Coordinator{o: o, settings: settingsOf(o.Config()), led: map[int32]int32{}}
 	c.runtime = runtime.New(runtime.Options[*shard]{
 		New: func(partition int32) *shard {
-			return newShard(c.settings, o.Logger.With(zap.Int32("partition", partition)))
+			s := newShard(c.settings, o.Logger.With(zap.Int32("partition", partition)))
+			if o.Registered != nil {
+				s.registered = o.Registered
+			}
+			return s
 		},
 		Open:         o.Open,
 		Image:        o.Image,
@@ -63,8 +71,16 @@ func (c *Coordinator) Apply(d *metadata.Delta) {
 	defer c.mu.Unlock()
 	topic := d.Image.Topic(protocol.GroupMetadataTopic)
 	var partitions []*metadata.Partition
+	var topicID protocol.UUID
 	if topic != nil {
-		partitions = topic.Partitions
+		partitions, topicID = topic.Partitions, topic.ID
+	}
+	if topicID != c.topicID { // it was deleted, and perhaps created again: epochs begin anew
+		for id, epoch := range c.led {
+			c.runtime.Resign(id, epoch+1)
+		}
+		clear(c.led)
+		c.topicID = topicID
 	}
 	for _, p := range partitions {
 		if p == nil {
@@ -80,13 +96,8 @@ func (c *Coordinator) Apply(d *metadata.Delta) {
 			c.runtime.Resign(p.ID, max(p.LeaderEpoch, epoch+1))
 		}
 	}
-	for id, epoch := range c.led {
-		if int(id) >= len(partitions) || partitions[id] == nil { // the topic was deleted
-			delete(c.led, id)
-			c.runtime.Resign(id, epoch+1)
-		}
-	}
-	if len(d.Deleted) > 0 {
+	registered := c.o.Registered != nil && !c.o.Registered(d.Before) && c.o.Registered(d.Image)
+	if len(d.Deleted) > 0 || registered {
 		c.runtime.ImageChanged(d)
 	}
 }

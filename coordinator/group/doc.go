@@ -40,5 +40,6 @@
 //	offset_commit.go       OffsetCommit
 //	offset_fetch.go        OffsetFetch
 //	offset_expiry.go       retention, deleted topics, OffsetDelete
+//	offset_vanished.go     offsets of topics that were deleted unseen
 //	admin.go               ListGroups, DescribeGroups, DeleteGroups on one shard
 package group

@@ -36,6 +36,8 @@ type harness struct {
 	c     *Coordinator
 	log   *runtimetest.Log
 	image *metadata.Image
+
+	registered *metadata.Image // the first image that tells which topics are gone
 }
 
 // run runs test against a coordinator with the default config and the overrides.
@@ -62,6 +64,7 @@ func (h *harness) start(overrides map[string]string, codecs *record.Codecs, log 
 		NodeID: 1, Config: func() config.Values { return values },
 		Open:  func(int32) (runtime.Log, error) { return log, nil },
 		Image: func() *metadata.Image { return h.image }, Codecs: codecs, Logger: zap.NewNop(),
+		Registered: func(i *metadata.Image) bool { return h.registered != nil && i.Offset() >= h.registered.Offset() },
 	})
 	c.Apply(&metadata.Delta{Image: h.image})
 	synctest.Wait()

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"math"
 	"strings"
 	"unicode/utf8"
 
@@ -65,7 +66,7 @@ func (s *shard) commitValue(env runtime.Env, req *kmsg.OffsetCommitRequest, t *k
 		v.commitTimestamp = p.Timestamp
 	}
 	if req.Version >= 2 && req.Version <= 4 && req.RetentionTimeMillis != noRetention {
-		v.expireTimestamp = env.Now.UnixMilli() + req.RetentionTimeMillis
+		v.expireTimestamp = env.Now.UnixMilli() + min(req.RetentionTimeMillis, math.MaxInt64-env.Now.UnixMilli())
 	}
 	return v
 }

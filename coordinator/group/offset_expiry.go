@@ -70,10 +70,12 @@ func (s *shard) topicsDeleted(d *metadata.Delta) []runtime.Record {
 		names[t.Name] = id
 	}
 	var keys []offsetKey
-	for _, group := range slices.Sorted(maps.Keys(s.offsets.groups)) {
-		for k, v := range s.offsets.all(group) {
-			if id, ok := names[k.topic]; ok && (v.topicID.IsZero() || v.topicID == id) {
-				keys = append(keys, k)
+	for group, topics := range s.offsets.groups {
+		for name, id := range names { // few, while a group may have very many offsets
+			for partition, e := range topics[name] {
+				if v := &e.latest; !v.deleted && (v.topicID.IsZero() || v.topicID == id) {
+					keys = append(keys, offsetKey{group, name, partition})
+				}
 			}
 		}
 	}

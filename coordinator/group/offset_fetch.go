@@ -27,7 +27,7 @@ func (s *shard) fetchOffsets(req *kmsg.OffsetFetchRequestGroup, latest bool) kms
 		topic := kmsg.OffsetFetchResponseGroupTopic{Topic: t.Topic, TopicID: t.TopicID}
 		topic.Partitions = make([]kmsg.OffsetFetchResponseGroupTopicPartition, 0, len(t.Partitions))
 		for _, p := range t.Partitions {
-			topic.Partitions = append(topic.Partitions, s.fetchOffset(offsetKey{req.Group, t.Topic, p}, latest))
+			topic.Partitions = append(topic.Partitions, s.fetchOffset(offsetKey{req.Group, t.Topic, p}, t.TopicID, latest))
 		}
 		resp.Topics = append(resp.Topics, topic)
 	}
@@ -43,7 +43,7 @@ func (s *shard) fetchAll(group string, latest bool) []kmsg.OffsetFetchResponseGr
 		for _, p := range slices.Sorted(maps.Keys(topics[name])) {
 			key := offsetKey{group, name, p}
 			if _, ok := s.offsets.read(key, latest); ok {
-				topic.Partitions = append(topic.Partitions, s.fetchOffset(key, latest))
+				topic.Partitions = append(topic.Partitions, s.fetchOffset(key, protocol.UUID{}, latest))
 			}
 		}
 		if len(topic.Partitions) > 0 {
@@ -53,13 +53,14 @@ func (s *shard) fetchAll(group string, latest bool) []kmsg.OffsetFetchResponseGr
 	return list
 }
 
-func (s *shard) fetchOffset(k offsetKey, latest bool) kmsg.OffsetFetchResponseGroupTopicPartition {
+// fetchOffset reads one offset. What was committed in another topic of the same name does not count, where both ids are known (not zero).
+func (s *shard) fetchOffset(k offsetKey, topicID protocol.UUID, latest bool) kmsg.OffsetFetchResponseGroupTopicPartition {
 	p := kmsg.OffsetFetchResponseGroupTopicPartition{Partition: k.partition, Offset: noOffset, LeaderEpoch: -1, Metadata: new(string)}
 	if latest && s.offsets.isPending(k) {
 		p.ErrorCode = int16(protocol.UnstableOffsetCommit)
 		return p
 	}
-	if v, ok := s.offsets.read(k, latest); ok {
+	if v, ok := s.offsets.read(k, latest); ok && (topicID.IsZero() || v.topicID.IsZero() || v.topicID == topicID) {
 		p.Offset, p.LeaderEpoch, p.Metadata = v.offset, v.leaderEpoch, kmsg.StringPtr(v.metadata)
 	}
 	return p

@@ -17,9 +17,10 @@ import (
 
 // shard is the state of one partition of __consumer_offsets. The runtime's loop owns it.
 type shard struct {
-	settings settings
-	logger   *zap.Logger
-	newID    func() string // random part of member ids
+	settings   settings
+	logger     *zap.Logger
+	newID      func() string              // random part of member ids
+	registered func(*metadata.Image) bool // Options.Registered
 
 	groups  map[string]*classicGroup
 	offsets *offsetStore
@@ -31,7 +32,8 @@ var _ runtime.Shard = (*shard)(nil)
 func newShard(settings settings, logger *zap.Logger) *shard {
 	return &shard{
 		settings: settings, logger: logger, newID: newMemberUUID,
-		groups: map[string]*classicGroup{}, offsets: newOffsetStore(),
+		registered: func(*metadata.Image) bool { return true },
+		groups:     map[string]*classicGroup{}, offsets: newOffsetStore(),
 	}
 }
 
@@ -153,10 +155,14 @@ func (s *shard) Loaded(env runtime.Env) {
 		}
 	}
 	s.scheduleRetention(env)
+	s.scheduleVanished(env)
 }
 
 // ImageChanged implements runtime.Shard: the offsets of deleted topics go with them.
-func (s *shard) ImageChanged(_ runtime.Env, d *metadata.Delta) runtime.Result {
+func (s *shard) ImageChanged(env runtime.Env, d *metadata.Delta) runtime.Result {
+	if !s.registered(d.Before) && s.registered(d.Image) {
+		s.scheduleVanished(env)
+	}
 	if len(d.Deleted) == 0 {
 		return runtime.Result{}
 	}
@@ -172,10 +178,7 @@ func (s *shard) Unloaded(env runtime.Env, err error) {
 	for _, g := range s.groups {
 		for _, m := range g.members {
 			g.failJoin(m, m.id, code)
-			if m.awaitingSync != nil {
-				m.awaitingSync.fail(code)
-				m.awaitingSync = nil
-			}
+			m.failSync(code)
 		}
 		g.transition(dead, env.Now)
 	}
