@@ -25,6 +25,9 @@ const readyMark = "Ottla is ready"
 // startLimit is how long a start may take before a test gives up; a start that is slow is a failure of its own test.
 const startLimit = 60 * time.Second
 
+// built is the folder of the binary that build made; Main removes it.
+var built string
+
 var build = sync.OnceValues(func() (string, error) {
 	if binary := os.Getenv("OTTLA"); binary != "" {
 		return binary, nil
@@ -33,6 +36,7 @@ var build = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	built = dir
 	binary := filepath.Join(dir, "ottla")
 	if runtime.GOOS == "windows" {
 		binary += ".exe"
@@ -43,6 +47,15 @@ var build = sync.OnceValues(func() (string, error) {
 	}
 	return binary, nil
 })
+
+// Main is the TestMain of packages that run the binary: it removes the one that was built for them.
+func Main(m *testing.M) {
+	code := m.Run()
+	if built != "" {
+		_ = os.RemoveAll(built) // a folder of the system's temporary ones
+	}
+	os.Exit(code)
+}
 
 // Binary returns the path of the ottla binary: $OTTLA, or one built for this test run.
 func Binary(t testing.TB) string {
