@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -36,6 +37,9 @@ func TestDescribeGroups(t *testing.T) {
 		m := g.Members[0]
 		if m.MemberID != id || string(m.MemberAssignment) != "assigned" || (m.InstanceID != nil) != (version >= 4) {
 			t.Errorf("member %+v", m)
+		}
+		if m.ClientID != "client" || !bytes.Contains(m.ProtocolMetadata, []byte("one")) {
+			t.Errorf("member %+v, whose requests' frames are gone", m)
 		}
 		req.IncludeAuthorizedOperations = false
 		if got := ask[*kmsg.DescribeGroupsResponse](t, n, "PLAINTEXT", req).Groups[1].AuthorizedOperations; got != operationsNotAskedFor {

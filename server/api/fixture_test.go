@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"unsafe"
 
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/config"
@@ -30,8 +31,13 @@ type fakeController struct {
 }
 
 func (c *fakeController) Handle(ctx context.Context, req kmsg.Request) (kmsg.Response, error) {
+	kept := kmsg.RequestForKey(req.Key()) // a copy: the request's frame ends with its answer
+	kept.SetVersion(req.GetVersion())
+	if err := kept.ReadFrom(req.AppendTo(nil)); err != nil {
+		return nil, err
+	}
 	c.mu.Lock()
-	c.asked = append(c.asked, req)
+	c.asked = append(c.asked, kept)
 	c.mu.Unlock()
 	if c.handle == nil {
 		return nil, errors.New("no controller")
@@ -76,7 +82,8 @@ func imageNode(t testing.TB, image *metadata.Image, static map[string]string) (*
 	return n, c
 }
 
-// ask sends a request through the wire form of its version to the handler of its row, and the answer through its own.
+// ask sends a request through the wire form of its version to the handler of its row, and the answer through its own. Strings and bytes alias the
+// frame, which is overwritten as soon as the connection would use it again: what a handler keeps without a copy is seen broken by the next.
 func ask[R kmsg.Response](t testing.TB, n *Node, listener string, req kmsg.Request) R {
 	t.Helper()
 	row := n.Routes.Get(req.Key())
@@ -85,13 +92,19 @@ func ask[R kmsg.Response](t testing.TB, n *Node, listener string, req kmsg.Reque
 	}
 	received := kmsg.RequestForKey(req.Key())
 	received.SetVersion(req.GetVersion())
-	if err := received.ReadFrom(req.AppendTo(nil)); err != nil {
+	frame := req.AppendTo([]byte("client"))
+	clientID := unsafe.String(&frame[0], len("client"))
+	if err := received.(interface{ UnsafeReadFrom([]byte) error }).UnsafeReadFrom(frame[len(clientID):]); err != nil {
 		t.Fatal(err)
 	}
+	defer poison(frame)
 	r := row.Handle(t.Context(), n, &Request{
-		Key: req.Key(), Version: req.GetVersion(), Body: received, Listener: listener, Conn: &Conn{},
+		Key: req.Key(), Version: req.GetVersion(), ClientID: &clientID, Body: received, Listener: listener, Conn: &Conn{},
 	})
 	if r.Later != nil {
+		if r.Detached {
+			poison(frame)
+		}
 		r = r.Later(t.Context())
 	}
 	if r.Err != nil || r.Response == nil {
@@ -140,4 +153,11 @@ func threeBrokers(t testing.TB) *metadata.Image {
 		&schema.TopicRecord{Name: "__consumer_offsets", TopicID: uid(3)},
 		partition(3, 0, 1, 0, []int32{1}, []int32{1}),
 	)
+}
+
+// poison overwrites a frame that the connection would use for the next request: whatever still looks at it becomes visible.
+func poison(frame []byte) {
+	for i := range frame {
+		frame[i] = '?'
+	}
 }
