@@ -29,14 +29,7 @@ func TestMain(m *testing.M) { process.Main(m) }
 // TestCrash kills the broker with SIGKILL while idempotent acks=all producers write to it, restarts it, and at the end
 // reads everything: each acknowledged record is there once, at the offset it was acknowledged with, in order.
 func TestCrash(t *testing.T) {
-	cycles := defaultCycles
-	if text := os.Getenv("OTTLA_CRASH_CYCLES"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil {
-			t.Fatalf("OTTLA_CRASH_CYCLES: %v", err)
-		}
-		cycles = n
-	}
+	cycles := crashCycles(t)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("%d cycles, seed %d", cycles, seed)
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -62,6 +55,20 @@ func TestCrash(t *testing.T) {
 	}
 	acked := load.stop()
 	check(t, broker.Addr, acked)
+}
+
+// crashCycles is how often a test kills the broker.
+func crashCycles(t *testing.T) int {
+	t.Helper()
+	text := os.Getenv("OTTLA_CRASH_CYCLES")
+	if text == "" {
+		return defaultCycles
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("OTTLA_CRASH_CYCLES: %v", err)
+	}
+	return n
 }
 
 // load produces to every partition until stopped, and remembers what was acknowledged.
