@@ -111,18 +111,20 @@ func (c *epochCache) assign(epoch int32, startOffset int64) {
 	c.version++
 }
 
-// truncateFromEnd drops the epochs that start at or after offset.
-func (c *epochCache) truncateFromEnd(offset int64) {
+// truncateFromEnd drops the epochs that start at or after offset, and returns them.
+func (c *epochCache) truncateFromEnd(offset int64) []epochEntry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := len(c.entries)
 	for n > 0 && c.entries[n-1].startOffset >= offset {
 		n--
 	}
+	dropped := slices.Clone(c.entries[n:])
 	if n < len(c.entries) {
 		c.entries = c.entries[:n]
 		c.version++
 	}
+	return dropped
 }
 
 // truncateFromStart drops the epochs that lie wholly below offset; the one that covers offset then starts there.

@@ -19,7 +19,7 @@ func (l *Log) recover(from int, names []segmentFiles, o openOptions) (end int64,
 	if err := l.producersAt(first.base, start); err != nil {
 		return 0, err
 	}
-	l.epochs.truncateFromEnd(first.base)
+	known := l.epochs.truncateFromEnd(first.base)
 	end = first.base
 	for i := from; i < len(v.segments); i++ {
 		seg := v.segments[i]
@@ -33,7 +33,7 @@ func (l *Log) recover(from int, names []segmentFiles, o openOptions) (end int64,
 			return end, l.dropRecovered(v, i)
 		}
 		var lost int64
-		if end, lost, err = l.recoverSegment(seg); err != nil {
+		if end, lost, err = l.recoverSegment(seg, end, known); err != nil {
 			return 0, err
 		}
 		if i+1 < len(v.segments) || lost > 0 {
@@ -91,8 +91,9 @@ func (l *Log) dropRecovered(v *view, n int) error {
 	return last.syncFiles(true)
 }
 
-// recoverSegment checks one segment and builds what belongs to it anew. It returns the offset after its last good batch, and how many bytes it cut off.
-func (l *Log) recoverSegment(seg *segment) (end, lost int64, err error) {
+// recoverSegment checks one segment and builds what belongs to it anew. last is where the segment before ends, known are the epochs that the checkpoint has for the
+// segment. It returns the offset after the last good batch, and how many bytes it cut off.
+func (l *Log) recoverSegment(seg *segment, last int64, known []epochEntry) (end, lost int64, err error) {
 	if err := errors.Join(seg.offsets.create(), seg.times.create(), seg.txns.reset()); err != nil {
 		return 0, 0, err
 	}
@@ -126,7 +127,7 @@ func (l *Log) recoverSegment(seg *segment) (end, lost int64, err error) {
 			}
 		}
 		if h.leaderEpoch > l.epochs.latest() {
-			l.epochs.assign(h.leaderEpoch, h.baseOffset)
+			l.recoverEpochs(known, h.leaderEpoch, last, h.baseOffset)
 		}
 		for _, t := range l.replayBatch(&h, b) {
 			if !t.aborted {
@@ -137,6 +138,20 @@ func (l *Log) recoverSegment(seg *segment) (end, lost int64, err error) {
 			}
 		}
 		end = h.lastOffset + 1
+		last = end
+	}
+}
+
+// recoverEpochs takes in the epochs up to the one of the batch at offset, which follows one that ends at last. Compaction may have removed the first batches of
+// an epoch, or all: the checkpoint knows better where it starts if that lies between the two batches.
+func (l *Log) recoverEpochs(known []epochEntry, epoch int32, last, offset int64) {
+	for _, e := range known {
+		if e.epoch > l.epochs.latest() && e.epoch <= epoch && e.startOffset >= last && e.startOffset <= offset {
+			l.epochs.assign(e.epoch, e.startOffset)
+		}
+	}
+	if epoch > l.epochs.latest() {
+		l.epochs.assign(epoch, offset)
 	}
 }
 
