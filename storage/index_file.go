@@ -102,7 +102,7 @@ func (x *indexFile) dropZeros() error {
 		}
 		return e == indexEntry{}, nil
 	}
-	if x.stored == 0 {
+	if x.stored <= 1 { // nobody allocates room for one
 		return nil
 	}
 	if z, err := zero(x.stored - 1); err != nil || !z {

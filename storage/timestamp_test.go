@@ -120,3 +120,27 @@ func TestLargestTimestamp(t *testing.T) {
 		l = openTestLog(t, mem, testConfig(200))
 	}
 }
+
+// The only entry of a time index may be all zeros: that is no room that was allocated in advance.
+func TestRecordAtTimeZeroIsFoundAfterRestart(t *testing.T) {
+	mem := vfs.NewMem()
+	l := openTestLog(t, mem, testConfig(1<<20))
+	mustAppend(t, l, plainBatch(t, 1, 0))
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = openTestLog(t, mem, testConfig(1<<20))
+	if got, ok, err := l.OffsetAtTime(0, 1); err != nil || !ok || got.Offset != 0 {
+		t.Errorf("%+v, %v, %v", got, ok, err)
+	}
+	if err := l.Roll(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = openTestLog(t, mem, testConfig(1<<20))
+	if got, ok, err := l.OffsetAtTime(0, 1); err != nil || !ok || got.Offset != 0 {
+		t.Errorf("in an older segment: %+v, %v, %v", got, ok, err)
+	}
+}
