@@ -43,9 +43,13 @@ type Store struct {
 	ctx     context.Context // ends when Close begins
 	stop    context.CancelFunc
 	running sync.WaitGroup // the background goroutines
+	mover   *mover
 
 	mu        sync.Mutex // guards what follows and the fields of logDir that say so
 	logs      map[protocol.TopicPartition]*hostedLog
+	futures   map[protocol.TopicPartition]*hostedLog    // copies of logs on their way to another dir
+	preferred map[protocol.TopicPartition]string        // dirs for logs that are not there yet
+	replaced  []*hostedLog                              // loaded logs that had moved to another dir; settleMoves takes them
 	claimed   map[protocol.TopicPartition]chan struct{} // closed when the claim ends
 	clusterID string
 	onFailure []func(dir string, err error)
@@ -56,6 +60,7 @@ type Store struct {
 type hostedLog struct {
 	log     *Log
 	dir     *logDir
+	arrived bool // it was loaded with arrivedName: another dir may have an older folder of the partition
 	leaving bool // its folder is being renamed: what fails meanwhile for the old name says nothing of the disk; guarded by Store.mu
 }
 
@@ -149,7 +154,7 @@ func (s *Store) Log(tp protocol.TopicPartition) *Log {
 
 // Logs returns the logs of all dirs that are online, in order of topic and partition.
 func (s *Store) Logs() []*Log {
-	hosted := s.online(nil)
+	hosted := s.online()
 	slices.SortFunc(hosted, func(a, b *hostedLog) int { return comparePartitions(a.log.TopicPartition(), b.log.TopicPartition()) })
 	logs := make([]*Log, len(hosted))
 	for i, h := range hosted {
@@ -158,13 +163,13 @@ func (s *Store) Logs() []*Log {
 	return logs
 }
 
-// online returns the logs of d, or of all dirs if d is nil, that are online.
-func (s *Store) online(d *logDir) []*hostedLog {
+// online returns the logs of all dirs that are online.
+func (s *Store) online() []*hostedLog {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	logs := make([]*hostedLog, 0, len(s.logs))
 	for _, h := range s.logs {
-		if h.dir.failure == nil && (d == nil || h.dir == d) {
+		if h.dir.failure == nil {
 			logs = append(logs, h)
 		}
 	}
@@ -222,7 +227,7 @@ func (s *Store) closeDir(d *logDir) (err error) {
 		}
 		return nil
 	}
-	logs := s.online(d)
+	logs := s.hostedIn(d)
 	if err := parallel(closers, logs, func(h *hostedLog) error {
 		if err := h.log.Close(); err != nil {
 			return fmt.Errorf("%s: %w", h.log.TopicPartition(), err)
@@ -237,14 +242,16 @@ func (s *Store) closeDir(d *logDir) (err error) {
 	return writeCleanShutdown(s.fs, d.path, s.epoch.Load())
 }
 
-// hostedIn returns all logs of d, failed or not.
+// hostedIn returns all logs of d, failed or not, and the copies that are being made in it.
 func (s *Store) hostedIn(d *logDir) []*hostedLog {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var logs []*hostedLog
-	for _, h := range s.logs {
-		if h.dir == d {
-			logs = append(logs, h)
+	for _, set := range []map[protocol.TopicPartition]*hostedLog{s.logs, s.futures} {
+		for _, h := range set {
+			if h.dir == d {
+				logs = append(logs, h)
+			}
 		}
 	}
 	return logs

@@ -196,7 +196,7 @@ func (s *Store) checkpoint(d *logDir, name string, was *offsets, of func(l *Log)
 	d.checkpointing.Lock()
 	defer d.checkpointing.Unlock()
 	now := offsets{}
-	for _, h := range s.online(d) { // asked for under the lock: a writer that comes later knows the newer set
+	for _, h := range s.hostedIn(d) { // asked for under the lock: a writer that comes later knows the newer set
 		if offset, listed := of(h.log); listed {
 			now[h.log.TopicPartition()] = offset
 		}

@@ -12,7 +12,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// Create makes the partition's log, in the dir that holds the fewest, or returns the log that is there with the same topic id. A log with another
+// Create makes the partition's log, in the dir that was preferred (PreferDir) or else the one that holds the fewest, or returns the log that is there with the same topic id. A log with another
 // topic id, or none, is set aside as -stray first. Nothing is synced before the log's first flush.
 //
 // Errors: KafkaStorageError when the log that is there is offline, or no dir is left; InvalidTopicException for the controller's own logs.
@@ -41,21 +41,26 @@ func (s *Store) Create(tp protocol.TopicPartition, topicID protocol.UUID, c LogC
 			return nil, err
 		}
 	}
-	d := s.roomiest()
+	d := s.placeFor(tp)
 	if d == nil {
 		return nil, protocol.Errorf(protocol.KafkaStorageError, "no log dir is online")
 	}
 	log, err := s.create(d, tp, topicID, c)
 	if err != nil {
-		err = fmt.Errorf("creation of %s in %s: %w", tp, d.path, err)
-		s.failDir(d, err)
-		return nil, protocol.Errorf(protocol.KafkaStorageError, "%w", err)
+		return nil, s.creationFailed(d, tp, err)
 	}
 	s.mu.Lock()
 	s.logs[tp] = &hostedLog{log: log, dir: d}
 	s.mu.Unlock()
 	d.worker.settle(log)
 	return log, nil
+}
+
+// creationFailed takes d offline and returns the error's form for the caller.
+func (s *Store) creationFailed(d *logDir, tp protocol.TopicPartition, err error) error {
+	err = fmt.Errorf("creation of %s in %s: %w", tp, d.path, err)
+	s.failDir(d, err)
+	return protocol.Errorf(protocol.KafkaStorageError, "%w", err)
 }
 
 func (s *Store) create(d *logDir, tp protocol.TopicPartition, topicID protocol.UUID, c LogConfig) (*Log, error) {
@@ -118,6 +123,7 @@ func (s *Store) remove(tp protocol.TopicPartition, how func(h *hostedLog) error)
 // takeOut removes h from the logs after how has done the disk's part.
 func (s *Store) takeOut(h *hostedLog, how func(h *hostedLog) error) error {
 	tp := h.log.TopicPartition()
+	s.dropFuture(tp)
 	if err := s.offline(h.dir); err != nil {
 		return protocol.Errorf(protocol.KafkaStorageError, "log of %s is offline: %w", tp, err)
 	}
@@ -160,6 +166,9 @@ func (s *Store) roomiest() *logDir {
 	}
 	count := map[*logDir]int{}
 	for _, h := range s.logs {
+		count[h.dir]++
+	}
+	for _, h := range s.futures {
 		count[h.dir]++
 	}
 	var best *logDir

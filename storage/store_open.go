@@ -36,16 +36,21 @@ func Open(o Options) (*Store, error) {
 	s := &Store{
 		fs: o.FS, config: o.Config, nodeID: o.NodeID, codecs: o.Codecs, logger: o.Logger, ctx: ctx, stop: stop,
 		logs: map[protocol.TopicPartition]*hostedLog{}, claimed: map[protocol.TopicPartition]chan struct{}{},
+		futures: map[protocol.TopicPartition]*hostedLog{}, preferred: map[protocol.TopicPartition]string{},
 	}
 	s.epoch.Store(-1)
 	err := s.openDirs(o.Dirs)
 	if err == nil {
 		err = s.load()
 	}
+	if err == nil {
+		err = s.settleMoves()
+	}
 	if err != nil {
 		stop()
 		return nil, errors.Join(err, s.abandon())
 	}
+	s.mover = newMover(s)
 	s.startWork()
 	return s, nil
 }
@@ -110,7 +115,7 @@ func (s *Store) load() error {
 // loadDir loads d's logs. errUnusable means that the broker must not start, another error that the dir's disk fails.
 func (s *Store) loadDir(d *logDir) error {
 	began := time.Now()
-	partitions, err := s.scanDir(d)
+	partitions, copies, err := s.scanDir(d)
 	if err != nil {
 		return err
 	}
@@ -133,9 +138,16 @@ func (s *Store) loadDir(d *logDir) error {
 		if err != nil {
 			return fmt.Errorf("log %s in %s: %w", tp, d.path, err)
 		}
-		return s.adopt(&hostedLog{log: log, dir: d})
+		arrived, err := s.hasArrived(d, tp)
+		if err != nil {
+			return err
+		}
+		return s.adopt(&hostedLog{log: log, dir: d, arrived: arrived})
 	})
 	if err != nil {
+		return err
+	}
+	if err := parallel(s.recoveryThreads(), copies, func(name string) error { return s.loadFuture(d, name, defaults) }); err != nil {
 		return err
 	}
 	message, level := "loaded log dir", zap.InfoLevel
@@ -149,25 +161,33 @@ func (s *Store) loadDir(d *logDir) error {
 	return nil
 }
 
-// adopt enters a loaded log. A partition in two dirs is the sign of a dir that failed while its replica was being replaced: people must choose.
+// adopt enters a loaded log. Of a partition in two dirs the one that has moved counts; if none has, people must choose.
 func (s *Store) adopt(h *hostedLog) error {
 	tp := h.log.TopicPartition()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if other := s.logs[tp]; other != nil {
+	switch other := s.logs[tp]; {
+	case other == nil || h.arrived && !other.arrived:
+		if other != nil {
+			s.replaced = append(s.replaced, other)
+		}
+	case other.arrived && !h.arrived:
+		s.replaced = append(s.replaced, h)
+		return nil
+	default:
 		return fmt.Errorf("%w log dirs: %s is in %s and in %s; remove the one that is known to be older", errUnusable, tp, other.dir.path, h.dir.path)
 	}
 	s.logs[tp] = h
 	return nil
 }
 
-// scanDir lists the partitions whose folders are in d, and has the folders of deleted ones removed. Plain files are nobody's business.
-func (s *Store) scanDir(d *logDir) ([]protocol.TopicPartition, error) {
+// scanDir lists the partitions whose folders are in d, and the folders of copies, and has the folders of deleted ones removed. Plain files are nobody's
+// business.
+func (s *Store) scanDir(d *logDir) (partitions []protocol.TopicPartition, copies []string, err error) {
 	entries, err := s.fs.List(d.path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var partitions []protocol.TopicPartition
 	var leftover []string
 	for _, e := range entries {
 		name := e.Name()
@@ -177,10 +197,12 @@ func (s *Store) scanDir(d *logDir) ([]protocol.TopicPartition, error) {
 		tp, suffix, ok := parseFolder(name)
 		switch {
 		case !ok:
-			return nil, fmt.Errorf("%w log dir %s: found directory %q, which is not in the form of topic-partition or topic-partition.uniqueId-delete "+
+			return nil, nil, fmt.Errorf("%w log dir %s: found directory %q, which is not in the form of topic-partition or topic-partition.uniqueId-delete "+
 				"(if marked for deletion); a log directory should only contain Kafka topic data", errUnusable, d.path, name)
 		case suffix == deleteSuffix:
 			leftover = append(leftover, filepath.Join(d.path, name))
+		case suffix == futureSuffix && len(s.dirs) > 1:
+			copies = append(copies, name)
 		case suffix != "":
 			s.logger.Warn("replica is set aside and not loaded", zap.String("folder", filepath.Join(d.path, name)))
 		case !reservedTopic(tp.Topic):
@@ -190,7 +212,7 @@ func (s *Store) scanDir(d *logDir) ([]protocol.TopicPartition, error) {
 	for _, path := range leftover {
 		d.worker.after(0, func() error { return s.fs.RemoveAll(path) })
 	}
-	return partitions, nil
+	return partitions, copies, nil
 }
 
 // parseFolder reads the name of a replica's folder: topic-partition, and if it is not in service .<id> and a suffix.

@@ -148,10 +148,12 @@ func (w *dirWorker) ofLive(l *Log, err error) error {
 	}
 	w.store.mu.Lock()
 	defer w.store.mu.Unlock()
-	if h := w.store.logs[l.TopicPartition()]; h == nil || h.log != l || h.leaving {
-		return nil
+	for _, h := range []*hostedLog{w.store.logs[l.TopicPartition()], w.store.futures[l.TopicPartition()]} {
+		if h != nil && h.log == l && !h.leaving {
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
 // flushLater implements host. Requests for one log merge.
@@ -208,6 +210,7 @@ func (s *Store) startWork() {
 			s.running.Go(d.worker.work)
 		}
 	}
+	s.mover.start()
 	initial := s.config.Duration("log.initial.task.delay.ms")
 	s.every("log.retention.check.interval.ms", initial, s.retainAll)
 	s.every("log.flush.scheduler.interval.ms", initial, s.flushDue)
@@ -243,7 +246,7 @@ func (s *Store) every(key string, initial time.Duration, fn func()) {
 
 // forEach calls fn for every log that is online, until the Store closes; an error fails the log's dir.
 func (s *Store) forEach(fn func(l *Log) error) {
-	for _, h := range s.online(nil) {
+	for _, h := range s.online() {
 		if s.ctx.Err() != nil {
 			return
 		}
