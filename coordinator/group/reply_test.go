@@ -1,6 +1,7 @@
 package group
 
 import (
+	"fmt"
 	"math"
 	"testing"
 	"testing/synctest"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/ottla/ottla/coordinator/runtime"
 	"github.com/ottla/ottla/protocol"
 )
 
@@ -128,5 +130,35 @@ func TestOffsetsOfAnotherTopicOfTheSameName(t *testing.T) {
 				t.Errorf("%s with id %v: offset %d, want %d", c.topic, c.id, got, c.want)
 			}
 		}
+	})
+}
+
+// TestGroupsComeAndGo: nothing stays of groups whose members and offsets are gone.
+func TestGroupsComeAndGo(t *testing.T) {
+	run(t, oneHour, func(h *harness) {
+		for i := range 300 {
+			c := h.client()
+			if i%2 == 1 {
+				c = h.static("i")
+			}
+			c.group = fmt.Sprint("g", i)
+			f := c.join()
+			if i%3 == 0 {
+				continue // never comes back: its session ends
+			}
+			pass(2 * initialDelay)
+			c.joined(f)
+			if i%3 == 1 {
+				c.commit(1)
+				c.leave()
+			}
+		}
+		pass(2*time.Hour + time.Minute)
+		h.c.runtime.Read(0, func(s *shard, env runtime.Env) {
+			if n := env.Timers.Len(); n != 1 || len(s.groups) != 0 || len(s.offsets.groups) != 0 || len(s.offsets.written) != 0 {
+				t.Errorf("%d timers, %d groups, %d groups with offsets", n, len(s.groups), len(s.offsets.groups))
+			}
+		}, func(err error) { t.Errorf("read: %v", err) })
+		synctest.Wait()
 	})
 }
