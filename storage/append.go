@@ -272,7 +272,7 @@ func (l *Log) shouldRoll(seg *segment, n int, p *appendPlan, config *LogConfig, 
 	if seg.offsets.known() >= config.SegmentIndexBytes/offsetEntrySize || seg.times.known() >= config.SegmentIndexBytes/timeEntrySize-1 {
 		return true
 	}
-	age := config.SegmentMs - seg.jitter
+	age := config.maxSegmentMs() - seg.jitter
 	if first := l.firstTimestamp(seg); first >= 0 {
 		return p.info.MaxTimestamp-first > age
 	}

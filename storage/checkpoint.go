@@ -18,6 +18,7 @@ const (
 	recoveryPointCheckpoint = "recovery-point-offset-checkpoint"
 	logStartCheckpoint      = "log-start-offset-checkpoint"
 	replicationCheckpoint   = "replication-offset-checkpoint"
+	cleanerCheckpoint       = "cleaner-offset-checkpoint"
 )
 
 // replaceFile writes data to path so that after a crash either the old or the new content is there: a synced .tmp file, renamed, and the folder synced.

@@ -15,6 +15,9 @@ type LogConfig struct {
 	FlushMessages, FlushMs, FileDeleteDelayMs           int64
 	MaxMessageBytes                                     int
 	Compact, Delete                                     bool // cleanup.policy; neither: nothing but what lies below the log start is deleted
+	MinCleanableDirtyRatio                              float64
+	MinCompactionLagMs, MaxCompactionLagMs              int64
+	DeleteRetentionMs                                   int64 // how long compaction keeps tombstones and transaction markers
 	TimestampType                                       record.TimestampType
 	TimestampBeforeMaxMs, TimestampAfterMaxMs           int64
 	Codec                                               record.Codec
@@ -33,6 +36,8 @@ func LogConfigOf(topic config.Values) LogConfig {
 		FlushMessages: topic.Int64("flush.messages"), FlushMs: topic.Int64("flush.ms"), FileDeleteDelayMs: topic.Int64("file.delete.delay.ms"),
 		MaxMessageBytes: topic.Int("max.message.bytes"),
 		Compact:         slices.Contains(policy, "compact"), Delete: slices.Contains(policy, "delete"),
+		MinCleanableDirtyRatio: topic.Float("min.cleanable.dirty.ratio"), DeleteRetentionMs: topic.Int64("delete.retention.ms"),
+		MinCompactionLagMs: topic.Int64("min.compaction.lag.ms"), MaxCompactionLagMs: topic.Int64("max.compaction.lag.ms"),
 		TimestampBeforeMaxMs: topic.Int64("message.timestamp.before.max.ms"), TimestampAfterMaxMs: topic.Int64("message.timestamp.after.max.ms"),
 		MinInSyncReplicas: topic.Int("min.insync.replicas"),
 		Preallocate:       topic.Bool("preallocate"),
@@ -61,4 +66,12 @@ func codecOf(topic config.Values) (record.Codec, int) {
 		return record.CodecZstd, topic.Int("compression.zstd.level")
 	}
 	return record.CodecProducer, 0
+}
+
+// maxSegmentMs is how long a segment may stay active while it is appended to: of a compacted log no longer than its records may stay uncompacted.
+func (c *LogConfig) maxSegmentMs() int64 {
+	if c.Compact && c.MaxCompactionLagMs > 0 {
+		return min(c.MaxCompactionLagMs, c.SegmentMs)
+	}
+	return c.SegmentMs
 }

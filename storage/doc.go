@@ -10,7 +10,7 @@
 // Durability: appends, rolls and the creation of a partition do not wait for fsync (unless flush.messages says so). What was appended above the recovery point
 // is checked and, if torn, cut off after an unclean stop. Leader epochs and partition.metadata reach the disk before the recovery point passes any batch.
 //
-// Lock order: Log.mu, Log.syncMu, Log.offMu; the epoch cache's own; dirWorker.mu and Store.mu last. No I/O and no call of a Log happens under Store.mu or
+// Lock order: Log.mu, Log.syncMu, Log.offMu; the epoch cache's own; dirWorker.mu, cleaner.mu and Store.mu last. No I/O and no call of a Log happens under Store.mu or
 // dirWorker.mu. logDir.checkpointing serializes the writers of a dir's checkpoints and is taken before all others.
 //
 // File map:
@@ -22,6 +22,12 @@
 //	store_work.go            background: the worker of a dir, periodic tasks
 //	host.go                  what a Log asks of its Store, and what it is opened with
 //	retention.go             deletion of segments by log start, size and time
+//	cleaner.go cleaner_throttle.go   compaction in the background: threads, choice of logs, limit of I/O
+//	compact.go               one pass of compaction over one log: is it due, and the last offset of each key
+//	compact_map.go           offset map of bounded memory
+//	compact_rewrite.go compact_legacy.go  what stays of segments, batches and records
+//	compact_txn.go           transactions and producers during a pass
+//	compact_swap.go          new segments in the place of old ones
 //	config.go                LogConfig
 //	metaproperties.go        meta.properties
 //	partition_metadata.go    partition.metadata

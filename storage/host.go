@@ -17,8 +17,8 @@ type host interface {
 	deleteLater(l *Log, delayMs int64, paths ...string)
 	// failed reports an I/O error on l's directory: the host takes the whole log dir offline and calls l.fail for its logs later.
 	failed(l *Log, err error)
-	// truncated is the exception: the log calls it without its mutex, after a truncation that lowered the recovery point or the log start, and it
-	// checkpoints both before it returns.
+	// truncated is the exception: the log calls it without its mutex, after a truncation that lowered the recovery point, the log start or the end
+	// of the last compaction, and it checkpoints all of them before it returns.
 	truncated(l *Log) error
 }
 
@@ -37,6 +37,7 @@ type openOptions struct {
 	recoveryPoint int64 // first offset not known to be synced; 0 if unknown
 	logStart      int64 // log start offset of the checkpoint; 0 if unknown
 	highWatermark int64 // of the checkpoint; clamped to [log start, log end]; 0 if unknown
+	cleaned       int64 // compacted up to here, of the checkpoint; 0 if unknown
 
 	producers producerConfig
 }

@@ -86,6 +86,9 @@ func (l *Log) settle(end int64, o openOptions) error {
 	start := max(o.logStart, v.segments[0].base)
 	l.logStart.Store(start)
 	l.logEnd.Store(end)
+	if l.cleaned.Store(noOffset); o.cleaned > 0 && o.cleaned <= end { // else what followed was lost, and maybe more
+		l.cleaned.Store(o.cleaned)
+	}
 	l.epochs.truncateFromEnd(end)
 	l.epochs.truncateFromStart(start)
 	point := min(max(o.recoveryPoint, v.segments[0].base), end)

@@ -54,6 +54,9 @@ type Log struct {
 	logStart atomic.Int64 // stored under mu
 	logEnd   atomic.Int64 // stored under mu
 
+	cleaned     atomic.Int64 // compacted up to here, -1 never; stored under mu, but for what firstDirty corrects
+	truncations atomic.Int64 // so far; stored under mu
+
 	offMu         sync.Mutex
 	highWatermark atomic.Int64 // stored under offMu
 	lastStable    atomic.Int64 // stored under offMu

@@ -43,6 +43,7 @@ type Store struct {
 	ctx     context.Context // ends when Close begins
 	stop    context.CancelFunc
 	running sync.WaitGroup // the background goroutines
+	cleaner *cleaner       // nil with log.cleaner.enable=false
 	mover   *mover
 
 	mu        sync.Mutex // guards what follows and the fields of logDir that say so

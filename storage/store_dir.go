@@ -36,6 +36,7 @@ type logDir struct {
 	recoveryPoints offsets // as in the files; guarded by checkpointing
 	logStarts      offsets
 	highWatermarks offsets
+	cleaned        offsets
 }
 
 // cleanShutdown is the content of the mark of a clean stop. Marks of brokers before Kafka 3.7 are empty.
@@ -157,6 +158,7 @@ func previousEpoch(dirs []*logDir) int64 {
 func (s *Store) readCheckpoints(d *logDir) error {
 	for name, to := range map[string]*offsets{
 		recoveryPointCheckpoint: &d.recoveryPoints, logStartCheckpoint: &d.logStarts, replicationCheckpoint: &d.highWatermarks,
+		cleanerCheckpoint: &d.cleaned,
 	} {
 		data, err := s.fs.ReadFile(filepath.Join(d.path, name))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -191,6 +193,14 @@ func (s *Store) checkpointHighWatermarks(d *logDir) error {
 	return s.checkpoint(d, replicationCheckpoint, &d.highWatermarks, func(l *Log) (int64, bool) { return l.Offsets().HighWatermark, true })
 }
 
+// checkpointCleaned writes up to where d's logs are compacted, if that has changed.
+func (s *Store) checkpointCleaned(d *logDir) error {
+	return s.checkpoint(d, cleanerCheckpoint, &d.cleaned, func(l *Log) (int64, bool) {
+		cleaned := l.cleaned.Load()
+		return cleaned, cleaned > 0
+	})
+}
+
 // checkpoint writes the file name with what of gives for each of d's logs, unless was, the file's content, is the same.
 func (s *Store) checkpoint(d *logDir, name string, was *offsets, of func(l *Log) (offset int64, listed bool)) error {
 	d.checkpointing.Lock()
@@ -213,14 +223,14 @@ func (s *Store) checkpoint(d *logDir, name string, was *offsets, of func(l *Log)
 
 // checkpointAll writes all checkpoints of d that have changed.
 func (s *Store) checkpointAll(d *logDir) error {
-	return errors.Join(s.checkpointRecoveryPoints(d), s.checkpointLogStarts(d), s.checkpointHighWatermarks(d))
+	return errors.Join(s.checkpointRecoveryPoints(d), s.checkpointLogStarts(d), s.checkpointHighWatermarks(d), s.checkpointCleaned(d))
 }
 
 // forget makes sure that d's checkpoints say nothing of tp, whose log is gone, before a new log takes its name: they would claim that the
 // new log's bytes are synced, or committed.
 func (s *Store) forget(d *logDir, tp protocol.TopicPartition) error {
 	d.checkpointing.Lock()
-	stale := d.recoveryPoints[tp] > 0 || d.logStarts[tp] > 0 || d.highWatermarks[tp] > 0
+	stale := d.recoveryPoints[tp] > 0 || d.logStarts[tp] > 0 || d.highWatermarks[tp] > 0 || d.cleaned[tp] > 0
 	d.checkpointing.Unlock()
 	if !stale {
 		return nil

@@ -39,6 +39,9 @@ func Open(o Options) (*Store, error) {
 		futures: map[protocol.TopicPartition]*hostedLog{}, preferred: map[protocol.TopicPartition]string{},
 	}
 	s.epoch.Store(-1)
+	if o.Config.Bool("log.cleaner.enable") {
+		s.cleaner = newCleaner(s)
+	}
 	err := s.openDirs(o.Dirs)
 	if err == nil {
 		err = s.load()
@@ -134,6 +137,7 @@ func (s *Store) loadDir(d *logDir) error {
 	err = parallel(s.recoveryThreads(), partitions, func(tp protocol.TopicPartition) error {
 		o := s.openOptions(d, tp, defaults)
 		o.clean, o.recoveryPoint, o.logStart, o.highWatermark = d.clean, d.recoveryPoints[tp], d.logStarts[tp], d.highWatermarks[tp]
+		o.cleaned = d.cleaned[tp]
 		log, err := openLog(o)
 		if err != nil {
 			return fmt.Errorf("log %s in %s: %w", tp, d.path, err)

@@ -195,7 +195,7 @@ func (w *dirWorker) failed(l *Log, err error) {
 
 // truncated implements host.
 func (w *dirWorker) truncated(*Log) error {
-	return errors.Join(w.store.checkpointRecoveryPoints(w.dir), w.store.checkpointLogStarts(w.dir))
+	return errors.Join(w.store.checkpointRecoveryPoints(w.dir), w.store.checkpointLogStarts(w.dir), w.store.checkpointCleaned(w.dir))
 }
 
 // millis is ms milliseconds, at most the longest Duration.
@@ -211,6 +211,9 @@ func (s *Store) startWork() {
 		}
 	}
 	s.mover.start()
+	if s.cleaner != nil {
+		s.running.Go(s.cleaner.run)
+	}
 	initial := s.config.Duration("log.initial.task.delay.ms")
 	s.every("log.retention.check.interval.ms", initial, s.retainAll)
 	s.every("log.flush.scheduler.interval.ms", initial, s.flushDue)
@@ -259,10 +262,13 @@ func (s *Store) forEach(fn func(l *Log) error) {
 	}
 }
 
-// retainAll applies retention to every log.
+// retainAll applies retention to every log that is not compacted.
 func (s *Store) retainAll() {
 	deleted := 0
 	s.forEach(func(l *Log) error {
+		if l.config.Load().Compact {
+			return nil // the cleaner does it, or nobody
+		}
 		n, err := l.retain(time.Now().UnixMilli())
 		deleted += n
 		return err

@@ -29,7 +29,7 @@ func (l *Log) ResetTo(offset int64) error {
 
 // cut runs a truncation under mu, and has the marks that it lowered checkpointed: after a crash a mark above must not claim, or hide, what is appended here later.
 func (l *Log) cut(truncate func() error) error {
-	point, start := l.recoveryPoint.Load(), l.logStart.Load()
+	point, start, cleaned := l.recoveryPoint.Load(), l.logStart.Load(), l.cleaned.Load()
 	l.mu.Lock()
 	err := l.offline()
 	if err == nil {
@@ -43,7 +43,8 @@ func (l *Log) cut(truncate func() error) error {
 		}
 	}
 	l.mu.Unlock()
-	if err != nil || l.host == nil || l.recoveryPoint.Load() >= point && l.logStart.Load() >= start {
+	lower := l.recoveryPoint.Load() < point || l.logStart.Load() < start || l.cleaned.Load() < cleaned
+	if err != nil || l.host == nil || !lower {
 		return err
 	}
 	if err := l.host.truncated(l); err != nil {
@@ -111,6 +112,7 @@ func cutPoint(seg *segment, offset int64, scratch []byte) (position, end int64, 
 
 // lowerMarks brings the log's end down to end, and what must not lie above it: readers see the marks before the bytes go.
 func (l *Log) lowerMarks(end int64) {
+	l.uncleanedFrom(end)
 	l.offMu.Lock()
 	defer l.offMu.Unlock()
 	if l.highWatermark.Load() > end {
@@ -203,6 +205,7 @@ func (l *Log) replaceAll(offset int64) error {
 
 // restartMarks makes the marks those of an empty log at offset, so that no reader looks for a segment any more.
 func (l *Log) restartMarks(offset int64) {
+	l.uncleanedFrom(offset)
 	l.logStart.Store(offset)
 	l.offMu.Lock()
 	defer l.offMu.Unlock()

@@ -19,6 +19,7 @@
 //	validate.go          what a produced batch must be, and its stamps
 //	rebuild.go           a produced batch in another codec
 //	rewrite.go           a batch without some of its records, for compaction
+//	legacy.go            the same for messages of magic 0 and 1
 //	validation_error.go  bad records and Kafka's messages for them
 //	codecs.go            the pools, and one file for each codec
 package record
