@@ -103,12 +103,15 @@ func (f *frameReader) rest(ctx context.Context, fr *frame, size int) error {
 				return err
 			}
 		}
-		n, err := f.read(fr.b[len(fr.b):min(size, cap(fr.b))], &fr.reservation)
+		// Room behind the frame takes the start of the next one, which saves a system call for each.
+		n, err := f.read(fr.b[len(fr.b):min(size+inputSize, cap(fr.b))], &fr.reservation)
 		fr.b = fr.b[:len(fr.b)+n]
 		if err != nil {
 			return err
 		}
 	}
+	f.r, f.w = 0, copy(f.in[:], fr.b[size:])
+	fr.b = fr.b[:size]
 	f.proven = max(f.proven, min(size, wholeChunk))
 	return nil
 }

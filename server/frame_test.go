@@ -77,6 +77,46 @@ func TestFramesOfAllSizes(t *testing.T) {
 	}
 }
 
+// countedReads counts the reads of a connection.
+type countedReads struct {
+	net.Conn
+	n int
+}
+
+func (c *countedReads) Read(p []byte) (int, error) {
+	c.n++
+	return c.Conn.Read(p)
+}
+
+// TestLargeFramesInARow cost one read each once the first has shown their size: it takes the start of the next along.
+func TestLargeFramesInARow(t *testing.T) {
+	f, client := newFrameReader(t, 100<<20)
+	reads := &countedReads{Conn: f.nc}
+	f.nc = reads
+	const frames = 20
+	var stream []byte
+	for i := range frames {
+		stream = append(stream, framed(slices.Repeat([]byte{byte(i)}, 60_000))...)
+	}
+	go func() { _, _ = client.Write(stream) }() // ends with the test's last read, or with the pipe
+	for i := range frames {
+		if i == 1 {
+			reads.n = 0
+		}
+		var fr frame
+		if err := f.next(t.Context(), &fr); err != nil {
+			t.Fatal(err)
+		}
+		if len(fr.b) != 60_000 || fr.b[0] != byte(i) || fr.b[59_999] != byte(i) {
+			t.Fatalf("frame %d differs", i)
+		}
+		fr.release(f.pool, f.budget)
+	}
+	if most := frames; reads.n > most { // one each, and one more for the start of the second
+		t.Errorf("%d reads for %d frames", reads.n, frames-1)
+	}
+}
+
 func TestFrameThatEndsEarly(t *testing.T) {
 	for _, n := range []int{2, 5, 100, 600, 20_000} {
 		f, client := newFrameReader(t, 100<<20)
