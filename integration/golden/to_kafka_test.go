@@ -1,0 +1,180 @@
+package golden
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ottla/ottla/integration/datadir"
+	"github.com/ottla/ottla/integration/process"
+)
+
+// TestToKafka has Ottla write topics of every kind. The stock dump tool has no complaint about any file, Apache Kafka serves the folders to the last record,
+// writes on, and Ottla serves what became of them.
+func TestToKafka(t *testing.T) {
+	for _, version := range []string{newest, oldest} {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			b, k, at := process.New(t, ottlaSettings...), newKafka(t, version), base()
+			want := fillOttla(t, b, at)
+			dumpAll(t, k, b.Dir)
+
+			k.start(t)
+			must(t, datadir.Create(t.Context(), k.addr, false, false))
+			must(t, datadir.Commit(t.Context(), k.addr))
+			k.stop(t)
+			moved, err := datadir.Adopt(b.Dir, k.data, true)
+			must(t, err)
+			if len(moved) != len(want) {
+				t.Errorf("moved %d folders of %d: %v", len(moved), len(want), moved)
+			}
+			k.start(t)
+			report(t, "served by Apache Kafka", observe(t, k.addr).Restarted(), want.Restarted())
+			committed(t, k.addr)
+
+			must(t, datadir.Fill(t.Context(), k.addr, 2, at, false))
+			full := observe(t, k.addr)
+			must(t, datadir.Compact(t.Context(), k.addr, false))
+			waitCleaned(t, k, false)
+			want = observe(t, k.addr)
+			checkCleaned(t, full, want)
+			k.stop(t)
+			_, err = datadir.Adopt(k.data, b.Dir, true)
+			must(t, err)
+			b.Start(t)
+			report(t, "back at Ottla", observe(t, b.Addr).Restarted().WithoutEpochs(), want.Restarted().WithoutEpochs())
+			committed(t, b.Addr)
+			must(t, datadir.Fill(t.Context(), b.Addr, 3, at, false))
+			want = observe(t, b.Addr)
+			b.Stop(t)
+			dumpAll(t, k, b.Dir)
+			b.Start(t)
+			report(t, "after one more start", observe(t, b.Addr).Restarted(), want.Restarted())
+		})
+	}
+}
+
+// fillOttla writes all topics over two lives of a broker and stops it cleanly.
+func fillOttla(t *testing.T, b *process.Broker, at time.Time) datadir.Partitions {
+	t.Helper()
+	b.Start(t)
+	must(t, datadir.Create(t.Context(), b.Addr, false, true))
+	must(t, datadir.Fill(t.Context(), b.Addr, 0, at, false))
+	b.Stop(t)
+	b.Start(t)
+	must(t, datadir.Fill(t.Context(), b.Addr, 1, at, false))
+	want := observe(t, b.Addr)
+	b.Stop(t)
+	return want
+}
+
+func committed(t *testing.T, addr string) {
+	t.Helper()
+	if offset, err := datadir.Committed(t.Context(), addr); err != nil || offset != datadir.CommittedOffset {
+		t.Errorf("committed offset %d, %v; want %d", offset, err, datadir.CommittedOffset)
+	}
+}
+
+// checkCleaned verifies that compaction took nothing but what was written again or deleted.
+func checkCleaned(t *testing.T, full, cleaned datadir.Partitions) {
+	t.Helper()
+	for _, topic := range datadir.Compacted(false) {
+		before, after := full[topic+"-0"].Records, cleaned[topic+"-0"].Records
+		if len(after) >= len(before)/2 {
+			t.Errorf("%s: %d of %d records are left", topic, len(after), len(before))
+		}
+		left := map[string]bool{}
+		for _, line := range after {
+			left[line] = true
+			if !slices.Contains(before, line) {
+				t.Errorf("%s has a new record: %s", topic, line)
+			}
+		}
+		last := map[string]string{}
+		for _, line := range before {
+			_, text, _ := strings.Cut(line, " key=")
+			key, _, _ := strings.Cut(text, " value=")
+			last[key] = line
+		}
+		for _, line := range last {
+			if !left[line] && !strings.Contains(line, " value=null") {
+				t.Errorf("%s lost %s", topic, line)
+			}
+		}
+	}
+}
+
+// dumpAll reads every file of a log dir that has a format, in the ways that the dump tool knows.
+func dumpAll(t *testing.T, k *kafka, dir string) {
+	t.Helper()
+	files := map[string][]string{}
+	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() && !strings.HasPrefix(filepath.Base(filepath.Dir(p)), "__") {
+			files[filepath.Ext(p)] = append(files[filepath.Ext(p)], p)
+		}
+		return err
+	})
+	must(t, err)
+	var all []string
+	for _, ext := range []string{".log", ".index", ".timeindex", ".snapshot"} {
+		if len(files[ext]) < len(datadir.Topics(false)) {
+			t.Errorf("%d files %s", len(files[ext]), ext)
+		}
+		all = append(all, files[ext]...)
+	}
+	all = append(all, files[".txnindex"]...)
+	out := k.dump(t, all, "--deep-iteration", "--print-data-log")
+	if n := strings.Count(out, "isvalid: true"); n == 0 {
+		t.Error("the dump tool saw no batch")
+	}
+	indexes := append(append([]string(nil), files[".index"]...), files[".timeindex"]...)
+	out = k.dump(t, indexes, "--index-sanity-check")
+	if n := strings.Count(out, "passed sanity check") + strings.Count(out, "is empty."); n != len(indexes) {
+		t.Errorf("%d of %d indexes pass the sanity check:\n%s", n, len(indexes), out)
+	}
+	k.dump(t, indexes, "--verify-index-only")
+}
+
+// TestMetadataLog has the stock dump tool decode all that Ottla writes of its metadata.
+func TestMetadataLog(t *testing.T) {
+	t.Parallel()
+	k := newKafka(t, newest)
+	b := process.New(t, append([]string{"metadata.log.max.record.bytes.between.snapshots=2000"}, ottlaSettings...)...)
+	fillOttla(t, b, base())
+	for _, pattern := range []string{"*.log", "*.checkpoint"} {
+		files, err := filepath.Glob(filepath.Join(b.Dir, "__cluster_metadata-0", pattern))
+		must(t, err)
+		if len(files) == 0 {
+			t.Errorf("no %s in %v", pattern, listing(t, filepath.Join(b.Dir, "__cluster_metadata-0")))
+			continue
+		}
+		out := k.dump(t, files, "--cluster-metadata-decoder")
+		if pattern == "*.checkpoint" && !strings.Contains(out, "SnapshotHeader") {
+			t.Errorf("no snapshot header in:\n%.3000s", out)
+		}
+		for _, record := range []string{"REGISTER_BROKER_RECORD", "TOPIC_RECORD", "PARTITION_RECORD", "CONFIG_RECORD", "FEATURE_LEVEL_RECORD"} {
+			if !strings.Contains(out, fmt.Sprintf("%q:%q", "type", record)) {
+				t.Errorf("%s has no %s", pattern, record)
+			}
+		}
+	}
+	offsets, err := filepath.Glob(filepath.Join(b.Dir, "__consumer_offsets-*", "*.log"))
+	must(t, err)
+	if out := k.dump(t, offsets, "--offsets-decoder"); !strings.Contains(out, datadir.Group) {
+		t.Errorf("no offset of %s in:\n%s", datadir.Group, out)
+	}
+}
+
+func listing(t *testing.T, dir string) (names []string) {
+	entries, err := os.ReadDir(dir)
+	must(t, err)
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
