@@ -172,7 +172,7 @@ func (b *Broker) assemble(clusterID string, wake <-chan struct{}) {
 		Logger: logger.Named("api"),
 	}
 	b.sockets = newSocketServer(b.node, logger.Named("network"))
-	p := &publisher{node: c.NodeID, static: c.Values, values: &b.values, replicas: b.replicas, groups: b.groups, lifecycle: b.lifecycle}
+	p := &publisher{node: c.NodeID, static: c.Values, values: &b.values, store: b.store, replicas: b.replicas, groups: b.groups, lifecycle: b.lifecycle}
 	b.observer = metadata.NewObserver(metadata.ObserverOptions{
 		Log: b.controller.Log(), FS: b.o.FS, Codecs: b.codecs, Wake: wake, Publish: p.publish,
 		OnFailure: b.fail, Logger: logger.Named("metadata"),

@@ -7,6 +7,7 @@ import (
 	"github.com/ottla/ottla/protocol/config"
 	"github.com/ottla/ottla/replication"
 	"github.com/ottla/ottla/replication/metadata"
+	"github.com/ottla/ottla/storage"
 )
 
 // publisher hands each metadata change to the parts of the broker, in this order: the broker's own config, replication,
@@ -17,6 +18,7 @@ type publisher struct {
 	node      int32
 	static    config.Values
 	values    *atomic.Pointer[config.Values] // read by everybody, written here
+	store     *storage.Store
 	replicas  *replication.Manager
 	groups    *group.Coordinator
 	lifecycle *lifecycle
@@ -37,6 +39,7 @@ func (p *publisher) overlayConfig(d *metadata.Delta) {
 			values := p.static.WithDynamic(
 				d.Image.Config(config.Broker, ""), d.Image.Config(config.Broker, brokerName(p.node)))
 			p.values.Store(&values)
+			p.store.Reconfigure(values)
 			return
 		}
 	}
