@@ -36,7 +36,7 @@ const maxDecompressedBytes = math.MaxInt32 - 8
 func (p *Partition) Append(b []byte, o ProduceOptions) (ProduceResult, error) {
 	result := ProduceResult{BaseOffset: -1, LastOffset: -1, LogAppendTime: -1, LogStartOffset: -1}
 	now := time.Now().UnixMilli()
-	settings := p.log.Config()
+	settings := p.Log().Config()
 	if o.Origin == storage.OriginClient {
 		// Leadership is checked before the work of validation, and again under the lock that holds it still.
 		if err := p.CheckEpoch(o.LeaderEpoch); err != nil {
@@ -44,7 +44,7 @@ func (p *Partition) Append(b []byte, o ProduceOptions) (ProduceResult, error) {
 		}
 		batch, err := p.o.Codecs.Validate(b, p.validation(settings, o, now))
 		if err != nil {
-			result.LogStartOffset = p.log.Offsets().LogStart
+			result.LogStartOffset = p.Log().Offsets().LogStart
 			return result, err
 		}
 		b = batch
@@ -54,7 +54,7 @@ func (p *Partition) Append(b []byte, o ProduceOptions) (ProduceResult, error) {
 		return result, err
 	}
 	if moved {
-		p.waiters.committed(p.log.Offsets().HighWatermark)
+		p.waiters.committed(p.Log().Offsets().HighWatermark)
 	}
 	result = ProduceResult{
 		BaseOffset: info.FirstOffset, LastOffset: info.LastOffset, LogAppendTime: -1, LogStartOffset: info.LogStartOffset,
@@ -77,7 +77,7 @@ func (p *Partition) appendAsLeader(b []byte, o ProduceOptions, c storage.LogConf
 			"The size of the current ISR : %d is insufficient to satisfy the min.isr requirement of %d for partition %s",
 			len(p.state.isr), p.state.effectiveMinISR(c.MinInSyncReplicas), p.tp)
 	}
-	info, err := p.log.Append(b, storage.AppendOptions{LeaderEpoch: p.state.leaderEpoch, Origin: o.Origin, Now: now})
+	info, err := p.Log().Append(b, storage.AppendOptions{LeaderEpoch: p.state.leaderEpoch, Origin: o.Origin, Now: now})
 	if err != nil || info.Duplicate {
 		return info, false, err
 	}
@@ -103,13 +103,13 @@ func (p *Partition) validation(c storage.LogConfig, o ProduceOptions, now int64)
 // WaitCommitted waits until offset, the last of an append, is below the high watermark. Errors: RequestTimedOut at ctx's
 // deadline, ctx's error when it is cancelled, NotLeaderOrFollower if leadership was lost meanwhile.
 func (p *Partition) WaitCommitted(ctx context.Context, offset int64) error {
-	if p.log.Offsets().HighWatermark > offset {
+	if p.Log().Offsets().HighWatermark > offset {
 		return nil
 	}
 	w := p.waiters.awaitCommit(offset)
 	defer p.waiters.forget(w)
 	// An advance or a lost leadership between the first look and the registration woke nobody: look again.
-	if p.log.Offsets().HighWatermark > offset {
+	if p.Log().Offsets().HighWatermark > offset {
 		return nil
 	}
 	if err := p.CheckEpoch(-1); err != nil {

@@ -18,11 +18,11 @@ func (p *Partition) DeleteRecords(_ context.Context, offset int64) (int64, error
 	if err := p.CheckEpoch(-1); err != nil {
 		return -1, err
 	}
-	if c := p.log.Config(); !c.Delete {
+	if c := p.Log().Config(); !c.Delete {
 		return -1, protocol.Errorf(protocol.PolicyViolation,
 			"Records of partition %s can not be deleted due to the configured policy", p.tp)
 	}
-	at := p.log.Offsets()
+	at := p.Log().Offsets()
 	if offset == -1 {
 		offset = at.HighWatermark
 	}
@@ -31,9 +31,16 @@ func (p *Partition) DeleteRecords(_ context.Context, offset int64) (int64, error
 			"The specified offset %d for partition %s is out of range", offset, p.tp)
 	}
 	if offset > at.LogStart {
-		if err := p.log.DeleteBefore(offset); err != nil {
+		if err := p.deleteBefore(offset); err != nil {
 			return -1, err
 		}
 	}
-	return p.log.Offsets().LogStart, nil
+	return p.Log().Offsets().LogStart, nil
+}
+
+// deleteBefore raises the start of the log, which is not replaced meanwhile: the next one would not know.
+func (p *Partition) deleteBefore(offset int64) error {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.Log().DeleteBefore(offset)
 }

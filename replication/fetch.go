@@ -137,14 +137,25 @@ func (m *Manager) readPartition(r *FetchRequest, f *FetchPartition, limit int, w
 	return result
 }
 
+// read reads the partition's log, and the next one if that was replaced meanwhile.
 func (p *Partition) read(r *FetchRequest, f *FetchPartition, limit int, whole bool) (FetchResult, error) {
-	at := p.log.Offsets()
+	for {
+		log := p.Log()
+		result, err := readLog(log, r, f, limit, whole)
+		if err == nil || p.Log() == log {
+			return result, err
+		}
+	}
+}
+
+func readLog(log *storage.Log, r *FetchRequest, f *FetchPartition, limit int, whole bool) (FetchResult, error) {
+	at := log.Offsets()
 	result := FetchResult{
 		HighWatermark: at.HighWatermark, LastStableOffset: at.LastStable, LogStartOffset: at.LogStart,
 		DivergingEpoch: -1, DivergingEndOffset: -1, PreferredReadReplica: -1, LeaderID: -1, LeaderEpoch: -1,
 	}
 	if f.LastFetchedEpoch >= 0 {
-		epoch, end := p.log.EndOffsetForEpoch(f.LastFetchedEpoch)
+		epoch, end := log.EndOffsetForEpoch(f.LastFetchedEpoch)
 		switch {
 		case epoch < 0 || f.FetchOffset < at.LogStart:
 			return result, protocol.OffsetOutOfRange
@@ -163,9 +174,9 @@ func (p *Partition) read(r *FetchRequest, f *FetchPartition, limit int, whole bo
 	var records storage.Slice
 	var err error
 	if r.ReadCommitted && r.ReplicaID == -1 {
-		records, result.Aborted, err = p.log.ReadCommitted(f.FetchOffset, upper, max(0, limit), whole)
+		records, result.Aborted, err = log.ReadCommitted(f.FetchOffset, upper, max(0, limit), whole)
 	} else {
-		records, err = p.log.Read(f.FetchOffset, upper, max(0, limit), whole)
+		records, err = log.Read(f.FetchOffset, upper, max(0, limit), whole)
 	}
 	if err != nil {
 		return result, err

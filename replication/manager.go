@@ -117,6 +117,10 @@ func (m *Manager) applyPartition(image *metadata.Image, topic *metadata.Topic, s
 	}
 	p := m.hosted(tp, topic.ID)
 	if p == nil {
+		if m.mayBeLost(tp) {
+			m.o.Logger.Error("a partition is offline: its log is not found, and may be in a log dir that is offline", zap.Stringer("partition", tp))
+			return
+		}
 		log, err := m.o.Store.Create(tp, topic.ID, m.logConfig(image, topic.Name))
 		if err != nil {
 			m.o.Logger.Error("cannot open the log of a partition: it is offline",
@@ -127,6 +131,7 @@ func (m *Manager) applyPartition(image *metadata.Image, topic *metadata.Topic, s
 		m.mu.Lock()
 		m.parts[tp] = p
 		m.mu.Unlock()
+		m.o.Store.ResumeMove(tp, m.relocation(p))
 	}
 	p.apply(state)
 }
@@ -201,7 +206,7 @@ func (m *Manager) reconfigure(d *metadata.Delta) {
 		if p.tp.Topic != last {
 			last, settings = p.tp.Topic, m.logConfig(d.Image, p.tp.Topic)
 		}
-		p.log.Configure(settings)
+		p.Log().Configure(settings)
 	}
 }
 

@@ -3,6 +3,7 @@ package replication
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 
@@ -16,9 +17,9 @@ type Partition struct {
 	o       Options
 	tp      protocol.TopicPartition
 	topicID protocol.UUID
-	log     *storage.Log
+	log     atomic.Pointer[storage.Log] // stored under mu: it is another one after a move between log dirs
 
-	// mu guards state and retired. Appends hold it for reading over the log write.
+	// mu guards state and retired. Appends hold it for reading over the log write, and so does what must not hit a log that is being replaced.
 	mu      sync.RWMutex
 	state   role
 	retired bool // not hosted any more
@@ -27,7 +28,9 @@ type Partition struct {
 }
 
 func newPartition(o Options, tp protocol.TopicPartition, topicID protocol.UUID, log *storage.Log) *Partition {
-	return &Partition{o: o, tp: tp, topicID: topicID, log: log, state: role{leader: -1, leaderEpoch: -1}}
+	p := &Partition{o: o, tp: tp, topicID: topicID, state: role{leader: -1, leaderEpoch: -1}}
+	p.log.Store(log)
+	return p
 }
 
 // TopicPartition returns the partition's name.
@@ -36,8 +39,9 @@ func (p *Partition) TopicPartition() protocol.TopicPartition { return p.tp }
 // TopicID returns the id of the partition's topic.
 func (p *Partition) TopicID() protocol.UUID { return p.topicID }
 
-// Log returns the replica's log. Appending to it past Partition.Append breaks replication.
-func (p *Partition) Log() *storage.Log { return p.log }
+// Log returns the replica's log. Appending to it past Partition.Append breaks replication. After a move between log dirs it is another one, and the
+// former answers KafkaStorageError: ask again for each use.
+func (p *Partition) Log() *storage.Log { return p.log.Load() }
 
 // Leader returns the leader's node id (-1 none) and epoch.
 func (p *Partition) Leader() (id, epoch int32) {
@@ -85,7 +89,7 @@ func (p *Partition) apply(s *metadata.Partition) {
 	leads := s.Leader == p.o.NodeID
 	elected := leads && (!led || s.LeaderEpoch != epoch)
 	if elected {
-		p.log.AssignEpoch(s.LeaderEpoch)
+		p.Log().AssignEpoch(s.LeaderEpoch)
 	}
 	p.mu.Unlock()
 
@@ -114,12 +118,12 @@ func (p *Partition) advance() {
 	moved := p.advanceHighWatermark()
 	p.mu.RUnlock()
 	if moved {
-		p.waiters.committed(p.log.Offsets().HighWatermark)
+		p.waiters.committed(p.Log().Offsets().HighWatermark)
 	}
 }
 
 // advanceHighWatermark needs mu held for reading.
 func (p *Partition) advanceHighWatermark() bool {
-	hw, ok := p.state.committed(p.o.NodeID, p.log.Config().MinInSyncReplicas, p.log.Offsets().LogEnd)
-	return ok && p.log.AdvanceHighWatermark(hw)
+	hw, ok := p.state.committed(p.o.NodeID, p.Log().Config().MinInSyncReplicas, p.Log().Offsets().LogEnd)
+	return ok && p.Log().AdvanceHighWatermark(hw)
 }

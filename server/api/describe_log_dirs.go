@@ -27,7 +27,7 @@ func handleDescribeLogDirs(_ context.Context, n *Node, r *Request) Result {
 	return Result{Later: func(context.Context) Result {
 		resp := req.ResponseKind().(*kmsg.DescribeLogDirsResponse)
 		asked := askedReplicas(req)
-		logs := n.Store.Logs()
+		logs := replicasIn(n.Store)
 		for _, d := range n.Store.Dirs() {
 			resp.Dirs = append(resp.Dirs, describeLogDir(d, logs, asked))
 		}
@@ -52,7 +52,32 @@ func askedReplicas(req *kmsg.DescribeLogDirsRequest) func(protocol.TopicPartitio
 	}
 }
 
-func describeLogDir(d storage.Dir, logs []*storage.Log, asked func(protocol.TopicPartition) bool) kmsg.DescribeLogDirsResponseDir {
+// dirReplica is a replica in a log directory, or the copy of one that moves there.
+type dirReplica struct {
+	*storage.Log
+	future bool
+	lag    int64 // offsets that a copy is behind its replica; or of a replica behind its high watermark
+}
+
+func replicasIn(s *storage.Store) []dirReplica {
+	var all []dirReplica
+	ends := map[protocol.TopicPartition]int64{}
+	for _, l := range s.Logs() {
+		at := l.Offsets()
+		ends[l.TopicPartition()] = at.LogEnd
+		all = append(all, dirReplica{l, false, max(at.HighWatermark-at.LogEnd, 0)})
+	}
+	for _, l := range s.FutureLogs() {
+		lag := int64(-1) // not known: its replica is offline
+		if end, ok := ends[l.TopicPartition()]; ok {
+			lag = max(end-l.Offsets().LogEnd, 0)
+		}
+		all = append(all, dirReplica{l, true, lag})
+	}
+	return all
+}
+
+func describeLogDir(d storage.Dir, logs []dirReplica, asked func(protocol.TopicPartition) bool) kmsg.DescribeLogDirsResponseDir {
 	out := kmsg.NewDescribeLogDirsResponseDir()
 	out.Dir = d.Path
 	if d.Offline != nil {
@@ -72,9 +97,8 @@ func describeLogDir(d storage.Dir, logs []*storage.Log, asked func(protocol.Topi
 			byTopic[tp.Topic] = at
 			out.Topics = append(out.Topics, kmsg.DescribeLogDirsResponseDirTopic{Topic: tp.Topic})
 		}
-		offsets := l.Offsets()
 		out.Topics[at].Partitions = append(out.Topics[at].Partitions, kmsg.DescribeLogDirsResponseDirTopicPartition{
-			Partition: tp.Partition, Size: l.Size(), OffsetLag: max(offsets.HighWatermark-offsets.LogEnd, 0),
+			Partition: tp.Partition, Size: l.Size(), OffsetLag: l.lag, IsFuture: l.future,
 		})
 	}
 	slices.SortFunc(out.Topics, func(a, b kmsg.DescribeLogDirsResponseDirTopic) int { return cmp.Compare(a.Topic, b.Topic) })

@@ -123,11 +123,11 @@ func TestDescribeLogDirs(t *testing.T) {
 func TestDescribeLogDirOffline(t *testing.T) {
 	n := hostingNode(t, placed("a", uid(1), 1)...)
 	all := func(protocol.TopicPartition) bool { return true }
-	got := describeLogDir(storage.Dir{Path: "/data", Offline: errors.New("disk"), Total: 5, Usable: 4}, n.Store.Logs(), all)
+	got := describeLogDir(storage.Dir{Path: "/data", Offline: errors.New("disk"), Total: 5, Usable: 4}, replicasIn(n.Store), all)
 	if got.ErrorCode != int16(protocol.KafkaStorageError) || len(got.Topics) != 0 || got.TotalBytes != -1 || got.UsableBytes != -1 {
 		t.Errorf("%+v", got)
 	}
-	if got := describeLogDir(storage.Dir{Path: "/other"}, n.Store.Logs(), all); len(got.Topics) != 0 {
+	if got := describeLogDir(storage.Dir{Path: "/other"}, replicasIn(n.Store), all); len(got.Topics) != 0 {
 		t.Errorf("another directory: %+v", got)
 	}
 }

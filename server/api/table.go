@@ -53,6 +53,7 @@ func Table() []Route {
 		{Key: 23, Name: "OffsetForLeaderEpoch", Min: 0, Max: 4, Handle: handleOffsetForLeaderEpoch},
 		{Key: 32, Name: "DescribeConfigs", Min: 0, Max: 4, Handle: handleDescribeConfigs},
 		{Key: 33, Name: "AlterConfigs", Min: 0, Max: 2, Forward: true, Handle: handleAlterConfigs},
+		{Key: 34, Name: "AlterReplicaLogDirs", Min: 0, Max: 2, Handle: handleAlterReplicaLogDirs},
 		{Key: 35, Name: "DescribeLogDirs", Min: 0, Max: 5, Handle: handleDescribeLogDirs},
 		{Key: 37, Name: "CreatePartitions", Min: 0, Max: 3, Forward: true, Handle: handleCreatePartitions},
 		{Key: 42, Name: "DeleteGroups", Min: 0, Max: 3, Handle: handleDeleteGroups},

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 )
 
 // folders reads log.dirs (or log.dir) and metadata.log.dir, which is the first log folder unless it is set.
@@ -14,16 +15,29 @@ func (b *builder) folders() {
 	if !v.IsSet(name) {
 		name = "log.dir"
 	}
-	dirs := v.List(name)
+	dirs := slices.Clone(v.List(name))
 	if len(dirs) == 0 {
 		b.fail(name, "%s: at least one log folder must be given", name)
 		return
 	}
-	b.server.LogDirs = dirs
-	b.server.MetadataLogDir = v.String("metadata.log.dir")
-	if b.server.MetadataLogDir == "" {
-		b.server.MetadataLogDir = dirs[0]
+	for i := range dirs {
+		dirs[i] = b.absolute(name, dirs[i])
 	}
+	b.server.LogDirs = dirs
+	b.server.MetadataLogDir = dirs[0]
+	if dir := v.String("metadata.log.dir"); dir != "" {
+		b.server.MetadataLogDir = b.absolute("metadata.log.dir", dir)
+	}
+}
+
+// absolute is the whole path of a log folder, by which requests name it.
+func (b *builder) absolute(key, dir string) string {
+	path, err := filepath.Abs(dir)
+	if err != nil {
+		b.fail(key, "%s: %s: %v", key, dir, err)
+		return dir
+	}
+	return path
 }
 
 // errNoHome is returned where the environment names no folder for the user's data.

@@ -1,0 +1,59 @@
+package replication
+
+import (
+	"errors"
+
+	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/storage"
+)
+
+// MoveTo has this broker's replica of a partition moved to the log dir at path (KIP-113): in the background, while it is used. A move that is under way to another
+// dir ends, so a move to where the replica is cancels. A replica that is not here yet will be created there. It says what Kafka's
+// ReplicaManager.alterReplicaLogDirs does.
+//
+// Errors: InvalidTopicException for a name that is too long for the copy's folder, LogDirNotFound, KafkaStorageError if the dir, the replica or (for a new move) any
+// dir is offline, ReplicaNotAvailable if other brokers have the replicas, UnknownTopicOrPartition.
+func (m *Manager) MoveTo(tp protocol.TopicPartition, path string) error {
+	if err := m.o.Store.CheckDir(tp, path); err != nil {
+		return err
+	}
+	m.o.Store.PreferDir(tp, path)
+	p, err := m.Partition(tp.Topic, tp.Partition)
+	if err == nil {
+		err = m.o.Store.Move(tp, path, m.relocation(p))
+	}
+	if errors.Is(err, protocol.NotLeaderOrFollower) {
+		return protocol.ReplicaNotAvailable
+	}
+	return err
+}
+
+// relocation is what a move of p's log needs of this package.
+func (m *Manager) relocation(p *Partition) storage.Relocation {
+	return storage.Relocation{
+		Replace: p.replaceLog,
+		BytesPerSecond: func() int64 {
+			return m.o.Config().Int64("replica.alter.log.dirs.io.max.bytes.per.second")
+		},
+	}
+}
+
+// replaceLog runs swap while nobody appends, and goes on with the log that it returns. Of a replica that is not hosted any more nothing is replaced.
+func (p *Partition) replaceLog(swap func() (*storage.Log, error)) {
+	p.mu.Lock()
+	if !p.retired {
+		if log, err := swap(); err == nil {
+			p.log.Store(log)
+		}
+	}
+	p.mu.Unlock()
+	if p.IsLeader() {
+		p.advance()
+	}
+}
+
+// mayBeLost reports whether the log of a partition that was hosted before this start is not found while a log dir is offline: it may be in there, and a
+// new, empty one must not take its place.
+func (m *Manager) mayBeLost(tp protocol.TopicPartition) bool {
+	return m.Image().Offset() < 0 && m.o.Store.Log(tp) == nil && m.o.Store.AnyDirOffline()
+}
