@@ -345,7 +345,8 @@ func (p *pass) indexSegment(seg *segment, firstDirty int64) (full bool, err erro
 func (p *pass) indexedPosition(seg *segment, offset int64) (int64, error) {
 	scratch := p.log.scratch.get()
 	defer p.log.scratch.put(scratch)
-	return seg.offsets.lookup(*scratch, offset)
+	sc, err := seg.walk(offset, seg.size.Load(), *scratch)
+	return sc.pos, err
 }
 
 // walked judges what a reader has returned, and verifies the batch's checksum: what the disk has damaged must not get a new, valid one.

@@ -270,6 +270,9 @@ func (l *Log) endOfActive() (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	if size := seg.size.Load(); pos > 0 && pos >= size {
+		return 0, protocol.Errorf(protocol.CorruptMessage, "the offset index points to position %d, the segment has %d bytes", pos, size)
+	}
 	end := seg.base
 	sc := scanner{file: seg.file, pos: pos, end: seg.size.Load(), buf: *scratch}
 	for {
@@ -309,11 +312,11 @@ func (l *Log) replayProducers(from, to int64) error {
 	var buf []byte
 	for i := v.find(from); i < len(v.segments) && v.segments[i].base < to; i++ {
 		seg := v.segments[i]
-		pos, err := seg.offsets.lookup(*scratch, from)
+		sc, err := seg.walk(from, seg.size.Load(), *scratch)
 		if err != nil {
 			return err
 		}
-		r := batchReader{file: seg.file, pos: pos, end: seg.size.Load(), buf: buf}
+		r := batchReader{file: seg.file, pos: sc.pos, end: seg.size.Load(), buf: buf}
 		for {
 			h, b, err := r.next()
 			if errors.Is(err, io.EOF) || err == nil && h.lastOffset >= to {

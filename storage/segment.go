@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/record"
 	"github.com/ottla/ottla/storage/vfs"
 )
@@ -274,15 +275,38 @@ func (s *segment) firstTimestamp(scratch []byte) int64 {
 	return s.firstTime
 }
 
-// locate finds the first batch below limit (a position) whose last offset is at or above offset.
-func (s *segment) locate(offset, limit int64, scratch []byte) (h batchHeader, ok bool, err error) {
+// walk starts a walk, which ends at limit (a position), from which the first batch whose last offset is at or above offset is found. The index has no checksum: if no
+// batch is where it points to, or one that lies beyond the entry, the walk starts at the beginning.
+func (s *segment) walk(offset, limit int64, scratch []byte) (scanner, error) {
 	from, known := s.recent.from(offset, limit)
 	if !known {
+		var err error
 		if from, err = s.offsets.lookup(scratch, offset); err != nil {
-			return h, false, err
+			return scanner{}, err
 		}
 	}
 	sc := scanner{file: s.file, pos: from, end: limit, buf: scratch}
+	if known || from == 0 {
+		return sc, nil
+	}
+	h, err := sc.next()
+	switch {
+	case err == nil && h.lastOffset <= offset:
+		sc.pos = from
+	case err == nil, err == io.EOF, errors.Is(err, protocol.CorruptMessage): //nolint:errorlint // next returns it bare
+		sc.pos = 0
+	default:
+		return sc, err
+	}
+	return sc, nil
+}
+
+// locate finds the first batch below limit (a position) whose last offset is at or above offset.
+func (s *segment) locate(offset, limit int64, scratch []byte) (h batchHeader, ok bool, err error) {
+	sc, err := s.walk(offset, limit, scratch)
+	if err != nil {
+		return h, false, err
+	}
 	for {
 		h, err := sc.next()
 		if err == io.EOF { //nolint:errorlint // next returns it bare
@@ -342,11 +366,10 @@ func (s *segment) rescanMax(scratch []byte) error {
 		return err
 	}
 	largest := s.times.end
-	from, err := s.offsets.lookup(scratch, largest.offset)
+	sc, err := s.walk(largest.offset, s.size.Load(), scratch)
 	if err != nil {
 		return err
 	}
-	sc := scanner{file: s.file, pos: from, end: s.size.Load(), buf: scratch}
 	for {
 		h, err := sc.next()
 		if err == io.EOF { //nolint:errorlint // next returns it bare

@@ -66,11 +66,10 @@ func (l *Log) searchTime(seg *segment, ts int64, scratch []byte) (t TimestampOff
 		return t, false, err
 	}
 	start := l.logStart.Load()
-	pos, err := seg.offsets.lookup(scratch, max(from.offset, start))
+	sc, err := seg.walk(max(from.offset, start), seg.size.Load(), scratch)
 	if err != nil {
 		return t, false, err
 	}
-	sc := scanner{file: seg.file, pos: pos, end: seg.size.Load(), buf: scratch}
 	for {
 		h, err := sc.next()
 		if err == io.EOF { //nolint:errorlint // next returns it bare
