@@ -172,12 +172,17 @@ func (c *cleaner) thread(ctx context.Context, config cleanerConfig) {
 // cleanFilthiest compacts the log with the largest dirty ratio of those that are due; false if there is none.
 func (c *cleaner) cleanFilthiest(ctx context.Context, own *compactor) bool {
 	for _, h := range c.candidates() {
+		if ctx.Err() != nil {
+			return false
+		}
 		if !c.claim(h.log) {
 			continue // another thread was faster
 		}
 		done := c.clean(ctx, own, h)
 		c.release(h.log)
-		return done
+		if done {
+			return true
+		}
 	}
 	return false
 }

@@ -73,6 +73,14 @@ func cleanerStore(t *testing.T, fsys vfs.FS, settings map[string]string) (*Store
 	return s, o.Codecs
 }
 
+// restingStore is cleanerStore in a bubble, after the cleaner's first look.
+func restingStore(t *testing.T, fsys vfs.FS, settings map[string]string) (*Store, *record.Codecs) {
+	t.Helper()
+	s, codecs := cleanerStore(t, fsys, settings)
+	synctest.Wait()
+	return s, codecs
+}
+
 // pause lets the cleaner come to its next look.
 func pause(d time.Duration) {
 	time.Sleep(d)
@@ -88,7 +96,7 @@ func eager() LogConfig {
 func TestCleanerCompactsAndForgetsTombstonesLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := vfs.NewMem()
-		s, codecs := cleanerStore(t, disk, map[string]string{"log.cleaner.backoff.ms": "5000"})
+		s, codecs := restingStore(t, disk, map[string]string{"log.cleaner.backoff.ms": "5000"})
 		l := compacted(t, s, "t", eager())
 		for _, p := range []string{"a=1", "b=1", "a=2", "c=1", "b=", "d=1"} {
 			key, value, _ := strings.Cut(p, "=")
@@ -140,7 +148,7 @@ func TestCleanerHeedsLagsAndRatio(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s, codecs := cleanerStore(t, vfs.NewMem(), nil)
+				s, codecs := restingStore(t, vfs.NewMem(), nil)
 				c := eager()
 				test.set(&c)
 				l := compacted(t, s, "t", c)
@@ -162,7 +170,7 @@ func TestCleanerHeedsLagsAndRatio(t *testing.T) {
 
 func TestCompactAndDelete(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, codecs := cleanerStore(t, vfs.NewMem(), nil)
+		s, codecs := restingStore(t, vfs.NewMem(), nil)
 		c := eager()
 		c.Delete, c.RetentionMs, c.SegmentBytes = true, 600_000, 90 // segments of one record, which do not merge
 		l := compacted(t, s, "t", c)
@@ -185,7 +193,7 @@ func TestCompactAndDelete(t *testing.T) {
 func TestDamagedLogIsUncleanable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := vfs.NewMem()
-		s, _ := cleanerStore(t, disk, nil)
+		s, _ := restingStore(t, disk, nil)
 		l, healthy := compacted(t, s, "bad", eager()), compacted(t, s, "good", eager())
 		for i := range 4 {
 			put(t, l, "a", fmt.Sprint(i))
@@ -225,7 +233,7 @@ func TestDamagedLogIsUncleanable(t *testing.T) {
 func TestFullDiskDelaysCompaction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		faulty := vfs.NewFaulty(vfs.NewMem())
-		s, codecs := cleanerStore(t, faulty, nil)
+		s, codecs := restingStore(t, faulty, nil)
 		l := compacted(t, s, "t", eager())
 		hits, heal := faulty.Inject(vfs.Fault{Op: vfs.OpWrite, Pattern: "*.log.cleaned", Err: syscall.ENOSPC})
 		put(t, l, "a", "1")
@@ -254,7 +262,7 @@ func TestFailingDiskTakesDirOffline(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			faulty := vfs.NewFaulty(vfs.NewMem())
-			s, _ := cleanerStore(t, faulty, nil)
+			s, _ := restingStore(t, faulty, nil)
 			l := compacted(t, s, "t", eager())
 			put(t, l, "a", "1")
 			put(t, l, "a", "2")
@@ -269,7 +277,7 @@ func TestFailingDiskTakesDirOffline(t *testing.T) {
 
 func TestCleanerIsReconfigured(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, codecs := cleanerStore(t, vfs.NewMem(), map[string]string{"log.cleaner.backoff.ms": "3600000"})
+		s, codecs := restingStore(t, vfs.NewMem(), map[string]string{"log.cleaner.backoff.ms": "3600000"})
 		l := compacted(t, s, "t", eager())
 		pause(time.Second)
 		put(t, l, "a", "1")
