@@ -38,6 +38,7 @@ type txnIndex struct {
 	file    vfs.File     // nil if there is none or it was not opened
 	checked bool         // whether there is a file is known
 	size    int64
+	pending []byte // entries for which the disk had no room; they follow those in the file
 	dirty   bool
 }
 
@@ -48,7 +49,7 @@ func (x *txnIndex) open() error {
 	}
 	f, err := x.fs.Open(x.folder.join(x.name))
 	if errors.Is(err, fs.ErrNotExist) {
-		x.checked = true
+		x.checked, x.size = true, 0
 		return nil
 	}
 	if err != nil {
@@ -62,10 +63,29 @@ func (x *txnIndex) open() error {
 	return nil
 }
 
-// append writes one entry at the end; it creates the file with the first.
+// append writes one entry at the end; it creates the file with the first. The batch that it belongs to is in the log already, so an entry for which the disk
+// has no room waits in memory: sync does not succeed without it, and after a crash recovery makes it again.
 func (x *txnIndex) append(t abortedTxn) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	b := x.pending
+	b = binary.BigEndian.AppendUint16(b, txnEntryVersion)
+	b = binary.BigEndian.AppendUint64(b, uint64(t.producerID))
+	b = binary.BigEndian.AppendUint64(b, uint64(t.firstOffset))
+	b = binary.BigEndian.AppendUint64(b, uint64(t.lastOffset))
+	b = binary.BigEndian.AppendUint64(b, uint64(t.lastStable))
+	x.pending = b
+	if err := x.flush(); err != nil && !vfs.IsFull(err) {
+		return err
+	}
+	return nil
+}
+
+// flush writes the entries that are in memory. Caller holds mu for writing.
+func (x *txnIndex) flush() error {
+	if len(x.pending) == 0 {
+		return nil
+	}
 	if err := x.open(); err != nil {
 		return err
 	}
@@ -76,17 +96,11 @@ func (x *txnIndex) append(t abortedTxn) error {
 		}
 		x.file, x.size = f, 0
 	}
-	b := make([]byte, 0, txnEntrySize)
-	b = binary.BigEndian.AppendUint16(b, txnEntryVersion)
-	b = binary.BigEndian.AppendUint64(b, uint64(t.producerID))
-	b = binary.BigEndian.AppendUint64(b, uint64(t.firstOffset))
-	b = binary.BigEndian.AppendUint64(b, uint64(t.lastOffset))
-	b = binary.BigEndian.AppendUint64(b, uint64(t.lastStable))
-	if _, err := x.file.WriteAt(b, x.size); err != nil {
+	if _, err := x.file.WriteAt(x.pending, x.size); err != nil {
 		return err
 	}
-	x.size += txnEntrySize
-	x.dirty = true
+	x.size += int64(len(x.pending))
+	x.pending, x.dirty = nil, true
 	return nil
 }
 
@@ -99,16 +113,19 @@ func (x *txnIndex) all() ([]abortedTxn, error) {
 
 // entries is all; the caller holds mu for writing.
 func (x *txnIndex) entries() ([]abortedTxn, error) {
-	if err := x.open(); err != nil || x.file == nil || x.size == 0 {
+	if err := x.open(); err != nil || x.size+int64(len(x.pending)) == 0 {
 		return nil, err
 	}
 	if x.size%txnEntrySize != 0 {
 		return nil, fmt.Errorf("%w: %s has %d bytes", errCorruptTxnIndex, x.name, x.size)
 	}
-	b := make([]byte, x.size)
-	if _, err := x.file.ReadAt(b, 0); err != nil {
-		return nil, err
+	b := make([]byte, x.size, x.size+int64(len(x.pending)))
+	if x.size > 0 {
+		if _, err := x.file.ReadAt(b, 0); err != nil {
+			return nil, err
+		}
 	}
+	b = append(b, x.pending...)
 	out := make([]abortedTxn, 0, len(b)/txnEntrySize)
 	for ; len(b) > 0; b = b[txnEntrySize:] {
 		field := func(i int) int64 { return int64(binary.BigEndian.Uint64(b[2+8*i:])) }
@@ -126,16 +143,18 @@ func (x *txnIndex) truncateTo(offset int64) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	entries, err := x.entries()
-	if err != nil || x.file == nil {
+	if err != nil {
 		return err
 	}
 	n := len(entries)
 	for n > 0 && entries[n-1].lastOffset >= offset {
 		n--
 	}
-	if n == len(entries) {
+	if stored := int(x.size / txnEntrySize); n >= stored {
+		x.pending = x.pending[:(n-stored)*txnEntrySize]
 		return nil
 	}
+	x.pending = nil
 	x.size, x.dirty = int64(n)*txnEntrySize, true
 	return x.file.Truncate(x.size)
 }
@@ -147,7 +166,7 @@ func (x *txnIndex) reset() error {
 	if x.file != nil {
 		x.file.Close()
 	}
-	x.file, x.size, x.checked = nil, 0, true
+	x.file, x.size, x.pending, x.checked = nil, 0, nil, true
 	if err := x.fs.Remove(x.folder.join(x.name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -158,6 +177,9 @@ func (x *txnIndex) reset() error {
 func (x *txnIndex) sync() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if err := x.flush(); err != nil {
+		return err
+	}
 	if !x.dirty || x.file == nil {
 		return nil
 	}

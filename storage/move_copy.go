@@ -6,6 +6,7 @@ import (
 
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/record"
+	"github.com/ottla/ottla/storage/vfs"
 	"go.uber.org/zap"
 )
 
@@ -137,6 +138,9 @@ func (c *copier) follow(from Offsets) error {
 func (m *mover) failed(v *move, future *hostedLog, err error) (again bool) {
 	if m.store.future(v.tp) != future || m.store.ctx.Err() != nil {
 		return false
+	}
+	if vfs.IsFull(err) {
+		return m.pace.pause(m.store.ctx, maxPause) // until there is room
 	}
 	m.store.logger.Error("replica cannot be moved to another log dir", zap.Stringer("partition", v.tp), zap.String("to", future.dir.path), zap.Error(err))
 	return false

@@ -295,8 +295,12 @@ func (s *Store) offline(d *logDir) error {
 	return d.failure
 }
 
-// failDir takes d and its logs offline and tells who asked to know. Only the first failure counts.
+// failDir takes d and its logs offline and tells who asked to know. Only the first failure counts. A disk that is full has not failed: see noSpace.
 func (s *Store) failDir(d *logDir, err error) {
+	if vfs.IsFull(err) {
+		s.noSpace(d, err)
+		return
+	}
 	s.mu.Lock()
 	if d.failure != nil || s.closed {
 		s.mu.Unlock()

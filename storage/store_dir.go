@@ -8,6 +8,7 @@ import (
 	"maps"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/storage/vfs"
@@ -30,6 +31,7 @@ type logDir struct {
 
 	meta    metaProperties // what is in the file, zero if there is none; guarded by Store.mu
 	failure error          // why the dir is offline; guarded by Store.mu
+	full    time.Time      // when it was last told that the disk is full; guarded by Store.mu
 
 	// checkpointing serializes the writers of the dir's checkpoints: it is held across their I/O, nothing else waits for it.
 	checkpointing  sync.Mutex

@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/storage/vfs"
 	"go.uber.org/zap"
 )
 
@@ -47,7 +48,7 @@ func (s *Store) Create(tp protocol.TopicPartition, topicID protocol.UUID, c LogC
 	}
 	log, err := s.create(d, tp, topicID, c)
 	if err != nil {
-		return nil, s.creationFailed(d, tp, err)
+		return nil, s.creationFailed(d, tp, d.partitionDir(tp), err)
 	}
 	s.mu.Lock()
 	s.logs[tp] = &hostedLog{log: log, dir: d}
@@ -56,8 +57,11 @@ func (s *Store) Create(tp protocol.TopicPartition, topicID protocol.UUID, c LogC
 	return log, nil
 }
 
-// creationFailed takes d offline and returns the error's form for the caller.
-func (s *Store) creationFailed(d *logDir, tp protocol.TopicPartition, err error) error {
+// creationFailed takes d offline, or removes folder if d is only full, and returns the error's form for the caller.
+func (s *Store) creationFailed(d *logDir, tp protocol.TopicPartition, folder string, err error) error {
+	if vfs.IsFull(err) && folder != "" {
+		err = errors.Join(err, s.fs.RemoveAll(folder))
+	}
 	err = fmt.Errorf("creation of %s in %s: %w", tp, d.path, err)
 	s.failDir(d, err)
 	return protocol.Errorf(protocol.KafkaStorageError, "%w", err)
@@ -131,6 +135,9 @@ func (s *Store) takeOut(h *hostedLog, how func(h *hostedLog) error) error {
 	h.leaving = true
 	s.mu.Unlock()
 	if err := how(h); err != nil {
+		s.mu.Lock()
+		h.leaving = h.log.offline() != nil
+		s.mu.Unlock()
 		s.failDir(h.dir, err)
 		return protocol.Errorf(protocol.KafkaStorageError, "removal of %s: %w", tp, err)
 	}
