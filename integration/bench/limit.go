@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -48,7 +49,7 @@ func serveLimit(port int, dir string) error {
 		go func() { // until the client goes, or the process is killed
 			defer func() { _ = nc.Close() }()
 			c := limitConn{s: s, nc: nc.(*net.TCPConn), buf: make([]byte, 1<<20)}
-			if err := c.serve(); err != nil && err != io.EOF { //nolint:errorlint // ReadFull gives it bare
+			if err := c.serve(); !errors.Is(err, io.EOF) {
 				fmt.Fprintln(os.Stderr, err)
 			}
 		}()
@@ -97,6 +98,7 @@ type limitConn struct {
 	head, tail        []byte // of a fetch answer
 }
 
+// serve answers until an error, io.EOF when the client has gone.
 func (c *limitConn) serve() error {
 	have := 0
 	for {
@@ -273,7 +275,7 @@ func (c *limitConn) sendfile(at int64, n int) error {
 				n -= sent
 				continue
 			}
-			if err == syscall.EAGAIN { //nolint:errorlint // an errno is itself
+			if err == syscall.EAGAIN {
 				return false
 			}
 			if failed = err; err == nil {

@@ -121,6 +121,7 @@ func runCase(ctx context.Context, c benchCase, peers []*peer, shared *servers) (
 		for _, p := range peers {
 			var got sample
 			var err error
+			syscall.Sync() // what others wrote is not to be written back in this one's time
 			limited, cancel := context.WithTimeout(ctx, roundLimit)
 			if c.measure == nil {
 				got, err = c.fresh(limited, p)
