@@ -11,7 +11,7 @@
 // the log write, so that a change of leadership waits for the appends of the old epoch; nobody else's partition is behind
 // it. waiters.mu guards the partition's waiters and commit listeners and is held for a few instructions only.
 //
-// Lock order: Manager.mu, Partition.mu, the log's own lock, waiters.mu. No lock is held while a waiter waits, and
+// Lock order: Manager.applying, Manager.mu, Partition.mu, the log's own lock, waiters.mu. No lock is held while a waiter waits, and
 // commit listeners are called without any lock of this package.
 //
 // # Files
@@ -23,4 +23,5 @@
 //	fetch.go           reads for consumers over many partitions
 //	waiters.go         parked fetches and producers that wait for a commit
 //	delete_records.go  raising the log start
+//	log_dirs.go        moves between log dirs; logs that could not be created
 package replication

@@ -2,6 +2,7 @@ package replication
 
 import (
 	"errors"
+	"time"
 
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/storage"
@@ -56,4 +57,24 @@ func (p *Partition) replaceLog(swap func() (*storage.Log, error)) {
 // new, empty one must not take its place.
 func (m *Manager) mayBeLost(tp protocol.TopicPartition) bool {
 	return m.Image().Offset() < 0 && m.o.Store.Log(tp) == nil && m.o.Store.AnyDirOffline()
+}
+
+// retryInterval is how often at most creations that failed are tried again, in ms.
+const retryInterval = 1000
+
+// createAgain tries once more to create the log of a partition that ought to be hosted, for somebody who asks for it: a disk that was full may have room
+// again. It returns nil if that was tried a moment ago, is not possible now, or must not be.
+func (m *Manager) createAgain(tp protocol.TopicPartition) *Partition {
+	now, due := time.Now().UnixMilli(), m.retry.Load()
+	if now < due || !m.retry.CompareAndSwap(due, now+retryInterval) || !m.applying.TryLock() {
+		return nil
+	}
+	defer m.applying.Unlock()
+	image := m.Image()
+	topic, state := image.Topic(tp.Topic), image.Partition(tp.Topic, tp.Partition)
+	if _, lost := m.lost[tp]; lost || topic == nil || state == nil {
+		return nil
+	}
+	m.applyPartition(image, topic, state)
+	return m.hosted(tp, topic.ID)
 }

@@ -30,13 +30,18 @@ type Manager struct {
 	o     Options
 	image atomic.Pointer[metadata.Image] // as last applied
 
+	// applying is held over each change of what is hosted, disk work included; only Apply and the retries of failed creations take it.
+	applying sync.Mutex
+	lost     map[protocol.TopicPartition]struct{} // replicas whose logs may be in a dir that is offline; guarded by applying
+	retry    atomic.Int64                         // when creations that failed may be tried again, ms
+
 	mu    sync.RWMutex
 	parts map[protocol.TopicPartition]*Partition // guarded by mu
 }
 
 // NewManager returns a manager that hosts nothing until the first Apply.
 func NewManager(o Options) *Manager {
-	m := &Manager{o: o, parts: make(map[protocol.TopicPartition]*Partition)}
+	m := &Manager{o: o, parts: make(map[protocol.TopicPartition]*Partition), lost: make(map[protocol.TopicPartition]struct{})}
 	m.image.Store(metadata.Empty())
 	return m
 }
@@ -58,6 +63,9 @@ func (m *Manager) Partition(topic string, partition int32) (*Partition, error) {
 	case known == nil:
 		return nil, protocol.UnknownTopicOrPartition
 	case slices.Contains(known.Replicas, m.o.NodeID):
+		if p := m.createAgain(protocol.TopicPartition{Topic: topic, Partition: partition}); p != nil {
+			return p, nil
+		}
 		return nil, protocol.KafkaStorageError
 	default:
 		return nil, protocol.NotLeaderOrFollower
@@ -85,6 +93,8 @@ func (m *Manager) Partitions() []*Partition {
 // installed before the new image is visible, so that whoever learns of a leader from it can use it. The first delta also
 // sets aside the folders that the metadata does not know (Kafka's stray replicas).
 func (m *Manager) Apply(d *metadata.Delta) {
+	m.applying.Lock()
+	defer m.applying.Unlock()
 	if m.Image().Offset() < 0 {
 		m.setStraysAside(d.Image)
 	}
@@ -119,6 +129,7 @@ func (m *Manager) applyPartition(image *metadata.Image, topic *metadata.Topic, s
 	if p == nil {
 		if m.mayBeLost(tp) {
 			m.o.Logger.Error("a partition is offline: its log is not found, and may be in a log dir that is offline", zap.Stringer("partition", tp))
+			m.lost[tp] = struct{}{}
 			return
 		}
 		log, err := m.o.Store.Create(tp, topic.ID, m.logConfig(image, topic.Name))

@@ -115,32 +115,23 @@ func futureFolder(tp protocol.TopicPartition) string {
 	return tp.Topic + "-" + strconv.Itoa(int(tp.Partition)) + "." + hex.EncodeToString(id[:]) + futureSuffix
 }
 
-// createFuture makes an empty copy of h in a folder of d. Caller has claimed the partition.
-func (s *Store) createFuture(h *hostedLog, d *logDir) (folder string, err error) {
+// createFuture makes an empty copy of h in d. Caller has claimed the partition.
+func (s *Store) createFuture(h *hostedLog, d *logDir) error {
 	tp := h.log.TopicPartition()
 	if err := s.forget(d, tp); err != nil {
-		return "", err
-	}
-	folder = filepath.Join(d.path, futureFolder(tp))
-	if err := s.fs.MkdirAll(folder); err != nil {
-		return "", err
-	}
-	if id := h.log.TopicID(); !id.IsZero() {
-		if err := writePartitionMetadata(s.fs, folder, id); err != nil {
-			return folder, err
-		}
+		return err
 	}
 	o := s.openOptions(d, tp, h.log.Config())
-	o.dir, o.fresh, o.clean = folder, true, true
-	log, err := openLog(o)
+	o.dir = filepath.Join(d.path, futureFolder(tp))
+	log, err := s.createIn(o, h.log.TopicID())
 	if err != nil {
-		return folder, err
+		return err
 	}
 	s.mu.Lock()
 	s.futures[tp] = &hostedLog{log: log, dir: d}
 	s.mu.Unlock()
 	d.worker.settle(log)
-	return folder, nil
+	return nil
 }
 
 // dropFuture takes the partition's copy out of service and has its folder deleted; nothing if there is none. Caller has claimed the partition.

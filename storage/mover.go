@@ -51,8 +51,8 @@ func (s *Store) Move(tp protocol.TopicPartition, path string, r Relocation) erro
 	if bad := s.firstOffline(); bad != "" { // it may hold a copy already
 		return protocol.Errorf(protocol.KafkaStorageError, "Can not create log for %s because log directory %s is offline", tp, bad)
 	}
-	if folder, err := s.createFuture(h, d); err != nil {
-		return s.creationFailed(d, tp, folder, err)
+	if err := s.createFuture(h, d); err != nil {
+		return s.creationFailed(d, tp, err)
 	}
 	s.mover.add(tp, r)
 	return nil

@@ -48,7 +48,7 @@ func (s *Store) Create(tp protocol.TopicPartition, topicID protocol.UUID, c LogC
 	}
 	log, err := s.create(d, tp, topicID, c)
 	if err != nil {
-		return nil, s.creationFailed(d, tp, d.partitionDir(tp), err)
+		return nil, s.creationFailed(d, tp, err)
 	}
 	s.mu.Lock()
 	s.logs[tp] = &hostedLog{log: log, dir: d}
@@ -57,11 +57,8 @@ func (s *Store) Create(tp protocol.TopicPartition, topicID protocol.UUID, c LogC
 	return log, nil
 }
 
-// creationFailed takes d offline, or removes folder if d is only full, and returns the error's form for the caller.
-func (s *Store) creationFailed(d *logDir, tp protocol.TopicPartition, folder string, err error) error {
-	if vfs.IsFull(err) && folder != "" {
-		err = errors.Join(err, s.fs.RemoveAll(folder))
-	}
+// creationFailed takes d offline, unless it is only full, and returns the error's form for the caller.
+func (s *Store) creationFailed(d *logDir, tp protocol.TopicPartition, err error) error {
 	err = fmt.Errorf("creation of %s in %s: %w", tp, d.path, err)
 	s.failDir(d, err)
 	return protocol.Errorf(protocol.KafkaStorageError, "%w", err)
@@ -79,15 +76,26 @@ func (s *Store) create(d *logDir, tp protocol.TopicPartition, topicID protocol.U
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	if err := s.fs.MkdirAll(folder); err != nil {
+	o := s.openOptions(d, tp, c)
+	o.dir = folder
+	return s.createIn(o, topicID)
+}
+
+// createIn makes a log in a new folder, o.dir. If there is no room for it the folder is removed again.
+func (s *Store) createIn(o openOptions, topicID protocol.UUID) (l *Log, err error) {
+	defer func() {
+		if vfs.IsFull(err) {
+			err = errors.Join(err, s.fs.RemoveAll(o.dir))
+		}
+	}()
+	if err := s.fs.MkdirAll(o.dir); err != nil {
 		return nil, err
 	}
 	if !topicID.IsZero() {
-		if err := writePartitionMetadata(s.fs, folder, topicID); err != nil {
+		if err := writePartitionMetadata(s.fs, o.dir, topicID); err != nil {
 			return nil, err
 		}
 	}
-	o := s.openOptions(d, tp, c)
 	o.fresh, o.clean = true, true
 	return openLog(o)
 }
