@@ -15,7 +15,7 @@ func machineMemory() int64 {
 	least := debug.SetMemoryLimit(-1)
 	var info syscall.Sysinfo_t
 	if syscall.Sysinfo(&info) == nil {
-		least = min(least, int64(uint64(info.Totalram)*uint64(info.Unit)))
+		least = min(least, int64(uint64(info.Totalram)*uint64(info.Unit))) //nolint:unconvert // 32-bit systems have another type
 	}
 	for _, name := range []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"} {
 		text, err := os.ReadFile(name)

@@ -151,7 +151,7 @@ func (s *slot[S]) unload(err error) {
 		for _, p := range s.takeParked() {
 			s.runThen(p.then, env, err)
 		}
-		s.guard(func() { s.shard.Unloaded(env, err) })
+		_ = s.guard(func() { s.shard.Unloaded(env, err) }) // logged; the shard goes either way
 	}
 	s.drop()
 }

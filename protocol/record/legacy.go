@@ -74,16 +74,16 @@ func cutLegacy(b []byte) (field, rest []byte, ok bool) {
 }
 
 // EachLegacy is Each for an entry of magic 0 or 1, a message or a compressed set of them. Checksums are not looked at.
-func (w *Rewriter) EachLegacy(entry Batch, fn func(*RawRecord) error) error {
+func (w *Rewriter) EachLegacy(entry Batch, fn func([]RawRecord) error) error {
 	magic := entry.Magic()
 	m, _, err := parseLegacy(entry, magic)
 	if err != nil {
 		return err
 	}
-	defer func() { w.rec = RawRecord{} }()
+	defer w.forget()
 	if m.codec() == CodecNone {
-		w.rec = RawRecord{Offset: m.offset(), Timestamp: m.timestamp, Key: m.key, Tombstone: m.value == nil, body: m.entry}
-		return fn(&w.rec)
+		w.some = append(w.some, m.record(0))
+		return w.pass(fn)
 	}
 	set, err := w.unwrap(&m, magic)
 	if err != nil {
@@ -106,13 +106,20 @@ func (w *Rewriter) EachLegacy(entry Batch, fn func(*RawRecord) error) error {
 		if err != nil {
 			return err
 		}
-		w.rec = RawRecord{Offset: base + inner.offset(), Timestamp: inner.timestamp, Key: inner.key, Tombstone: inner.value == nil, body: inner.entry}
-		if err := fn(&w.rec); err != nil {
-			return err
+		w.some = append(w.some, inner.record(base))
+		if len(w.some) >= someRecords {
+			if err := w.pass(fn); err != nil {
+				return err
+			}
 		}
 		set = rest
 	}
-	return nil
+	return w.pass(fn)
+}
+
+// record is m, whose offset counts from base.
+func (m *legacyMessage) record(base int64) RawRecord {
+	return RawRecord{Offset: base + m.offset(), Timestamp: m.timestamp, Key: m.key, Tombstone: m.value == nil, body: m.entry}
 }
 
 // unwrap decompresses the messages within m; they are valid until the next unwrap.
@@ -139,7 +146,7 @@ func (w *Rewriter) unwrap(m *legacyMessage, magic int8) ([]byte, error) {
 		}
 		n, err := r.Read(w.arena[len(w.arena):cap(w.arena)])
 		w.arena = w.arena[:len(w.arena)+n]
-		if err == io.EOF { //nolint:errorlint // decoders give io.EOF itself at the end
+		if err == io.EOF {
 			return w.arena, r.Close()
 		}
 		if err != nil {
@@ -149,12 +156,15 @@ func (w *Rewriter) unwrap(m *legacyMessage, magic int8) ([]byte, error) {
 }
 
 // FilterLegacy is Filter for an entry of magic 0 or 1. records is how many there were.
-func (w *Rewriter) FilterLegacy(entry Batch, keep func(*RawRecord) bool) (kept, records int, err error) {
+func (w *Rewriter) FilterLegacy(entry Batch, judge func([]RawRecord)) (kept, records int, err error) {
 	w.drop()
-	err = w.EachLegacy(entry, func(r *RawRecord) error {
-		records++
-		if keep(r) {
-			w.kept = append(w.kept, keptRecord{r.body, 0, r.Timestamp})
+	err = w.EachLegacy(entry, func(some []RawRecord) error {
+		records += len(some)
+		judge(some)
+		for i := range some {
+			if !some[i].Dropped {
+				w.kept = append(w.kept, keptRecord{some[i].body, 0, some[i].Timestamp})
+			}
 		}
 		return nil
 	})

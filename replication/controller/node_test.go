@@ -83,7 +83,7 @@ func (n *node) close() {
 	n.closed = true
 	n.cancel()
 	n.done.Wait()
-	if err := n.Controller.Close(); err != nil && n.quorum.(*raftQuorum).health.check() == nil {
+	if err := n.Close(); err != nil && n.quorum.(*raftQuorum).health.check() == nil {
 		n.t.Error(err)
 	}
 	n.codecs.Close()

@@ -319,7 +319,7 @@ func TestCloseAnswersEverybody(t *testing.T) {
 	if _, err := n.Handle(t.Context(), &kmsg.CreateTopicsRequest{Version: 7, TimeoutMillis: 1000}, Caller{}); !errors.Is(err, protocol.NotController) {
 		t.Errorf("a request to a closed controller: %v", err)
 	}
-	if err := n.Controller.Close(); err != nil {
+	if err := n.Close(); err != nil {
 		t.Errorf("a second Close: %v", err)
 	}
 }

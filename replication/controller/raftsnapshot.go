@@ -85,7 +85,7 @@ func (s *snapshotStore) inspect(name string) (checkpointFile, error) {
 	if err != nil {
 		return checkpointFile{}, err
 	}
-	b := record.Batch(first)
+	b := first
 	if err := b.Check(); err != nil {
 		return checkpointFile{}, err
 	}
