@@ -174,7 +174,7 @@ type pass struct {
 	txns      cleanedTxns
 	producers map[int64]lastRecord
 	batch     batchRules
-	keep      func(*record.RawRecord) bool // keeps
+	judge     func([]record.RawRecord) // judges
 }
 
 // clean compacts d's log as of now (ms). An error other than ctx's and errCleaningAborted means that the log cannot be compacted, or that its disk has failed; what was replaced until
@@ -185,7 +185,7 @@ func (c *compactor) clean(ctx context.Context, d dirtyLog, now int64) (CleanStat
 		compactor: c, ctx: ctx, log: l, config: *l.config.Load(), now: now, upper: d.firstUncleanable,
 		truncations: d.truncations, view: d.view,
 	}
-	p.keep = p.keeps
+	p.judge = p.judges
 	began := time.Now()
 	p.stats.FirstDirty = d.firstDirty
 	err := p.run(d)
@@ -307,9 +307,12 @@ func (p *pass) indexSegment(seg *segment, firstDirty int64) (full bool, err erro
 	if err != nil {
 		return false, err
 	}
-	put := func(r *record.RawRecord) error {
-		if r.Key != nil && r.Offset >= firstDirty && !p.keys.put(r.Key, r.Offset) {
-			return errMapFull
+	put := func(some []record.RawRecord) error {
+		p.keys.look(some)
+		for i := range some {
+			if r := &some[i]; r.Key != nil && r.Offset >= firstDirty && !p.keys.put(i, r.Offset) {
+				return errMapFull
+			}
 		}
 		return nil
 	}

@@ -6,7 +6,7 @@ import "github.com/ottla/ottla/protocol/record"
 // younger than delete.retention.ms before the end of the last compaction.
 func (p *pass) rewriteLegacy(b record.Batch, keepTombstones bool, dest *cleanedSegment) error {
 	p.batch = batchRules{expired: !keepTombstones}
-	kept, records, err := p.rewriter.FilterLegacy(b, p.keep)
+	kept, records, err := p.rewriter.FilterLegacy(b, p.judge)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,8 @@ import (
 	"math"
 	"math/bits"
 	"math/rand/v2"
+
+	"github.com/ottla/ottla/protocol/record"
 )
 
 // offsetMap knows the last offset of each key in a log's dirty part, in bounded memory (Kafka's SkimpyOffsetMap). It holds 128-bit digests in the place of
@@ -18,7 +20,13 @@ type offsetMap struct {
 	latest int64     // all batches up to this offset are in the map; -1 none
 
 	k0, k1 uint64
+
+	found []mapDigest // of the keys that look was given
+	met   int64       // keeps look's loads alive
 }
+
+// mapDigest is the digest of a key.
+type mapDigest struct{ hi, lo uint64 }
 
 // mapSlot is one key; all zero if the slot is free.
 type mapSlot struct {
@@ -58,30 +66,48 @@ func (m *offsetMap) release() { m.slots = nil }
 // utilization is the share of the memory that may be filled which is in use.
 func (m *offsetMap) utilization() float64 { return float64(m.n) / (float64(m.most) * m.load) }
 
-// put notes that key has a record at offset, which is higher than all before; false if the key is new and the map full.
-func (m *offsetMap) put(key []byte, offset int64) bool {
-	hi, lo := sipHash128(m.k0, m.k1, key)
-	s := m.find(hi, lo)
+// look prepares for put and get of the keys of some records. It touches all their slots in one loop, for the loads do not depend on each other: the memory is far larger
+// than the processor's caches, and this way it waits for many of them at once.
+func (m *offsetMap) look(some []record.RawRecord) {
+	m.found = m.found[:0]
+	for i := range some {
+		hi, lo := sipHash128(m.k0, m.k1, some[i].Key)
+		m.found = append(m.found, mapDigest{hi, lo})
+	}
+	met := int64(0)
+	for i := range m.found {
+		met |= m.slots[m.home(m.found[i].hi)].next
+	}
+	m.met = met
+}
+
+// home is the slot at which the search for a digest begins.
+func (m *offsetMap) home(hi uint64) uint64 {
+	at, _ := bits.Mul64(hi, uint64(len(m.slots)))
+	return at
+}
+
+// put notes that the i-th key that look was given has a record at offset, which is higher than all before; false if the key is new and the map full.
+func (m *offsetMap) put(i int, offset int64) bool {
+	d := m.found[i]
+	s := m.find(d.hi, d.lo)
 	if s.next == 0 {
 		if m.n >= m.limit {
 			return false
 		}
 		m.n++
-		s.hi, s.lo = hi, lo
+		s.hi, s.lo = d.hi, d.lo
 	}
 	s.next = offset + 1
 	return true
 }
 
-// get returns the last offset of key, -1 if it has none.
-func (m *offsetMap) get(key []byte) int64 {
-	return m.find(sipHash128(m.k0, m.k1, key)).next - 1
-}
+// get returns the last offset of the i-th key that look was given, -1 if it has none.
+func (m *offsetMap) get(i int) int64 { return m.find(m.found[i].hi, m.found[i].lo).next - 1 }
 
 // find returns the slot of a digest, or the free one where it belongs.
 func (m *offsetMap) find(hi, lo uint64) *mapSlot {
-	at, _ := bits.Mul64(hi, uint64(len(m.slots)))
-	for i := int(at); ; {
+	for i := int(m.home(hi)); ; {
 		s := &m.slots[i]
 		if s.next == 0 || s.hi == hi && s.lo == lo {
 			return s

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/ottla/ottla/protocol/record"
 )
 
 // The first vectors of the reference implementation's 128-bit output: key and message are 0, 1, 2, ...
@@ -40,7 +42,8 @@ func TestOffsetMapAgainstAMap(t *testing.T) {
 		for offset := range int64(3000) {
 			key := binary.AppendUvarint(nil, rng.Uint64N(1200))
 			_, known := model[string(key)]
-			if m.put(key, offset) {
+			m.look([]record.RawRecord{{Key: key}})
+			if m.put(0, offset) {
 				model[string(key)] = offset
 			} else if full++; known || len(model) < m.limit {
 				t.Fatalf("refused key %x with %d of %d in use", key, len(model), m.limit)
@@ -55,7 +58,8 @@ func TestOffsetMapAgainstAMap(t *testing.T) {
 			if !known {
 				want = -1
 			}
-			if got := m.get(key); got != want {
+			m.look([]record.RawRecord{{Key: []byte("another")}, {Key: key}})
+			if got := m.get(1); got != want {
 				t.Errorf("key %d: %d, want %d", i, got, want)
 			}
 		}
@@ -78,11 +82,16 @@ func BenchmarkOffsetMap(b *testing.B) {
 		keys[i] = byte(rand.Uint32())
 	}
 	b.ReportAllocs()
-	i := 0
+	some := make([]record.RawRecord, 128)
+	at := 0
 	for b.Loop() {
-		key := keys[i&(1<<20-1)&^15 : (i&(1<<20-1)&^15)+16]
-		m.put(key[:16:16], int64(i))
-		m.get(key)
-		i += 16
+		for i := range some {
+			some[i].Key = keys[at : at+16 : at+16]
+			at = (at + 16) % (len(keys) - 16)
+		}
+		m.look(some)
+		for i := range some {
+			m.put(i, int64(i))
+		}
 	}
 }

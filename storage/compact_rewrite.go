@@ -156,7 +156,7 @@ func (p *pass) rewriteBatch(b record.Batch, dest *cleanedSegment) error {
 		p.stats.Records += int64(b.Count())
 		return p.remains(b, dest)
 	}
-	kept, err := p.rewriter.Filter(b, p.keep)
+	kept, err := p.rewriter.Filter(b, p.judge)
 	if err != nil {
 		return err
 	}
@@ -212,27 +212,31 @@ func (p *pass) lastOfProducer(b record.Batch) bool {
 	return b.IsControl() && b.ProducerEpoch() == last.epoch
 }
 
-// keeps reports whether a record stays (Cleaner.shouldRetainRecord).
-func (p *pass) keeps(r *record.RawRecord) bool {
-	p.batch.records++
-	if !p.stays(r) {
-		return false
+// judges marks the records that go.
+func (p *pass) judges(some []record.RawRecord) {
+	p.batch.records += len(some)
+	if p.batch.control {
+		return
 	}
-	if r.Tombstone {
-		p.batch.tombstones++
+	p.keys.look(some)
+	for i := range some {
+		r := &some[i]
+		if r.Dropped = !p.stays(i, r); !r.Dropped && r.Tombstone {
+			p.batch.tombstones++
+		}
 	}
-	return true
 }
 
-func (p *pass) stays(r *record.RawRecord) bool {
+// stays reports whether the i-th record of those that were looked up stays (Cleaner.shouldRetainRecord).
+func (p *pass) stays(i int, r *record.RawRecord) bool {
 	switch {
-	case p.batch.control || r.Offset > p.keys.latest:
+	case r.Offset > p.keys.latest:
 		return true
 	case r.Key == nil:
 		p.stats.WithoutKey++
 		return false
 	}
-	return r.Offset >= p.keys.get(r.Key) && !(r.Tombstone && p.batch.expired)
+	return r.Offset >= p.keys.get(i) && !(r.Tombstone && p.batch.expired)
 }
 
 // cleanedSegment is the segment that a group becomes, while it is written. As long as that is the same as its one source, nothing is written.

@@ -7,11 +7,12 @@ import (
 	"github.com/ottla/ottla/protocol"
 )
 
-// RawRecord is a record as compaction sees it. It lives until the next record.
+// RawRecord is a record as compaction sees it. It lives until the call that it was passed to returns.
 type RawRecord struct {
 	Offset, Timestamp int64  // absolute; ms
 	Key               []byte // nil is Kafka's null
 	Tombstone         bool   // the value is null
+	Dropped           bool   // for Filter's caller to set
 
 	body []byte // behind the length
 	rest int    // of body: where the offset delta begins
@@ -21,7 +22,8 @@ type RawRecord struct {
 // Nothing is allocated for a record. Not safe for concurrent use; it keeps its memory from batch to batch.
 type Rewriter struct {
 	codecs *Codecs
-	rec    RawRecord
+	some   []RawRecord // those that are gathered for one call
+	bodies []byte      // of them, if they were compressed
 	kept   []keptRecord
 	arena  []byte // the bodies of kept records that were compressed
 	plain  []byte // records before compression
@@ -37,15 +39,19 @@ type keptRecord struct {
 // NewRewriter returns a Rewriter that uses the pools of c.
 func NewRewriter(c *Codecs) *Rewriter { return &Rewriter{codecs: c} }
 
-// Each calls fn for each record of b in order and stops at its first error, which it returns. Errors are those of Codecs.Records; headers are not looked at.
-func (w *Rewriter) Each(b Batch, fn func(*RawRecord) error) error {
+// someRecords is how many records are passed on at a time: enough for work on one of them to overlap with waiting for another's memory.
+const someRecords = 128
+
+// Each calls fn for the records of b in order, some at a time, and stops at its first error, which it returns. Errors are those of Codecs.Records; headers are not
+// looked at.
+func (w *Rewriter) Each(b Batch, fn func([]RawRecord) error) error {
 	if len(b) < HeaderSize {
 		return protocol.Errorf(protocol.CorruptMessage, "a batch of %d bytes has no header", len(b))
 	}
 	if count := b.Count(); count < 0 {
 		return invalid("Found invalid record count %d in magic v%d batch", count, b.Magic())
 	}
-	defer func() { w.rec = RawRecord{} }()
+	defer w.forget()
 	if b.Codec() == CodecNone {
 		return w.eachPlain(b, fn)
 	}
@@ -61,27 +67,25 @@ func (w *Rewriter) Each(b Batch, fn func(*RawRecord) error) error {
 	for range b.Count() {
 		body, err := s.record()
 		if err == nil {
-			err = w.rec.parse(body, base, t)
-		}
-		if err == nil {
-			err = fn(&w.rec)
+			w.bodies, body = saved(w.bodies, body)
+			err = w.gather(body, base, t, fn)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	return s.ensureEnd()
+	if err := s.ensureEnd(); err != nil {
+		return err
+	}
+	return w.pass(fn)
 }
 
-func (w *Rewriter) eachPlain(b Batch, fn func(*RawRecord) error) error {
+func (w *Rewriter) eachPlain(b Batch, fn func([]RawRecord) error) error {
 	base, t, rest := b.BaseOffset(), b.times(), b.Payload()
 	for range b.Count() {
 		body, tail, err := cutRecord(rest)
 		if err == nil {
-			err = w.rec.parse(body, base, t)
-		}
-		if err == nil {
-			err = fn(&w.rec)
+			err = w.gather(body, base, t, fn)
 		}
 		if err != nil {
 			return err
@@ -91,7 +95,40 @@ func (w *Rewriter) eachPlain(b Batch, fn func(*RawRecord) error) error {
 	if len(rest) > 0 {
 		return invalid(msgRemaining)
 	}
-	return nil
+	return w.pass(fn)
+}
+
+// gather adds a record to some, and passes them on when they are enough.
+func (w *Rewriter) gather(body []byte, base int64, t times, fn func([]RawRecord) error) error {
+	if w.some == nil {
+		w.some = make([]RawRecord, 0, someRecords)
+	}
+	w.some = w.some[:len(w.some)+1]
+	if err := w.some[len(w.some)-1].parse(body, base, t); err != nil {
+		return err
+	}
+	if len(w.some) < cap(w.some) && len(w.bodies) < bufferKept {
+		return nil
+	}
+	return w.pass(fn)
+}
+
+func (w *Rewriter) pass(fn func([]RawRecord) error) error {
+	if len(w.some) == 0 {
+		return nil
+	}
+	err := fn(w.some)
+	w.some, w.bodies = w.some[:0], w.bodies[:0]
+	return err
+}
+
+// forget lets go of what the records alias.
+func (w *Rewriter) forget() {
+	clear(w.some[:cap(w.some)])
+	w.some = w.some[:0]
+	if w.bodies = w.bodies[:0]; cap(w.bodies) > 2*bufferKept {
+		w.bodies = nil
+	}
 }
 
 func (r *RawRecord) parse(body []byte, base int64, t times) error {
@@ -117,21 +154,26 @@ func (r *RawRecord) parse(body []byte, base int64, t times) error {
 	if n <= 0 || size > int64(len(p)-n) {
 		return invalid(msgStructure)
 	}
-	r.Offset, r.Timestamp, r.Tombstone, r.body = base+offset, t.of(delta), size < 0, body
+	r.Offset, r.Timestamp, r.Tombstone, r.Dropped, r.body = base+offset, t.of(delta), size < 0, false, body
 	return nil
 }
 
-// Filter asks keep for each record of b and remembers those that stay, for Rebuild. It returns how many those are. b has to stay unchanged until Rebuild.
-func (w *Rewriter) Filter(b Batch, keep func(*RawRecord) bool) (kept int, err error) {
+// Filter passes the records of b to judge, some at a time, and remembers those that it does not mark as Dropped, for Rebuild. It returns how many those are. b has to
+// stay unchanged until Rebuild.
+func (w *Rewriter) Filter(b Batch, judge func([]RawRecord)) (kept int, err error) {
 	w.drop()
 	compressed := len(b) >= HeaderSize && b.Codec() != CodecNone
-	err = w.Each(b, func(r *RawRecord) error {
-		if keep(r) {
-			body := r.body
-			if compressed {
-				body = w.save(body)
+	err = w.Each(b, func(some []RawRecord) error {
+		judge(some)
+		for i := range some {
+			if some[i].Dropped {
+				continue
 			}
-			w.kept = append(w.kept, keptRecord{body, r.rest, r.Timestamp})
+			body := some[i].body
+			if compressed {
+				w.arena, body = saved(w.arena, body)
+			}
+			w.kept = append(w.kept, keptRecord{body, some[i].rest, some[i].Timestamp})
 		}
 		return nil
 	})
@@ -150,14 +192,14 @@ func (w *Rewriter) drop() {
 	}
 }
 
-// save copies a body that lives in a stream's buffer. A full arena is left to the records in it.
-func (w *Rewriter) save(body []byte) []byte {
-	if cap(w.arena)-len(w.arena) < len(body) {
-		w.arena = make([]byte, 0, max(streamBuffer, 2*cap(w.arena), len(body)))
+// saved copies b behind what is in the arena. A full arena is left to those who have slices of it.
+func saved(arena, b []byte) (_, copied []byte) {
+	if cap(arena)-len(arena) < len(b) {
+		arena = make([]byte, 0, max(streamBuffer, 2*cap(arena), len(b)))
 	}
-	start := len(w.arena)
-	w.arena = append(w.arena, body...)
-	return w.arena[start:len(w.arena):len(w.arena)]
+	start := len(arena)
+	arena = append(arena, b...)
+	return arena, arena[start:len(arena):len(arena)]
 }
 
 // Rebuild appends to dst the batch b with only the records that the last Filter kept, of which there must be one. Offsets, ids, leader epoch, codec and flags stay;

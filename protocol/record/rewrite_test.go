@@ -51,15 +51,18 @@ func TestRebuildIsWhatABuilderMakes(t *testing.T) {
 
 				w := NewRewriter(c)
 				i, tombstones := 0, 0
-				n, err := w.Filter(source, func(r *RawRecord) bool {
-					if r.Offset != 1000+int64(i) || (r.Key == nil) != (i%10 == 3) {
-						t.Errorf("record %d: %+v", i, r)
+				n, err := w.Filter(source, func(some []RawRecord) {
+					for at := range some {
+						r := &some[at]
+						if r.Offset != 1000+int64(i) || (r.Key == nil) != (i%10 == 3) {
+							t.Errorf("record %d: %+v", i, r)
+						}
+						if r.Tombstone {
+							tombstones++
+						}
+						r.Dropped = !stays(i)
+						i++
 					}
-					if r.Tombstone {
-						tombstones++
-					}
-					i++
-					return stays(i - 1)
 				})
 				ok(t, err)
 				got, err := w.Rebuild([]byte("before"), source, horizon)
@@ -87,12 +90,19 @@ func TestRewriterRefusesBrokenBatches(t *testing.T) {
 		"broken zstd":  func() Batch { b := thousand(t, CodecZstd); b[HeaderSize] ^= 0xff; return b }(),
 		"other counts": func() Batch { b := slices.Clone(good); b[posCount+3]++; return b }(),
 	} {
-		if _, err := w.Filter(b, func(*RawRecord) bool { return true }); err == nil {
+		if _, err := w.Filter(b, func([]RawRecord) {}); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
-	if _, err := w.Filter(good, func(*RawRecord) bool { return false }); err != nil {
+	if _, err := w.Filter(good, func([]RawRecord) {}); err != nil {
 		t.Error(err)
+	}
+	if n, err := w.Filter(good, func(some []RawRecord) {
+		for i := range some {
+			some[i].Dropped = true
+		}
+	}); n > 0 || err != nil {
+		t.Error(n, err)
 	}
 	if _, err := w.Rebuild(nil, good, NoTimestamp); err == nil {
 		t.Error("a batch without records was built")
@@ -110,7 +120,11 @@ func TestRewriterAllocatesNothing(t *testing.T) {
 	for _, codec := range []Codec{CodecNone, CodecSnappy, CodecLZ4, CodecZstd} {
 		w, b := NewRewriter(c), thousand(t, codec)
 		dst := make([]byte, 0, 2*len(b)+1<<20)
-		keep := func(r *RawRecord) bool { return r.Offset%2 == 0 }
+		keep := func(some []RawRecord) {
+			for i := range some {
+				some[i].Dropped = some[i].Offset%2 == 1
+			}
+		}
 		if n := testing.AllocsPerRun(20, func() {
 			if _, err := w.Filter(b, keep); err != nil {
 				t.Fatal(err)
