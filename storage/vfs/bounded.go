@@ -1,0 +1,288 @@
+package vfs
+
+import (
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"sync"
+)
+
+// Bounded is an FS that keeps about limit files of another FS open at most: it closes the descriptors of those that are idle, and opens them again when they are
+// used. To their users nothing changes: a file that was renamed, replaced or removed stays the file that it was. Safe for concurrent use.
+//
+// Lock order: names, mu.
+type Bounded struct {
+	FS
+	limit int
+
+	// names is held for reading while a descriptor is opened by a name, and for writing while names change.
+	names sync.RWMutex
+
+	mu      sync.Mutex                           // guards what follows
+	folders map[string]map[*boundedFile]struct{} // the files that have a name, by folder
+	ring    []*boundedFile                       // those with an open descriptor
+	hand    int                                  // where the search for idle ones goes on
+
+	relief sync.Mutex // held by whoever syncs files so that they can be closed
+}
+
+// NewBounded wraps fs. Files that are pinned, or have no name any more, stay open above the limit if need be.
+func NewBounded(fs FS, limit int) *Bounded {
+	return &Bounded{FS: fs, limit: max(1, limit), folders: map[string]map[*boundedFile]struct{}{}}
+}
+
+// Open implements FS.
+func (b *Bounded) Open(path string) (File, error) { return b.enter(path, b.FS.Open) }
+
+// Create implements FS.
+func (b *Bounded) Create(path string) (File, error) { return b.enter(path, b.FS.Create) }
+
+func (b *Bounded) enter(path string, open func(string) (File, error)) (File, error) {
+	path = filepath.Clean(path)
+	b.names.RLock()
+	f, err := open(path)
+	if err != nil {
+		b.names.RUnlock()
+		return nil, err
+	}
+	x := &boundedFile{fs: b, file: f, name: filepath.Base(path)}
+	x.pins.Store(1) // until it is in place
+	b.mu.Lock()
+	b.place(x, filepath.Dir(path))
+	b.opened(x)
+	b.mu.Unlock()
+	b.names.RUnlock()
+	x.Unpin()
+	b.relieve()
+	return x, nil
+}
+
+// place enters x under a folder. Caller holds mu.
+func (b *Bounded) place(x *boundedFile, folder string) {
+	set := b.folders[folder]
+	if set == nil {
+		set = make(map[*boundedFile]struct{}, 3)
+		b.folders[folder] = set
+	}
+	set[x] = struct{}{}
+	x.folder = folder
+}
+
+// displace takes x out of its folder. Caller holds mu.
+func (b *Bounded) displace(x *boundedFile) {
+	set := b.folders[x.folder]
+	delete(set, x)
+	if len(set) == 0 {
+		delete(b.folders, x.folder)
+	}
+}
+
+// opened notes that x has a descriptor, and closes those of others if there are too many. Caller holds mu.
+func (b *Bounded) opened(x *boundedFile) {
+	x.slot = len(b.ring)
+	x.used.Store(true)
+	b.ring = append(b.ring, x)
+	b.shrink()
+}
+
+// closed notes that x has no descriptor any more. Caller holds mu.
+func (b *Bounded) closed(x *boundedFile) {
+	last := len(b.ring) - 1
+	b.ring[x.slot] = b.ring[last]
+	b.ring[x.slot].slot = x.slot
+	b.ring[last] = nil
+	b.ring = b.ring[:last]
+}
+
+// shrink closes descriptors that nobody uses until there are no more than limit. Files that were used since the hand last passed are spared once; those that
+// need an fsync first are left to relieve. Caller holds mu.
+func (b *Bounded) shrink() {
+	for tries := 2 * len(b.ring); len(b.ring) > b.limit && tries > 0; tries-- {
+		if b.hand >= len(b.ring) {
+			b.hand = 0
+		}
+		if x := b.ring[b.hand]; x.used.Swap(false) || !x.suspend() {
+			b.hand++
+		}
+	}
+}
+
+// reliefSize is how many files relieve syncs in one go.
+const reliefSize = 64
+
+// relieve syncs idle files, if there are too many open ones that could not be closed without: an error of the disk would reach nobody after that.
+func (b *Bounded) relieve() {
+	b.mu.Lock()
+	crowded := len(b.ring) > b.limit
+	b.mu.Unlock()
+	if !crowded || !b.relief.TryLock() {
+		return
+	}
+	defer b.relief.Unlock()
+	b.mu.Lock()
+	var dirty []*boundedFile
+	for i := 0; i < len(b.ring) && len(dirty) < reliefSize; i++ {
+		if b.hand >= len(b.ring) {
+			b.hand = 0
+		}
+		if x := b.ring[b.hand]; !x.used.Load() && x.dirty.Load() && !x.unnamed && x.pins.CompareAndSwap(0, 1) {
+			dirty = append(dirty, x)
+		}
+		b.hand++
+	}
+	b.mu.Unlock()
+	for _, x := range dirty {
+		x.settle()
+		x.Unpin()
+	}
+	b.mu.Lock()
+	b.shrink()
+	b.mu.Unlock()
+}
+
+// CloseIdle closes the descriptors of files that were not used since the call before and need no fsync. It returns how many.
+func (b *Bounded) CloseIdle() (closed int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := len(b.ring) - 1; i >= 0; i-- { // backwards: the last one fills each gap
+		if x := b.ring[i]; !x.used.Swap(false) && x.suspend() {
+			closed++
+		}
+	}
+	return closed
+}
+
+// OpenFiles returns how many descriptors are open.
+func (b *Bounded) OpenFiles() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.ring)
+}
+
+// Rename implements FS.
+func (b *Bounded) Rename(old, new string) error {
+	old, new = filepath.Clean(old), filepath.Clean(new)
+	b.names.Lock()
+	defer b.names.Unlock()
+	if old == new {
+		return b.FS.Rename(old, new)
+	}
+	if err := b.orphan(b.at(new)); err != nil { // what it replaces
+		return err
+	}
+	if err := b.FS.Rename(old, new); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for x, rest := range b.below(old) {
+		b.displace(x)
+		path := filepath.Join(new, rest)
+		x.name = filepath.Base(path)
+		b.place(x, filepath.Dir(path))
+	}
+	return nil
+}
+
+// Remove implements FS.
+func (b *Bounded) Remove(path string) error {
+	b.names.Lock()
+	defer b.names.Unlock()
+	if err := b.orphan(b.at(filepath.Clean(path))); err != nil {
+		return err
+	}
+	return b.FS.Remove(path)
+}
+
+// RemoveAll implements FS.
+func (b *Bounded) RemoveAll(path string) error {
+	b.names.Lock()
+	defer b.names.Unlock()
+	b.mu.Lock()
+	var all []*boundedFile
+	for x := range b.below(filepath.Clean(path)) {
+		all = append(all, x)
+	}
+	b.mu.Unlock()
+	if err := b.orphan(all); err != nil {
+		return err
+	}
+	return b.FS.RemoveAll(path)
+}
+
+// at lists the files with exactly this path.
+func (b *Bounded) at(path string) []*boundedFile {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var all []*boundedFile
+	name := filepath.Base(path)
+	for x := range b.folders[filepath.Dir(path)] {
+		if x.name == name {
+			all = append(all, x)
+		}
+	}
+	return all
+}
+
+// below finds the files at path and in the folders at and below it, and the rest of their paths. Caller holds mu.
+func (b *Bounded) below(path string) map[*boundedFile]string {
+	all := map[*boundedFile]string{}
+	name := filepath.Base(path)
+	for x := range b.folders[filepath.Dir(path)] {
+		if x.name == name {
+			all[x] = ""
+		}
+	}
+	if len(all) > 0 {
+		return all // a file has nothing below it
+	}
+	prefix := path + string(filepath.Separator)
+	for folder, set := range b.folders {
+		if folder != path && !strings.HasPrefix(folder, prefix) {
+			continue
+		}
+		for x := range set {
+			all[x] = filepath.Join(strings.TrimPrefix(folder, path), x.name)
+		}
+	}
+	return all
+}
+
+// orphan opens files that are about to lose their names, for good. Caller holds names for writing.
+func (b *Bounded) orphan(files []*boundedFile) error {
+	for _, x := range files {
+		path, idle := b.unname(x)
+		if !idle {
+			continue
+		}
+		f, err := b.FS.Open(path)
+		if err != nil {
+			return err
+		}
+		b.mu.Lock()
+		b.displace(x)
+		x.unnamed, x.file = true, f
+		x.pins.Store(0)
+		b.opened(x)
+		b.mu.Unlock()
+	}
+	return nil
+}
+
+// unname takes the name from a file that has a descriptor, or reports that it has none, and the path to open it by.
+func (b *Bounded) unname(x *boundedFile) (path string, idle bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case x.ended:
+		return "", false
+	case x.pins.Load() == suspended:
+		return filepath.Join(x.folder, x.name), true
+	}
+	b.displace(x)
+	x.unnamed = true
+	return "", false
+}
+
+// errEnded is the error of a file after its Close.
+var errEnded = fs.ErrClosed
