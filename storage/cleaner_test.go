@@ -338,7 +338,10 @@ func TestThrottleHoldsTheRate(t *testing.T) {
 
 // Readers and a writer go on while several threads compact; readers meet every offset's last value and no foreign bytes.
 func TestCompactionBesideReadersAndWriters(t *testing.T) {
-	s, codecs := cleanerStore(t, vfs.OS(), map[string]string{"log.cleaner.backoff.ms": "1", "log.cleaner.threads": "2"})
+	o := storeOptions(t, vfs.OS(), map[string]string{"log.cleaner.backoff.ms": "1", "log.cleaner.threads": "2"}, t.TempDir())
+	o.Logger = zap.NewNop()
+	s, codecs := openStore(t, o), o.Codecs
+	defer closeStore(t, s)
 	c := eager()
 	c.SegmentBytes, c.DeleteRetentionMs = 4000, 0
 	var logs []*Log
