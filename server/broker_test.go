@@ -270,24 +270,31 @@ func TestStartOnAFailingDisk(t *testing.T) {
 	}
 }
 
-// A broker whose disk fails while it runs says so, once, and can be shut down.
+// A broker whose disk is full refuses what it cannot write, and goes on; one whose disk fails says so, once, and can be
+// shut down.
 func TestFailed(t *testing.T) {
 	faulty := vfs.NewFaulty(vfs.NewMem())
 	b := started(t, server.Options{Config: settings(t), FS: faulty})
 	produce(t, b.Addr(), "t", "a")
+	refused := func(cause error) (heal func()) {
+		_, heal = faulty.Inject(vfs.Fault{Op: vfs.OpWrite, Err: cause})
+		c := client(t, b.Addr(), kgo.RecordRetries(0))
+		if err := c.ProduceSync(t.Context(), &kgo.Record{Topic: "t", Value: []byte("b")}).FirstErr(); err == nil {
+			t.Errorf("a record was acknowledged that could not be written: %v", cause)
+		}
+		return heal
+	}
+	refused(syscall.ENOSPC)()
+	produce(t, b.Addr(), "t", "c")
 	select {
 	case err := <-b.Failed():
 		t.Fatalf("it failed on a good disk: %v", err)
 	default:
 	}
-	faulty.Inject(vfs.Fault{Op: vfs.OpWrite, Err: syscall.ENOSPC})
-	c := client(t, b.Addr(), kgo.RecordRetries(0))
-	if err := c.ProduceSync(t.Context(), &kgo.Record{Topic: "t", Value: []byte("b")}).FirstErr(); err == nil {
-		t.Error("a record was acknowledged that could not be written")
-	}
+	refused(syscall.EIO)
 	select {
 	case err := <-b.Failed():
-		if !errors.Is(err, syscall.ENOSPC) {
+		if !errors.Is(err, syscall.EIO) {
 			t.Errorf("it failed with %v", err)
 		}
 	case <-time.After(startLimit):
