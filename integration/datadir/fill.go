@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 const (
@@ -135,6 +136,29 @@ func Compact(ctx context.Context, addr string, txns bool) error {
 		err = errors.Join(err, a.Err)
 	}
 	return err
+}
+
+// SkipProducerIDs has the broker at addr hand out producer ids until they are above all that the partitions know: a producer that got the id of one from another
+// cluster would be taken for it.
+func SkipProducerIDs(ctx context.Context, addr string, known Partitions) error {
+	client, err := kgo.NewClient(kgo.SeedBrokers(addr))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	req := kmsg.NewPtrInitProducerIDRequest()
+	for above := known.maxProducerID(); ; {
+		resp, err := req.RequestWith(ctx, client)
+		if err != nil {
+			return err
+		}
+		if err := kerr.ErrorForCode(resp.ErrorCode); err != nil && !kerr.IsRetriable(err) {
+			return err
+		}
+		if resp.ProducerID > above {
+			return nil
+		}
+	}
 }
 
 // retry calls fn until it succeeds or ctx ends.

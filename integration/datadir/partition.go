@@ -181,6 +181,20 @@ func timeLine(asked, offset, timestamp int64) string {
 	return fmt.Sprintf("%d: offset %d, time %d", asked, offset, timestamp)
 }
 
+// maxProducerID is the highest id of any producer, -1 if there is none.
+func (p Partitions) maxProducerID() int64 {
+	highest := int64(-1)
+	for _, partition := range p {
+		for _, line := range partition.Producers {
+			var id int64
+			if _, err := fmt.Sscanf(line, "producer %d/", &id); err == nil {
+				highest = max(highest, id)
+			}
+		}
+	}
+	return highest
+}
+
 // topicPartition is what a folder's name says.
 type topicPartition struct {
 	topic     string

@@ -22,8 +22,9 @@ func TestToKafka(t *testing.T) {
 			t.Parallel()
 			b, k, at := process.New(t, ottlaSettings...), newKafka(t, version), base()
 			want := fillOttla(t, b, at)
-			dumpAll(t, k, b.Dir)
-
+			if version == newest { // the older tool reads the files of a third life
+				dumpAll(t, k, b.Dir)
+			}
 			k.start(t)
 			must(t, datadir.Create(t.Context(), k.addr, false, false))
 			must(t, datadir.Commit(t.Context(), k.addr))
@@ -37,6 +38,7 @@ func TestToKafka(t *testing.T) {
 			report(t, "served by Apache Kafka", observe(t, k.addr).Restarted(), want.Restarted())
 			committed(t, k.addr)
 
+			must(t, datadir.SkipProducerIDs(t.Context(), k.addr, want))
 			must(t, datadir.Fill(t.Context(), k.addr, 2, at, false))
 			full := observe(t, k.addr)
 			must(t, datadir.Compact(t.Context(), k.addr, false))
@@ -49,6 +51,7 @@ func TestToKafka(t *testing.T) {
 			b.Start(t)
 			report(t, "back at Ottla", observe(t, b.Addr).Restarted().WithoutEpochs(), want.Restarted().WithoutEpochs())
 			committed(t, b.Addr)
+			must(t, datadir.SkipProducerIDs(t.Context(), b.Addr, want))
 			must(t, datadir.Fill(t.Context(), b.Addr, 3, at, false))
 			want = observe(t, b.Addr)
 			b.Stop(t)
@@ -137,7 +140,6 @@ func dumpAll(t *testing.T, k *kafka, dir string) {
 	if n := strings.Count(out, "passed sanity check") + strings.Count(out, "is empty."); n != len(indexes) {
 		t.Errorf("%d of %d indexes pass the sanity check:\n%s", n, len(indexes), out)
 	}
-	k.dump(t, indexes, "--verify-index-only")
 }
 
 // TestMetadataLog has the stock dump tool decode all that Ottla writes of its metadata.
