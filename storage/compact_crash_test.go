@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -216,5 +217,67 @@ func TestCompactedBatchesTellOfProducers(t *testing.T) {
 			t.Errorf("seed %d: %v, want %v", seed, got, want)
 		}
 		closeStore(t, m.store)
+	}
+}
+
+// A log that is truncated, reset or removed while a pass is at work loses nothing but what it was told to.
+func TestTruncationEndsAPass(t *testing.T) {
+	for name, act := range map[string]func(m *compactModel) error{
+		"truncate": func(m *compactModel) error { return m.log.TruncateTo(m.log.Offsets().LogEnd / 2) },
+		"reset":    func(m *compactModel) error { return m.log.ResetTo(5) },
+		"delete":   func(m *compactModel) error { return m.store.Delete(m.tp) },
+		"retain": func(m *compactModel) error {
+			if err := m.log.DeleteBefore(m.log.Offsets().HighWatermark / 2); err != nil {
+				return err
+			}
+			_, err := m.log.retain(m.now)
+			return err
+		},
+	} {
+		for at := range 25 {
+			disk := &stepFS{Mem: vfs.NewMem()}
+			m := newCompactModel(t, disk, rand.New(rand.NewPCG(uint64(at), 77)))
+			for range 200 {
+				m.data(-1)
+			}
+			m.log.AdvanceHighWatermark(m.log.Offsets().LogEnd)
+			n, acted := 0, false
+			disk.before = func(what string) {
+				// Not under the log's mutex: while the new segment is written.
+				if n++; n >= at*3 && !acted && strings.HasPrefix(what, "write") && strings.HasSuffix(what, logSuffix+cleanedSuffix) {
+					acted = true
+					if err := act(m); err != nil {
+						t.Errorf("%s: %v", name, err)
+					}
+				}
+			}
+			err := m.compact(1000)
+			disk.before = nil
+			if name == "retain" && err == nil {
+				acted = false // what went was behind the pass already
+			}
+			if acted && !errors.Is(err, errCleaningAborted) || !acted && err != nil {
+				t.Fatalf("%s at %d: %v, %+v, %d segments", name, at, err, m.log.Offsets(), len(m.log.view.Load().segments))
+			}
+			if o := m.log.Offsets(); m.log.cleaned.Load() > o.LogEnd || acted && name != "delete" && m.log.offline() != nil {
+				t.Errorf("%s at %d: compacted up to %d, %+v, %v", name, at, m.log.cleaned.Load(), o, m.log.offline())
+			}
+			if name == "truncate" && acted {
+				m.records = m.records[:m.log.Offsets().LogEnd]
+				m.cleaned = 0
+				all, _ := m.survivors()
+				for _, r := range m.records[len(m.records)-1:] {
+					if !all[r.offset] {
+						t.Errorf("%s at %d: the last record is gone", name, at)
+					}
+				}
+			}
+			if name != "delete" {
+				if err := m.compact(1000); err != nil {
+					t.Errorf("%s at %d: then %v", name, at, err)
+				}
+			}
+			closeStore(t, m.store)
+		}
 	}
 }

@@ -69,7 +69,16 @@ func (l *Log) readView(v *view, offset, upper, limit int64, atLeastOne bool, scr
 			return Slice{}, errViewMoved
 		}
 		s, found, err := l.readSegment(seg, r, limit, atLeastOne, scratch)
-		if err == nil && s.Valid() != nil || err != nil && (seg.gone.Load() || seg.cuts.n.Load() != s.seen) {
+		if err == nil && s.n > 0 {
+			err = pin(seg.file)
+		}
+		if err == nil && s.Valid() != nil {
+			if s.n > 0 {
+				unpin(seg.file)
+			}
+			err = errViewMoved
+		}
+		if err != nil && (seg.gone.Load() || seg.cuts.n.Load() != s.seen) {
 			err = errViewMoved
 		}
 		if err != nil || s.n == 0 {

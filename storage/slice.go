@@ -93,6 +93,7 @@ func (s Slice) WriteTo(w io.Writer) (int64, error) {
 // Release lets go of the segment. The zero Slice needs none.
 func (s Slice) Release() {
 	if s.seg != nil {
+		unpin(s.seg.file)
 		s.log.release(s.seg)
 	}
 }

@@ -24,6 +24,10 @@ type Options struct {
 	Config config.Values // logs on disk start with Config.Topic(nil) until Configure tells their topics' own
 	Codecs *record.Codecs
 	Logger *zap.Logger
+
+	// OpenFiles is how many files of logs are open at most, but for those in use: idle ones are closed, and opened again when needed. 0 derives it from what the process may
+	// have open (RLIMIT_NOFILE).
+	OpenFiles int
 }
 
 // Store owns the log dirs of one broker: their locks, meta.properties, checkpoints and clean-shutdown marks, the logs in them, and the background work
@@ -32,19 +36,20 @@ type Options struct {
 // Lock order: a Log's own mutex, then Store.mu. No method of a Log is called, and no I/O done, under Store.mu.
 // What changes the set of logs first claims the partition (Store.claim), so that partitions do not wait for each other's disk work.
 type Store struct {
-	fs      vfs.FS
-	config  config.Values
-	nodeID  int32
-	codecs  *record.Codecs
-	logger  *zap.Logger
-	dirs    []*logDir // in the order of log.dirs
-	epoch   atomic.Int64
-	prevEp  int64
-	ctx     context.Context // ends when Close begins
-	stop    context.CancelFunc
-	running sync.WaitGroup // the background goroutines
-	cleaner *cleaner       // nil with log.cleaner.enable=false
-	mover   *mover
+	fs        vfs.FS // of what is not a log's: those are in logDir.fs
+	config    config.Values
+	nodeID    int32
+	codecs    *record.Codecs
+	logger    *zap.Logger
+	dirs      []*logDir // in the order of log.dirs
+	epoch     atomic.Int64
+	openFiles int // per dir
+	prevEp    int64
+	ctx       context.Context // ends when Close begins
+	stop      context.CancelFunc
+	running   sync.WaitGroup // the background goroutines
+	cleaner   *cleaner       // nil with log.cleaner.enable=false
+	mover     *mover
 
 	mu        sync.Mutex // guards what follows and the fields of logDir that say so
 	logs      map[protocol.TopicPartition]*hostedLog

@@ -23,6 +23,7 @@ const (
 // logDir is one entry of log.dirs.
 type logDir struct {
 	path   string
+	fs     *vfs.Bounded // the Store's, with few open files
 	id     protocol.UUID
 	unlock func() error // nil if the lock was not taken
 	clean  bool         // the stop before this start left the mark
@@ -84,7 +85,7 @@ func writeCleanShutdown(fsys vfs.FS, dir string, epoch int64) error {
 
 // openDir makes, locks and identifies the dir at path. An error means that the broker must not start; a disk that fails only takes the dir offline.
 func (s *Store) openDir(path string) (*logDir, error) {
-	d := &logDir{path: path, epoch: -1}
+	d := &logDir{path: path, fs: vfs.NewBounded(s.fs, s.openFiles), epoch: -1}
 	err := s.fs.MkdirAll(path)
 	if err == nil {
 		_, err = s.fs.List(path)

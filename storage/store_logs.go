@@ -69,8 +69,8 @@ func (s *Store) create(d *logDir, tp protocol.TopicPartition, topicID protocol.U
 		return nil, err
 	}
 	folder := d.partitionDir(tp)
-	if _, err := s.fs.Stat(folder); err == nil { // of a creation that failed halfway
-		if err := s.fs.Rename(folder, filepath.Join(d.path, suffixedFolder(tp, straySuffix))); err != nil {
+	if _, err := d.fs.Stat(folder); err == nil { // of a creation that failed halfway
+		if err := d.fs.Rename(folder, filepath.Join(d.path, suffixedFolder(tp, straySuffix))); err != nil {
 			return nil, err
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
@@ -85,14 +85,14 @@ func (s *Store) create(d *logDir, tp protocol.TopicPartition, topicID protocol.U
 func (s *Store) createIn(o openOptions, topicID protocol.UUID) (l *Log, err error) {
 	defer func() {
 		if vfs.IsFull(err) {
-			err = errors.Join(err, s.fs.RemoveAll(o.dir))
+			err = errors.Join(err, o.fs.RemoveAll(o.dir))
 		}
 	}()
-	if err := s.fs.MkdirAll(o.dir); err != nil {
+	if err := o.fs.MkdirAll(o.dir); err != nil {
 		return nil, err
 	}
 	if !topicID.IsZero() {
-		if err := writePartitionMetadata(s.fs, o.dir, topicID); err != nil {
+		if err := writePartitionMetadata(o.fs, o.dir, topicID); err != nil {
 			return nil, err
 		}
 	}
@@ -112,7 +112,7 @@ func (s *Store) moveToDelete(h *hostedLog) error {
 	if err := h.log.rename(folder); err != nil {
 		return err
 	}
-	h.dir.worker.after(millis(delay), func() error { return s.fs.RemoveAll(folder) }) // holds on to nothing of the log
+	h.dir.worker.after(millis(delay), func() error { return h.dir.fs.RemoveAll(folder) }) // holds on to nothing of the log
 	return nil
 }
 

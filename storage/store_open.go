@@ -42,6 +42,7 @@ func Open(o Options) (*Store, error) {
 	if o.Config.Bool("log.cleaner.enable") {
 		s.cleaner = newCleaner(s)
 	}
+	s.openFiles = openFilesPerDir(o)
 	err := s.openDirs(o.Dirs)
 	if err == nil {
 		err = s.load()
@@ -214,7 +215,7 @@ func (s *Store) scanDir(d *logDir) (partitions []protocol.TopicPartition, copies
 		}
 	}
 	for _, path := range leftover {
-		d.worker.after(0, func() error { return s.fs.RemoveAll(path) })
+		d.worker.after(0, func() error { return d.fs.RemoveAll(path) })
 	}
 	return partitions, copies, nil
 }
@@ -244,7 +245,7 @@ func reservedTopic(name string) bool {
 // openOptions is what all of d's logs are opened with.
 func (s *Store) openOptions(d *logDir, tp protocol.TopicPartition, c LogConfig) openOptions {
 	return openOptions{
-		fs: s.fs, dir: d.partitionDir(tp), tp: tp, config: c, codecs: s.codecs, logger: s.logger, host: d.worker,
+		fs: d.fs, dir: d.partitionDir(tp), tp: tp, config: c, codecs: s.codecs, logger: s.logger, host: d.worker,
 		producers: producerConfig{expirationMs: s.config.Int64("producer.id.expiration.ms")},
 	}
 }

@@ -178,7 +178,7 @@ func (w *dirWorker) flushLater(l *Log, offset int64) {
 func (w *dirWorker) deleteLater(_ *Log, delayMs int64, paths ...string) {
 	w.after(millis(delayMs), func() error {
 		for _, path := range paths {
-			if err := w.store.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // gone with its folder
+			if err := w.dir.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // gone with its folder
 				return err
 			}
 		}
@@ -211,6 +211,7 @@ func (s *Store) startWork() {
 		}
 	}
 	s.mover.start()
+	s.running.Go(s.closeIdleFiles)
 	if s.cleaner != nil {
 		s.running.Go(s.cleaner.run)
 	}

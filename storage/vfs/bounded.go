@@ -8,7 +8,8 @@ import (
 )
 
 // Bounded is an FS that keeps about limit files of another FS open at most: it closes the descriptors of those that are idle, and opens them again when they are
-// used. To their users nothing changes: a file that was renamed, replaced or removed stays the file that it was. Safe for concurrent use.
+// used. To their users nothing changes: a file that was renamed, replaced or removed stays the file that it was, if it was not opened while that was done. Safe for
+// concurrent use.
 //
 // Lock order: names, mu.
 type Bounded struct {
@@ -187,8 +188,9 @@ func (b *Bounded) Rename(old, new string) error {
 // Remove implements FS.
 func (b *Bounded) Remove(path string) error {
 	b.names.Lock()
-	defer b.names.Unlock()
-	if err := b.orphan(b.at(filepath.Clean(path))); err != nil {
+	err := b.orphan(b.at(filepath.Clean(path)))
+	b.names.Unlock() // large files take their time
+	if err != nil {
 		return err
 	}
 	return b.FS.Remove(path)
@@ -197,14 +199,15 @@ func (b *Bounded) Remove(path string) error {
 // RemoveAll implements FS.
 func (b *Bounded) RemoveAll(path string) error {
 	b.names.Lock()
-	defer b.names.Unlock()
 	b.mu.Lock()
 	var all []*boundedFile
 	for x := range b.below(filepath.Clean(path)) {
 		all = append(all, x)
 	}
 	b.mu.Unlock()
-	if err := b.orphan(all); err != nil {
+	err := b.orphan(all)
+	b.names.Unlock()
+	if err != nil {
 		return err
 	}
 	return b.FS.RemoveAll(path)
