@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,13 +13,25 @@ import (
 	"github.com/ottla/ottla/storage/vfs"
 )
 
-// stepFS calls before ahead of each change of the disk.
+// stepFS calls what watch was given ahead of each change of the disk, unless such a call is under way: it may itself change the disk, and the Store works too.
 type stepFS struct {
 	*vfs.Mem
+	mu     sync.Mutex // held while before runs
 	before func(what string)
 }
 
+// watch sets the function, nil for none.
+func (s *stepFS) watch(before func(what string)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.before = before
+}
+
 func (s *stepFS) step(what string) {
+	if !s.mu.TryLock() {
+		return
+	}
+	defer s.mu.Unlock()
 	if s.before != nil {
 		s.before(what)
 	}
@@ -93,19 +106,19 @@ func TestCompactionSurvivesPowerLossAtEveryStep(t *testing.T) {
 				t.Fatal(err)
 			}
 			n := int64(0)
-			disk.before = func(what string) {
+			disk.watch(func(what string) {
 				verb, path, _ := strings.Cut(what, " ")
 				steps[verb+path[strings.LastIndexByte(path, '.')+1:]]++
 				n++
-				m.afterCrash(disk.Mem.Crash(seed*1000+n), what)
+				m.afterCrash(disk.Crash(seed*1000+n), what)
 			}
 			err := m.compact(1000)
-			disk.before = nil
+			disk.watch(nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			m.verify()
-			m.afterCrash(disk.Mem.Crash(seed), "the end")
+			m.afterCrash(disk.Crash(seed), "the end")
 		}
 		closeStore(t, m.store)
 	}
@@ -243,7 +256,7 @@ func TestTruncationEndsAPass(t *testing.T) {
 			}
 			m.log.AdvanceHighWatermark(m.log.Offsets().LogEnd)
 			n, acted := 0, false
-			disk.before = func(what string) {
+			disk.watch(func(what string) {
 				// Not under the log's mutex: while the new segment is written.
 				if n++; n >= at*3 && !acted && strings.HasPrefix(what, "write") && strings.HasSuffix(what, logSuffix+cleanedSuffix) {
 					acted = true
@@ -251,9 +264,9 @@ func TestTruncationEndsAPass(t *testing.T) {
 						t.Errorf("%s: %v", name, err)
 					}
 				}
-			}
+			})
 			err := m.compact(1000)
-			disk.before = nil
+			disk.watch(nil)
 			if name == "retain" && err == nil {
 				acted = false // what went was behind the pass already
 			}
