@@ -236,7 +236,7 @@ func (p *pass) stays(i int, r *record.RawRecord) bool {
 		p.stats.WithoutKey++
 		return false
 	}
-	return r.Offset >= p.keys.get(i) && !(r.Tombstone && p.batch.expired)
+	return r.Offset >= p.keys.get(i) && (!r.Tombstone || !p.batch.expired)
 }
 
 // cleanedSegment is the segment that a group becomes, while it is written. As long as that is the same as its one source, nothing is written.

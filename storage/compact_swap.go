@@ -49,7 +49,7 @@ func (s *segment) abandonCleaned(fsys vfs.FS) {
 	s.times.close()
 	s.txns.close()
 	for _, path := range s.files() {
-		fsys.Remove(path + cleanedSuffix) // best effort: loading removes it
+		_ = fsys.Remove(path + cleanedSuffix) // best effort: loading removes it
 	}
 }
 
@@ -74,7 +74,7 @@ func (s *segment) renameFiles(fsys vfs.FS, from, to string) error {
 	suffixes := []string{indexSuffix, timeIndexSuffix, txnIndexSuffix, logSuffix}
 	for _, suffix := range suffixes {
 		err := fsys.Rename(s.path(suffix)+from, s.path(suffix)+to)
-		if err != nil && !(suffix == txnIndexSuffix && errors.Is(err, fs.ErrNotExist)) {
+		if err != nil && (suffix != txnIndexSuffix || !errors.Is(err, fs.ErrNotExist)) {
 			return err
 		}
 	}

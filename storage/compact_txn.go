@@ -62,7 +62,7 @@ func (t *cleanedTxns) control(b record.Batch) (useless bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	switch kind {
+	switch kind { //nolint:exhaustive // the other kinds end no transaction
 	case record.ControlAbort:
 		open := t.open[b.ProducerID()]
 		delete(t.open, b.ProducerID())

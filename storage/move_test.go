@@ -193,7 +193,7 @@ func TestMoveWhileItIsWrittenAndRead(t *testing.T) {
 			}
 		}
 		for p.current() == from && !t.Failed() {
-			time.Sleep(time.Millisecond) //nolint:forbidigo // real disks: the move has no other sign of its end
+			time.Sleep(time.Millisecond) // real disks: the move has no other sign of its end
 		}
 	}
 	stop()

@@ -416,14 +416,17 @@ func (c *cutList) hit(seen, end int64) bool {
 
 // recentBatches remembers where the last batches of the active segment begin: most readers are near the end.
 type recentBatches struct {
-	mu   sync.Mutex // guards the rest
-	n    int        // added so far; the last len(ring) of them are known
-	ring [32]struct{ offset, position int64 }
+	mu   sync.Mutex                            // guards the rest
+	n    int                                   // added so far; the last len(ring) of them are known
+	ring *[32]struct{ offset, position int64 } // nil before the first add: most segments get no batches any more
 }
 
 func (r *recentBatches) add(offset, position int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.ring == nil {
+		r.ring = new([32]struct{ offset, position int64 })
+	}
 	e := &r.ring[r.n%len(r.ring)]
 	e.offset, e.position = offset, position
 	r.n++
@@ -432,7 +435,7 @@ func (r *recentBatches) add(offset, position int64) {
 func (r *recentBatches) clear() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.n = 0
+	r.n, r.ring = 0, nil
 }
 
 // from returns the position of the last batch that begins at or below offset and stands below limit, if it is known.

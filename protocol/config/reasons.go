@@ -14,7 +14,6 @@ const (
 	noFollowers    = "one broker has no followers"
 	noQuorum       = "a quorum of one node needs no messages"
 	noMetrics      = "this version does not report metrics"
-	noCompaction   = "this version does not compact logs"
 	noCordons      = "this version does not cordon log folders"
 	noRejoin       = "the controller is in the same process: registration and shutdown wait for nothing"
 	noUnstable     = "only final versions of APIs and features are offered"

@@ -21,7 +21,6 @@ import (
 // jbod is broker 1 with two log dirs and a topic of two partitions; the topic "far" is on broker 2.
 type jbod struct {
 	*hosting
-	rate int64 // of moves
 }
 
 func newJBOD(t *testing.T) *jbod {
