@@ -111,7 +111,7 @@ func TestCompactionSurvivesPowerLossAtEveryStep(t *testing.T) {
 				steps[verb+path[strings.LastIndexByte(path, '.')+1:]]++
 				n++
 				m.afterCrash(disk.Crash(seed*1000+n), what)
-			}
+			})
 			err := m.compact(1000)
 			disk.watch(nil)
 			if err != nil {
