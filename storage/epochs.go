@@ -35,8 +35,9 @@ type epochCache struct {
 	entries []epochEntry // guarded by mu
 	version int64        // guarded by mu: counts changes
 
-	writing sync.Mutex // one flush at a time; taken before mu
-	written int64      // guarded by writing: the version on disk
+	writing sync.Mutex   // one flush at a time; taken before mu
+	written int64        // guarded by writing: the version on disk
+	stored  []epochEntry // guarded by writing: what is in the file
 }
 
 // newEpochCache loads the leader-epoch-checkpoint at path; a missing or empty file is an empty cache.
@@ -52,6 +53,7 @@ func newEpochCache(fsys vfs.FS, path string) (*epochCache, error) {
 	if c.entries, err = parseEpochs(data); err != nil {
 		return nil, fmt.Errorf("malformed %s: %w", path, err)
 	}
+	c.stored = slices.Clone(c.entries)
 	return c, nil
 }
 
@@ -203,23 +205,36 @@ func (c *epochCache) endOffsetFor(epoch int32, logEnd int64) (int32, int64) {
 }
 
 // flush writes the cache to its file, synced, if it has changed since the last flush.
-func (c *epochCache) flush() error {
+func (c *epochCache) flush() error { return c.flushBelow(math.MaxInt64) }
+
+// flushBelow is flush, but writes nothing if all that is new are epochs that start at or above end, the log's: they have no batch, and a start of the broker
+// makes one for each log that it leads. The next leader's epoch begins where such a one began.
+func (c *epochCache) flushBelow(end int64) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	c.mu.RLock()
 	version := c.version
-	if version == c.written {
+	if version == c.written || c.onlyNewFrom(end) {
 		c.mu.RUnlock()
 		return nil
 	}
-	data := formatEpochs(c.entries)
+	entries := slices.Clone(c.entries)
 	path := c.path
 	c.mu.RUnlock()
-	if err := replaceFile(c.fs, path, data); err != nil {
+	if err := replaceFile(c.fs, path, formatEpochs(entries)); err != nil {
 		return err
 	}
-	c.written = version
+	c.written, c.stored = version, entries
 	return nil
+}
+
+// onlyNewFrom reports whether the file has exactly the entries that start below end. Caller holds writing and mu.
+func (c *epochCache) onlyNewFrom(end int64) bool {
+	n := len(c.entries)
+	for n > 0 && c.entries[n-1].startOffset >= end {
+		n--
+	}
+	return slices.Equal(c.entries[:n], c.stored)
 }
 
 // move runs rename, which makes dir the log's folder, while nothing is flushed.

@@ -137,3 +137,31 @@ func TestMalformedEpochs(t *testing.T) {
 		}
 	}
 }
+
+// A start of the broker gives each log that it leads an epoch, and most logs no batch: that alone is not worth a write.
+func TestEpochWithoutBatchesIsNotWritten(t *testing.T) {
+	m := memDir(t)
+	c := newTestEpochs(t, m)
+	step := func(end int64, want string) {
+		t.Helper()
+		if err := c.flushBelow(end); err != nil {
+			t.Fatal(err)
+		}
+		if got := newTestEpochs(t, m).show(); got != want {
+			t.Errorf("with the end at %d the file has %q, want %q", end, got, want)
+		}
+	}
+	c.assign(1, 0)
+	step(0, "")
+	step(5, "1@0")
+	c.assign(2, 5)
+	step(5, "1@0")
+	c.assign(3, 5) // in the place of 2
+	step(5, "1@0")
+	step(6, "1@0 3@5")
+	c.truncateFromEnd(5)
+	step(5, "1@0")
+	c.truncateFromStart(3)
+	c.assign(4, 5)
+	step(5, "1@3 4@5")
+}

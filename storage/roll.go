@@ -229,7 +229,7 @@ func (l *Log) removeMark(base int64) error {
 
 // flushMeta writes the epoch cache and partition.metadata durably if they are behind; cheap when they are not.
 func (l *Log) flushMeta() error {
-	if err := l.epochs.flush(); err != nil {
+	if err := l.epochs.flushBelow(l.logEnd.Load()); err != nil {
 		return err
 	}
 	if l.metaSynced.Load() {
