@@ -10,6 +10,8 @@
 // Durability: appends, rolls and the creation of a partition do not wait for fsync (unless flush.messages says so). What was appended above the recovery point
 // is checked and, if torn, cut off after an unclean stop. Leader epochs and partition.metadata reach the disk before the recovery point passes any batch.
 //
+// Moves between log dirs: the partition is claimed (Store.claim), its owner's own lock is taken (Relocation.Replace), then those below.
+//
 // Lock order: Log.mu, Log.syncMu, Log.offMu; the epoch cache's own; dirWorker.mu, cleaner.mu and Store.mu last. No I/O and no call of a Log happens under Store.mu or
 // dirWorker.mu. logDir.checkpointing serializes the writers of a dir's checkpoints and is taken before all others.
 //
@@ -20,6 +22,12 @@
 //	store_dir.go             one log dir: lock, meta.properties, clean-shutdown mark, checkpoints
 //	store_logs.go            Create, Delete, SetAside and the names of folders
 //	store_work.go            background: the worker of a dir, periodic tasks
+//	open_files.go            bounds on open files
+//	full.go                  a disk without room
+//	future.go                copies of logs on their way to another dir; what a start finds of them
+//	mover.go                 moves: queue, threads, throttle
+//	move_copy.go             a copy follows its log
+//	move_swap.go             a copy takes its log's place
 //	host.go                  what a Log asks of its Store, and what it is opened with
 //	retention.go             deletion of segments by log start, size and time
 //	cleaner.go cleaner_throttle.go   compaction in the background: threads, choice of logs, limit of I/O

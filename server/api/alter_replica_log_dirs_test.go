@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 
@@ -21,26 +22,24 @@ import (
 // jbod is broker 1 with two log dirs and a topic of two partitions; the topic "far" is on broker 2.
 type jbod struct {
 	*hosting
+	disks *vfs.Faulty
 }
 
 func newJBOD(t *testing.T) *jbod {
 	t.Helper()
-	values, codecs := config.Defaults(), record.NewCodecs()
+	values, codecs, disks := config.Defaults(), record.NewCodecs(), vfs.NewFaulty(vfs.NewMem())
 	store, err := storage.Open(storage.Options{
-		FS: vfs.NewMem(), Dirs: []string{"/a", "/b"}, NodeID: 1, Config: values, Codecs: codecs, Logger: zap.NewNop(),
+		FS: disks, Dirs: []string{"/a", "/b"}, NodeID: 1, Config: values, Codecs: codecs, Logger: zap.NewNop(),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	j := &jbod{hosting: &hosting{t: t, codecs: codecs}}
+	j := &jbod{hosting: &hosting{t: t, codecs: codecs}, disks: disks}
 	j.image.Store(metadata.Empty())
-	rate := "1000000000"
-	dynamic := func() config.Values {
-		return values.WithDynamic(map[string]string{"replica.alter.log.dirs.io.max.bytes.per.second": rate}, nil)
-	}
-	manager := replication.NewManager(replication.Options{NodeID: 1, Store: store, Codecs: codecs, Config: dynamic, Logger: zap.NewNop()})
+	settings := func() config.Values { return values }
+	manager := replication.NewManager(replication.Options{NodeID: 1, Store: store, Codecs: codecs, Config: settings, Logger: zap.NewNop()})
 	j.Node = &Node{
-		NodeID: 1, ClusterID: testCluster, Config: dynamic, Image: j.image.Load, Replicas: manager, Store: store,
+		NodeID: 1, ClusterID: testCluster, Config: settings, Image: j.image.Load, Replicas: manager, Store: store,
 		Sessions: NewSessions(10), Routes: NewRoutes(Table()), Logger: zap.NewNop(),
 	}
 	t.Cleanup(func() {
@@ -133,4 +132,48 @@ func TestAlterReplicaLogDirs(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A disk that fails takes its partitions offline, and nothing else.
+func TestFailedLogDir(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := newJBOD(t)
+		write := func(partition int32) protocol.Code {
+			t.Helper()
+			resp := call[*kmsg.ProduceResponse](j.hosting, produceTo(9, "t", 1, partition, batchOf(t, "a")))
+			return protocol.Code(resp.Topics[0].Partitions[0].ErrorCode)
+		}
+		for partition := range int32(2) {
+			if code := write(partition); code != 0 {
+				t.Fatal(code)
+			}
+		}
+		j.disks.Inject(vfs.Fault{Op: vfs.OpWrite, Path: "/b/", Err: syscall.EIO})
+		if code := write(1); code != protocol.KafkaStorageError {
+			t.Errorf("the write that fails: %v", code)
+		}
+		synctest.Wait()
+		for partition, want := range []protocol.Code{protocol.None, protocol.KafkaStorageError} {
+			if code := write(int32(partition)); code != want {
+				t.Errorf("partition %d afterwards: %v, want %v", partition, code, want)
+			}
+			code := j.move(2, "/a", fmt.Sprint("t-", partition))[fmt.Sprint("t-", partition)]
+			if code != want {
+				t.Errorf("a move of partition %d to where one is: %v, want %v", partition, code, want)
+			}
+		}
+		if code := j.move(2, "/b", "t-0")["t-0"]; code != protocol.KafkaStorageError {
+			t.Errorf("a move to the failed dir: %v", code)
+		}
+		req := kmsg.NewPtrDescribeLogDirsRequest()
+		req.Version = 4
+		dirs := call[*kmsg.DescribeLogDirsResponse](j.hosting, req).Dirs
+		if len(dirs) != 2 || dirs[0].ErrorCode != 0 || len(dirs[0].Topics) != 1 || protocol.Code(dirs[1].ErrorCode) != protocol.KafkaStorageError {
+			t.Errorf("%+v", dirs)
+		}
+		j.topic("new", 4, 3, nil)
+		if got := j.describe(); strings.Count(got, "/a new-") != 3 {
+			t.Errorf("new partitions: %s", got)
+		}
+	})
 }
