@@ -138,3 +138,39 @@ func TestAbortedTransactionOnFullDisk(t *testing.T) {
 		t.Errorf("the file: %v, %v", info, err)
 	}
 }
+
+// The log of the metadata, which is on its own, survives a full disk whole: what was refused is not in it, and what was not is.
+func TestLogOnItsOwnOnFullDisk(t *testing.T) {
+	m := vfs.NewMem()
+	f := vfs.NewFaulty(m)
+	l := openLogAt(t, f, "/l", testConfig(1000))
+	mustAppend(t, l, plainBatch(t, 3, 1))
+	if err := l.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	free := fillUp(f)
+	for range 20 {
+		if _, err := l.Append(plainBatch(t, 3, 1), AppendOptions{}); !vfs.IsFull(err) {
+			t.Fatalf("an append to a full disk: %v", err)
+		}
+	}
+	crashed := openLogAt(t, m.Crash(1), "/l", testConfig(1000))
+	if got := checkDense(t, crashed); got != 3 {
+		t.Errorf("after a crash it ends at %d", got)
+	}
+	crashed.discard()
+	free()
+	for range 20 {
+		mustAppend(t, l, plainBatch(t, 3, 1))
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = openLogAt(t, f, "/l", testConfig(1000))
+	if got := checkDense(t, l); got != 63 {
+		t.Errorf("it ends at %d", got)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
