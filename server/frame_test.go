@@ -205,7 +205,8 @@ func TestHalfOpenConnectionsAreCheap(t *testing.T) {
 		}
 		s.pipe.dial(t).write(b)
 	}
-	if each := (heapInUse() - before) / n; each > 8<<10 {
+	// Both ends are counted, and under the race detector stacks are larger; each claims 100 MiB.
+	if each := (heapInUse() - before) / n; each > 16<<10 {
 		t.Errorf("a half-open connection takes %d bytes", each)
 	}
 	if s.budget.used != 0 {

@@ -174,6 +174,9 @@ func (d *delivery) checkCommitted(client *kgo.Client) {
 	ctx, cancel := context.WithTimeout(d.t.Context(), 20*time.Second)
 	defer cancel()
 	got, err := kadm.NewClient(client).FetchOffsets(ctx, group)
+	for err != nil && ctx.Err() == nil && protocolFree(err) { // the connection was one to the broker that was killed
+		got, err = kadm.NewClient(client).FetchOffsets(ctx, group)
+	}
 	if err != nil {
 		d.t.Errorf("fetch of the group's offsets: %v", err)
 		return
@@ -183,6 +186,12 @@ func (d *delivery) checkCommitted(client *kgo.Client) {
 			d.t.Errorf("partition %d: offset %d was committed, %d is there", p, offset, o.At)
 		}
 	}
+}
+
+// protocolFree reports whether err came from the network and not from a broker's answer.
+func protocolFree(err error) bool {
+	var answer *kerr.Error
+	return !errors.As(err, &answer)
 }
 
 func (d *delivery) count() int {
