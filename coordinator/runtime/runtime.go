@@ -91,22 +91,16 @@ func (r *Runtime[S]) ImageChanged(d *metadata.Delta) {
 // Write queues op for partition's shard. fail is called instead, at once or later, if op could not be run: NotCoordinator,
 // CoordinatorLoadInProgress, or UnknownServerError after a panic. Once op returned, its Result.Then is told of everything.
 func (r *Runtime[S]) Write(partition int32, op func(S, Env) Result, fail func(error)) {
-	s := r.slot(partition)
-	if s == nil {
-		fail(protocol.NotCoordinator)
-		return
-	}
-	s.post(func() {
-		if s.live {
-			s.runWrite(op, fail)
-		} else {
-			fail(s.refusal())
-		}
-	}, fail)
+	r.queue(partition, func(s *slot[S]) { s.runWrite(op, fail) }, fail)
 }
 
 // Read queues op for partition's shard; it must not change the shard, and sees changes that are not committed yet. fail as for Write.
 func (r *Runtime[S]) Read(partition int32, op func(S, Env), fail func(error)) {
+	r.queue(partition, func(s *slot[S]) { s.runRead(op, fail) }, fail)
+}
+
+// queue has run called in the loop of partition's shard, or fail where there is no shard to run on.
+func (r *Runtime[S]) queue(partition int32, run func(*slot[S]), fail func(error)) {
 	s := r.slot(partition)
 	if s == nil {
 		fail(protocol.NotCoordinator)
@@ -114,7 +108,7 @@ func (r *Runtime[S]) Read(partition int32, op func(S, Env), fail func(error)) {
 	}
 	s.post(func() {
 		if s.live {
-			s.runRead(op, fail)
+			run(s)
 		} else {
 			fail(s.refusal())
 		}

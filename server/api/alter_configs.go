@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 
-	"github.com/ottla/ottla/protocol"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -23,34 +22,21 @@ func handleAlterConfigs(_ context.Context, n *Node, r *Request) Result {
 	for i := range req.Resources {
 		changes[i] = replacingChange(&req.Resources[i])
 	}
-	var places []int // of the resources that go to the controller
-	for i, err := range preprocess(n, changes) {
-		out := &resp.Resources[i]
-		out.ResourceType, out.ResourceName = req.Resources[i].ResourceType, req.Resources[i].ResourceName
-		if err == nil {
-			onward.Resources, places = append(onward.Resources, req.Resources[i]), append(places, i)
-			continue
-		}
-		out.ErrorCode, out.ErrorMessage = int16(protocol.CodeOf(err)), protocol.MessageOf(err)
-	}
-	if len(places) == 0 {
-		return reply(resp)
-	}
-	return forwardConfigs(n, onward, func(answer kmsg.Response, err error) kmsg.Response {
-		decided, _ := answer.(*kmsg.AlterConfigsResponse)
-		if err == nil && len(decided.Resources) != len(places) {
-			err = protocol.UnknownServerError
-		}
-		for i, place := range places {
-			out := &resp.Resources[place]
-			if err != nil {
-				out.ErrorCode, out.ErrorMessage = int16(protocol.CodeOf(err)), protocol.MessageOf(err)
-				continue
+	return decideConfigs(n, changes, onward, configAnswer{
+		forward: func(i int) { onward.Resources = append(onward.Resources, req.Resources[i]) },
+		set: func(i int, code int16, message *string) {
+			resp.Resources[i] = kmsg.AlterConfigsResponseResource{
+				ResourceType: req.Resources[i].ResourceType, ResourceName: req.Resources[i].ResourceName,
+				ErrorCode: code, ErrorMessage: message,
 			}
-			out.ErrorCode, out.ErrorMessage = decided.Resources[i].ErrorCode, decided.Resources[i].ErrorMessage
-		}
-		return resp
-	})
+		},
+		decided: func(answer kmsg.Response) (outcomes []configOutcome) {
+			for _, r := range answer.(*kmsg.AlterConfigsResponse).Resources {
+				outcomes = append(outcomes, configOutcome{r.ErrorCode, r.ErrorMessage})
+			}
+			return outcomes
+		},
+	}, resp)
 }
 
 func replacingChange(r *kmsg.AlterConfigsRequestResource) configChange {

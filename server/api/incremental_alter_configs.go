@@ -30,31 +30,63 @@ func handleIncrementalAlterConfigs(_ context.Context, n *Node, r *Request) Resul
 	for i := range req.Resources {
 		changes[i] = incrementalChange(&req.Resources[i])
 	}
+	return decideConfigs(n, changes, onward, configAnswer{
+		forward: func(i int) { onward.Resources = append(onward.Resources, req.Resources[i]) },
+		set: func(i int, code int16, message *string) {
+			resp.Resources[i] = kmsg.IncrementalAlterConfigsResponseResource{
+				ResourceType: req.Resources[i].ResourceType, ResourceName: req.Resources[i].ResourceName,
+				ErrorCode: code, ErrorMessage: message,
+			}
+		},
+		decided: func(answer kmsg.Response) (outcomes []configOutcome) {
+			for _, r := range answer.(*kmsg.IncrementalAlterConfigsResponse).Resources {
+				outcomes = append(outcomes, configOutcome{r.ErrorCode, r.ErrorMessage})
+			}
+			return outcomes
+		},
+	}, resp)
+}
+
+// configOutcome is how one resource fared.
+type configOutcome struct {
+	code    int16
+	message *string
+}
+
+// configAnswer is how decideConfigs handles the request and the responses of either API, by the place of a resource in the request.
+type configAnswer struct {
+	forward func(i int)                                // adds the resource to what goes to the controller
+	set     func(i int, code int16, message *string)   // answers it
+	decided func(answer kmsg.Response) []configOutcome // of the controller, in the order of forward
+}
+
+// decideConfigs answers what this broker refuses, and has the controller decide the rest.
+func decideConfigs(n *Node, changes []configChange, onward kmsg.Request, a configAnswer, resp kmsg.Response) Result {
 	var places []int // of the resources that go to the controller
 	for i, err := range preprocess(n, changes) {
-		out := &resp.Resources[i]
-		out.ResourceType, out.ResourceName = req.Resources[i].ResourceType, req.Resources[i].ResourceName
 		if err == nil {
-			onward.Resources, places = append(onward.Resources, req.Resources[i]), append(places, i)
+			a.forward(i)
+			places = append(places, i)
 			continue
 		}
-		out.ErrorCode, out.ErrorMessage = int16(protocol.CodeOf(err)), protocol.MessageOf(err)
+		a.set(i, int16(protocol.CodeOf(err)), protocol.MessageOf(err))
 	}
 	if len(places) == 0 {
 		return reply(resp)
 	}
 	return forwardConfigs(n, onward, func(answer kmsg.Response, err error) kmsg.Response {
-		decided, _ := answer.(*kmsg.IncrementalAlterConfigsResponse)
-		if err == nil && len(decided.Resources) != len(places) {
-			err = protocol.UnknownServerError
+		var outcomes []configOutcome
+		if err == nil {
+			if outcomes = a.decided(answer); len(outcomes) != len(places) {
+				err = protocol.UnknownServerError
+			}
 		}
 		for i, place := range places {
-			out := &resp.Resources[place]
 			if err != nil {
-				out.ErrorCode, out.ErrorMessage = int16(protocol.CodeOf(err)), protocol.MessageOf(err)
+				a.set(place, int16(protocol.CodeOf(err)), protocol.MessageOf(err))
 				continue
 			}
-			out.ErrorCode, out.ErrorMessage = decided.Resources[i].ErrorCode, decided.Resources[i].ErrorMessage
+			a.set(place, outcomes[i].code, outcomes[i].message)
 		}
 		return resp
 	})
