@@ -11,9 +11,6 @@ import (
 	"github.com/ottla/ottla/protocol"
 )
 
-// classicType is the group type as ListGroups v5 names it (KIP-848).
-const classicType = "classic"
-
 // describeNotFoundVersion is the first DescribeGroups version in which a missing group is an error (KIP-1043).
 const describeNotFoundVersion = 6
 
@@ -22,11 +19,11 @@ func (s *shard) listGroups(states, types []string) []kmsg.ListGroupsResponseGrou
 	var list []kmsg.ListGroupsResponseGroup
 	for _, id := range slices.Sorted(maps.Keys(s.groups)) {
 		g := s.groups[id]
-		if !admits(states, g.state.String()) || !admits(types, classicType) {
+		if !admits(states, g.stateName()) || !admits(types, string(g.kind())) {
 			continue
 		}
 		list = append(list, kmsg.ListGroupsResponseGroup{
-			Group: id, ProtocolType: g.protocolType, GroupState: g.state.String(), GroupType: classicType,
+			Group: id, ProtocolType: g.protocolTypeName(), GroupState: g.stateName(), GroupType: string(g.kind()),
 		})
 	}
 	return list
@@ -40,12 +37,15 @@ func admits(filter []string, value string) bool {
 func (s *shard) describeGroup(id string, version int16) kmsg.DescribeGroupsResponseGroup {
 	resp := kmsg.NewDescribeGroupsResponseGroup()
 	resp.Group = id
-	g, ok := s.groups[id]
+	g, ok := s.classic(id)
 	if !ok {
 		resp.State = dead.String()
 		if version >= describeNotFoundVersion {
 			resp.ErrorCode = int16(protocol.GroupIDNotFound)
 			resp.ErrorMessage = kmsg.StringPtr("Group " + id + " not found.")
+			if _, other := s.groups[id]; other {
+				resp.ErrorMessage = kmsg.StringPtr("Group " + id + " is not a classic group.")
+			}
 		}
 		return resp
 	}
@@ -70,16 +70,13 @@ func (s *shard) deleteGroup(id string) (kmsg.DeleteGroupsResponseGroup, []runtim
 	resp := kmsg.NewDeleteGroupsResponseGroup()
 	resp.Group = id
 	g, ok := s.groups[id]
-	var err error
-	switch {
-	case !ok || g.state == dead:
-		err = protocol.Errorf(protocol.GroupIDNotFound, "Group %s not found.", id)
-	case g.state != empty:
-		err = protocol.NonEmptyGroup
+	err := error(protocol.Errorf(protocol.GroupIDNotFound, "Group %s not found.", id))
+	if ok {
+		err = g.checkDelete()
 	}
 	if err != nil {
 		resp.ErrorCode, resp.ErrorMessage = int16(protocol.CodeOf(err)), protocol.MessageOf(err)
 		return resp, nil
 	}
-	return resp, append(s.deleteAllOffsets(nil, id), groupTombstone(id))
+	return resp, g.tombstones(s.deleteAllOffsets(nil, id))
 }

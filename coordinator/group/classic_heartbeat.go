@@ -12,7 +12,7 @@ import (
 
 // heartbeat handles Heartbeat: it keeps the member's session, and tells of a rebalance only while members are to join again.
 func (s *shard) heartbeat(env runtime.Env, req *kmsg.HeartbeatRequest) error {
-	g, ok := s.groups[req.Group]
+	g, ok := s.classic(req.Group)
 	if !ok {
 		return protocol.UnknownMemberID
 	}

@@ -23,7 +23,7 @@ const knownMemberVersion = 4
 
 // join handles JoinGroup. A group is created for a member without an id; its first record says that it exists.
 func (s *shard) join(env runtime.Env, req *joinRequest) runtime.Result {
-	g, known := s.groups[req.Group]
+	g, known := s.classic(req.Group)
 	if !known {
 		if req.MemberID != "" {
 			req.reply.fail(req.MemberID, protocol.UnknownMemberID)

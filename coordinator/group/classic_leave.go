@@ -10,7 +10,7 @@ import (
 
 // leave handles LeaveGroup. Each member has its own error; the error is for the whole group.
 func (s *shard) leave(env runtime.Env, req *kmsg.LeaveGroupRequest) ([]kmsg.LeaveGroupResponseMember, runtime.Result, error) {
-	g, ok := s.groups[req.Group]
+	g, ok := s.classic(req.Group)
 	if !ok {
 		return nil, runtime.Result{}, protocol.UnknownMemberID
 	}

@@ -10,7 +10,7 @@ import (
 
 // sync handles SyncGroup. Members are parked until the leader's assignment is durable.
 func (s *shard) sync(env runtime.Env, req *kmsg.SyncGroupRequest, reply *syncReply) runtime.Result {
-	g, ok := s.groups[req.Group]
+	g, ok := s.classic(req.Group)
 	if !ok || g.state == empty {
 		reply.fail(protocol.UnknownMemberID)
 		return runtime.Result{}

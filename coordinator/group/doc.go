@@ -26,6 +26,7 @@
 //	api_admin.go           ListGroups, DescribeGroups, DeleteGroups
 //	detach.go              copies of requests
 //	shard.go               one partition's state; replay
+//	group.go               what all kinds of groups have in common
 //	records.go             the records of __consumer_offsets
 //	classic_group.go       state of a classic group: members, votes, states
 //	classic_member.go      one member, and its parked requests
@@ -35,6 +36,7 @@
 //	classic_sync.go        SyncGroup
 //	classic_heartbeat.go   Heartbeat and session expiry
 //	classic_leave.go       LeaveGroup
+//	classic_view.go        a classic group as one group among others
 //	subscription.go        topics in a consumer's subscription
 //	offset_store.go        committed and pending values by group, topic, partition
 //	offset_commit.go       OffsetCommit

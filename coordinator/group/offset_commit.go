@@ -20,18 +20,9 @@ const (
 
 // commitOffsets handles OffsetCommit: one record for each partition, all in one batch. The response names every partition of the request.
 func (s *shard) commitOffsets(env runtime.Env, req *kmsg.OffsetCommitRequest) (*kmsg.OffsetCommitResponse, []runtime.Record, error) {
-	g, ok := s.groups[req.Group]
-	if !ok {
-		if err := missingGroup(req); err != nil {
-			return nil, nil, err
-		}
-	} else {
-		if err := g.checkCommit(req); err != nil {
-			return nil, nil, err
-		}
-		if m, ok := g.byID[req.MemberID]; ok && (g.state == stable || g.state == preparingRebalance) {
-			s.resetSession(env, g, m) // a commit is as good as a heartbeat
-		}
+	check, err := s.checkCommit(env, req)
+	if err != nil {
+		return nil, nil, err
 	}
 	resp := req.ResponseKind().(*kmsg.OffsetCommitResponse)
 	var records []runtime.Record
@@ -44,6 +35,11 @@ func (s *shard) commitOffsets(env runtime.Env, req *kmsg.OffsetCommitRequest) (*
 			if utf16Len(deref(p.Metadata)) > s.settings.offsetMetadataMax {
 				code = protocol.OffsetMetadataTooLarge
 			} else {
+				if check != nil {
+					if err := check(t.Topic, t.TopicID, p.Partition); err != nil {
+						return nil, nil, err
+					}
+				}
 				key := offsetKey{req.Group, t.Topic, p.Partition}
 				records = append(records, offsetRecord(key, s.commitValue(env, req, t, p)))
 			}
@@ -52,6 +48,24 @@ func (s *shard) commitOffsets(env runtime.Env, req *kmsg.OffsetCommitRequest) (*
 		resp.Topics = append(resp.Topics, topic)
 	}
 	return resp, records, nil
+}
+
+// checkCommit decides whether the request may commit offsets of its group.
+func (s *shard) checkCommit(env runtime.Env, req *kmsg.OffsetCommitRequest) (partitionCheck, error) {
+	g, ok := s.groups[req.Group]
+	if !ok {
+		return nil, missingGroup(req)
+	}
+	check, err := g.checkCommit(committer{memberID: req.MemberID, instanceID: req.InstanceID, epoch: req.Generation, version: req.Version})
+	if err != nil {
+		return nil, err
+	}
+	if g, ok := g.(*classicGroup); ok && (g.state == stable || g.state == preparingRebalance) {
+		if m, ok := g.byID[req.MemberID]; ok {
+			s.resetSession(env, g, m) // a commit is as good as a heartbeat
+		}
+	}
+	return check, nil
 }
 
 func (s *shard) commitValue(env runtime.Env, req *kmsg.OffsetCommitRequest, t *kmsg.OffsetCommitRequestTopic, p *kmsg.OffsetCommitRequestTopicPartition) offsetValue {
@@ -81,30 +95,6 @@ func missingGroup(req *kmsg.OffsetCommitRequest) error {
 	default:
 		return protocol.IllegalGeneration
 	}
-}
-
-// checkCommit decides whether the request may commit offsets of the group (ClassicGroup.validateOffsetCommit).
-func (g *classicGroup) checkCommit(req *kmsg.OffsetCommitRequest) error {
-	if g.state == dead {
-		return protocol.CoordinatorNotAvailable
-	}
-	if req.Generation < 0 && g.state == empty {
-		return nil // an administrator, or a consumer without membership
-	}
-	if req.Generation >= 0 || req.MemberID != "" || req.InstanceID != nil {
-		if err := g.check(req.MemberID, req.InstanceID); err != nil {
-			return err
-		}
-		if req.Generation != g.generation {
-			return protocol.IllegalGeneration
-		}
-	} else if g.state != empty {
-		return protocol.UnknownMemberID
-	}
-	if g.state == completingRebalance {
-		return protocol.RebalanceInProgress
-	}
-	return nil
 }
 
 // utf16Len is the length that Java gives a string, by which Kafka limits metadata.

@@ -33,20 +33,20 @@ func (s *shard) expired(env runtime.Env) []runtime.Record {
 		g := s.groups[id]
 		var all bool
 		records, all = s.expiredOffsets(records, env, g)
-		if all && g.state == empty && len(s.offsets.open[id]) == 0 {
-			records = append(records, groupTombstone(id))
+		if all && g.isEmpty() && len(s.offsets.open[id]) == 0 {
+			records = g.tombstones(records)
 		}
 	}
 	return records
 }
 
 // expiredOffsets appends the tombstones of one group's expired offsets; all says that none are left.
-func (s *shard) expiredOffsets(records []runtime.Record, env runtime.Env, g *classicGroup) (_ []runtime.Record, all bool) {
+func (s *shard) expiredOffsets(records []runtime.Record, env runtime.Env, g group) (_ []runtime.Record, all bool) {
 	base, may := g.expirationBase()
 	all = true
 	now := env.Now.UnixMilli()
 	var keys []offsetKey
-	for k, v := range s.offsets.all(g.id) {
+	for k, v := range s.offsets.all(g.groupID()) {
 		if !may || g.subscribes(k.topic) || s.offsets.isPending(k) || !s.isExpired(v, base, now) {
 			all = false
 			continue
@@ -102,11 +102,11 @@ func (s *shard) deleteAllOffsets(records []runtime.Record, group string) []runti
 // deleteOffsets handles OffsetDelete (KIP-496). Partitions that nothing is committed for are deleted without a record.
 func (s *shard) deleteOffsets(req *kmsg.OffsetDeleteRequest) (*kmsg.OffsetDeleteResponse, []runtime.Record, error) {
 	g, ok := s.groups[req.Group]
-	if !ok || g.state == dead {
+	if !ok {
 		return nil, nil, protocol.GroupIDNotFound
 	}
-	if g.state != empty && !g.usesConsumerProtocol() {
-		return nil, nil, protocol.NonEmptyGroup
+	if err := g.checkOffsetDelete(); err != nil {
+		return nil, nil, err
 	}
 	resp := req.ResponseKind().(*kmsg.OffsetDeleteResponse)
 	var keys []offsetKey

@@ -17,8 +17,9 @@ import (
 // durableState prints what a new coordinator must know: the generations of groups that are not in a rebalance, and all offsets.
 func (s *shard) durableState() []string {
 	var lines []string
-	for id, g := range s.groups {
-		if g.state != stable && g.state != empty {
+	for id := range s.groups {
+		g, ok := s.classic(id)
+		if !ok || (g.state != stable && g.state != empty) {
 			continue
 		}
 		line := fmt.Sprintf("group %s %s type=%q protocol=%q generation=%d leader=%s", id, g.state, g.protocolType, deref(g.protocolName), g.generation, g.leader)
@@ -132,7 +133,7 @@ func syncEverybody(h *harness, c *client, assignment string) {
 	assignments := map[string]string{}
 	protocol := "range"
 	h.inspect(func(s *shard) {
-		g, ok := s.groups[c.group]
+		g, ok := s.classic(c.group)
 		if !ok {
 			return
 		}
@@ -169,8 +170,8 @@ func compareWithLog(h *harness) {
 	}
 	loaded.Committed(h.log.HighWatermark())
 	h.inspect(func(live *shard) {
-		for id, g := range live.groups {
-			if g.state == preparingRebalance || g.state == completingRebalance {
+		for id := range live.groups {
+			if g, ok := live.classic(id); !ok || g.state == preparingRebalance || g.state == completingRebalance {
 				delete(loaded.groups, id)
 			}
 		}
@@ -236,7 +237,7 @@ func TestEveryValueVersionIsRead(t *testing.T) {
 		if err := s.Replay(0, -1, -1, groupRecordKey("g"), group.AppendTo(nil)); err != nil {
 			t.Fatal(err)
 		}
-		g := s.groups["g"]
+		g, _ := s.classic("g")
 		m := g.byID["m"]
 		wantRebalance, wantTimestamp := int32(13), int64(-1)
 		if version >= 1 {

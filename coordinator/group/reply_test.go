@@ -44,7 +44,7 @@ func TestARequestFromANewConnectionAnswersTheOldOne(t *testing.T) {
 func (h *harness) leader() string {
 	h.t.Helper()
 	var id string
-	h.inspect(func(s *shard) { id = s.groups[testGroup].leader })
+	h.inspect(func(s *shard) { id = s.groups[testGroup].(*classicGroup).leader })
 	return id
 }
 
@@ -85,7 +85,7 @@ func TestNobodyRejoinsWithoutRebalanceTimeout(t *testing.T) {
 		a, b, c := h.static("a"), h.static("b"), h.client()
 		h.stable(a, b, c)
 		h.inspect(func(s *shard) {
-			for _, m := range s.groups[testGroup].members {
+			for _, m := range s.groups[testGroup].(*classicGroup).members {
 				m.rebalanceTimeout = 0
 			}
 		})

@@ -22,7 +22,7 @@ type shard struct {
 	newID      func() string              // random part of member ids
 	registered func(*metadata.Image) bool // Options.Registered
 
-	groups  map[string]*classicGroup
+	groups  map[string]group
 	offsets *offsetStore
 	parser  offsetParser
 }
@@ -33,7 +33,7 @@ func newShard(settings settings, logger *zap.Logger) *shard {
 	return &shard{
 		settings: settings, logger: logger, newID: newMemberUUID,
 		registered: func(*metadata.Image) bool { return true },
-		groups:     map[string]*classicGroup{}, offsets: newOffsetStore(),
+		groups:     map[string]group{}, offsets: newOffsetStore(),
 	}
 }
 
@@ -68,7 +68,7 @@ func (s *shard) replayOffset(offset, producerID int64, key, value []byte) error 
 	g, ok := s.groups[k.group]
 	if value == nil {
 		if ok {
-			k.group = g.id
+			k.group = g.groupID()
 		} else {
 			k.group = strings.Clone(k.group)
 		}
@@ -83,9 +83,9 @@ func (s *shard) replayOffset(offset, producerID int64, key, value []byte) error 
 	if !ok {
 		// Offsets without a group are those of consumers without membership.
 		g = newClassicGroup(strings.Clone(k.group), time.UnixMilli(v.commitTimestamp))
-		s.groups[g.id] = g
+		s.groups[g.groupID()] = g
 	}
-	k.group = g.id
+	k.group = g.groupID()
 	if producerID >= 0 {
 		s.offsets.putPending(producerID, k, v)
 	} else {
@@ -135,6 +135,25 @@ func loadedGroup(id string, v *kmsg.GroupMetadataValue) *classicGroup {
 	return g
 }
 
+// loadedClassic starts the sessions of a group that was loaded.
+func (s *shard) loadedClassic(env runtime.Env, g *classicGroup) {
+	for _, m := range g.members {
+		s.resetSession(env, g, m)
+	}
+	if len(g.members) > s.settings.maxSize {
+		s.prepareRebalance(env, g, "the group is larger than group.max.size", "")
+	}
+}
+
+// unloaded answers whoever is parked in a group whose shard is dropped.
+func (g *classicGroup) unloaded(env runtime.Env, code protocol.Code) {
+	for _, m := range g.members {
+		g.failJoin(m, m.id, code)
+		m.failSync(code)
+	}
+	g.transition(dead, env.Now)
+}
+
 // ReplayMarker implements runtime.Shard.
 func (s *shard) ReplayMarker(producerID int64, _ int16, commit bool) error {
 	s.offsets.endTransaction(producerID, commit)
@@ -147,11 +166,8 @@ func (s *shard) Committed(highWatermark int64) { s.offsets.committed(highWaterma
 // Loaded implements runtime.Shard: members get a full session timeout; a group that is larger than is allowed now rebalances.
 func (s *shard) Loaded(env runtime.Env) {
 	for _, g := range s.groups {
-		for _, m := range g.members {
-			s.resetSession(env, g, m)
-		}
-		if len(g.members) > s.settings.maxSize {
-			s.prepareRebalance(env, g, "the group is larger than group.max.size", "")
+		if g, ok := g.(*classicGroup); ok {
+			s.loadedClassic(env, g)
 		}
 	}
 	s.scheduleRetention(env)
@@ -176,10 +192,8 @@ func (s *shard) Unloaded(env runtime.Env, err error) {
 		code = protocol.NotCoordinator
 	}
 	for _, g := range s.groups {
-		for _, m := range g.members {
-			g.failJoin(m, m.id, code)
-			m.failSync(code)
+		if g, ok := g.(*classicGroup); ok {
+			g.unloaded(env, code)
 		}
-		g.transition(dead, env.Now)
 	}
 }
