@@ -155,7 +155,7 @@ func (g *classicGroup) unloaded(env runtime.Env, code protocol.Code) {
 }
 
 // ReplayMarker implements runtime.Shard.
-func (s *shard) ReplayMarker(producerID int64, _ int16, commit bool) error {
+func (s *shard) ReplayMarker(_, producerID int64, _ int16, commit bool) error {
 	s.offsets.endTransaction(producerID, commit)
 	return nil
 }

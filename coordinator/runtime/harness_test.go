@@ -58,7 +58,7 @@ func (t *table) Replay(offset, producerID int64, _ int16, key, value []byte) err
 	return nil
 }
 
-func (t *table) ReplayMarker(producerID int64, _ int16, commit bool) error {
+func (t *table) ReplayMarker(_, producerID int64, _ int16, commit bool) error {
 	if commit {
 		maps.Copy(t.values, t.pending[producerID])
 	}

@@ -127,7 +127,7 @@ func (s *slot[S]) replayControl(r *record.Record, producerID int64, producerEpoc
 	if kind > 1 {
 		return nil
 	}
-	return s.shard.ReplayMarker(producerID, producerEpoch, kind == 1)
+	return s.shard.ReplayMarker(r.Offset, producerID, producerEpoch, kind == 1)
 }
 
 // leadershipLost drops the shard when the log says so; the metadata will name the next leader.

@@ -13,8 +13,8 @@ type Shard interface {
 	// appended. offset is the record's own. producerID is -1 unless the record is part of a transaction. A nil value is a tombstone. key and value
 	// are valid only during the call. A record of an unknown type must be skipped without an error.
 	Replay(offset int64, producerID int64, producerEpoch int16, key, value []byte) error
-	// ReplayMarker applies the end of a transaction.
-	ReplayMarker(producerID int64, producerEpoch int16, commit bool) error
+	// ReplayMarker applies the end of a transaction, whose marker is the record at offset.
+	ReplayMarker(offset int64, producerID int64, producerEpoch int16, commit bool) error
 	// Loaded runs after the load, before the first operation.
 	Loaded(env Env)
 	// Committed tells that all records below highWatermark are durable, before the first Replay too: a shard need not keep what a record of the log

@@ -19,7 +19,7 @@ func newShard(c *Coordinator, partition int32) *shard { return &shard{c: c, part
 func (s *shard) Replay(int64, int64, int16, []byte, []byte) error { return nil }
 
 // ReplayMarker implements runtime.Shard.
-func (s *shard) ReplayMarker(int64, int16, bool) error { return nil }
+func (s *shard) ReplayMarker(int64, int64, int16, bool) error { return nil }
 
 // Loaded implements runtime.Shard.
 func (s *shard) Loaded(runtime.Env) {}
