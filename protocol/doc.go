@@ -7,6 +7,7 @@
 //
 //	codes.go   error codes and their names
 //	error.go   an error with its code and message for the client
+//	feature.go the features of a cluster, their levels and what those depend on
 //	uuid.go    Kafka's 16-byte ids and their text form
 //	topic.go   topic names, partition folders, the partition of a coordinator key
 //	frame.go   frame size and request header

@@ -214,7 +214,7 @@ func (b *Broker) registration(clusterID string) *kmsg.BrokerRegistrationRequest 
 		e.Name, e.Host, e.Port, e.SecurityProtocol = l.name, l.advertisedHost, l.advertisedPort, 0
 		req.Listeners = append(req.Listeners, e)
 	}
-	for _, supported := range api.SupportedFeatures() {
+	for _, supported := range protocol.Features() {
 		f := kmsg.NewBrokerRegistrationRequestFeature()
 		f.Name, f.MinSupportedVersion, f.MaxSupportedVersion = supported.Name, supported.Min, supported.Max
 		req.Features = append(req.Features, f)

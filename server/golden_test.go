@@ -19,9 +19,9 @@ func someRows(keys ...int16) []api.Route {
 // known is answered in version 0, after which the connection goes on.
 func TestAPIVersionsBytes(t *testing.T) {
 	const (
-		header   = "0000002a"
-		flexible = header + "0000" + "03" + "0003000000 0d00" + "00120000000500" + "00000000" + features
-		refused  = header + "0023" + "00000001" + "001200000005"
+		header  = "0000002a"
+		keys    = header + "0000" + "03" + "0003000000 0d00" + "00120000000500" + "00000000"
+		refused = header + "0023" + "00000001" + "001200000005"
 	)
 	s := newFakeServer(t, nil, someRows(3, 18)...)
 	c := s.pipe.dial(t)
@@ -38,13 +38,13 @@ func TestAPIVersionsBytes(t *testing.T) {
 		{"v0", rawFrame(18, 0, 42, false, nil), header + "0000" + "00000002" + "00030000000d" + "001200000005"},
 		{"v1", rawFrame(18, 1, 42, false, nil), header + "0000" + "00000002" + "00030000000d" + "001200000005" + "00000000"},
 		{"v2", rawFrame(18, 2, 42, false, nil), header + "0000" + "00000002" + "00030000000d" + "001200000005" + "00000000"},
-		{"v3", named(3), flexible},
-		{"v4", named(4), flexible},
-		{"v5", named(5), flexible},
+		{"v3", named(3), keys + featuresV3},
+		{"v4", named(4), keys + featuresV4},
+		{"v5", named(5), keys + featuresV4},
 		{"v6", rawFrame(18, 6, 42, true, []byte("whatever")), refused},
 		{"v99", rawFrame(18, 99, 42, true, []byte{0xff, 0xff, 0xff}), refused},
 		{"v99 without a body", rawFrame(18, 99, 42, true, nil), refused},
-		{"v3 after that", named(3), flexible},
+		{"v3 after that", named(3), keys + featuresV3},
 		{"v3 without a name", rawFrame(18, 3, 42, true, []byte{1, 1, 0}), header + "002a" + "01" + "00000000" + "00"},
 	} {
 		c.write(step.sent)
@@ -58,10 +58,18 @@ func TestAPIVersionsBytes(t *testing.T) {
 	}
 }
 
-// features are the tagged fields of the answer over an empty image: metadata.version 7-30 is supported (tag 0), the epoch is 0 (tag 1).
-const features = "02" +
-	"00" + "17" + "02" + "11" + "6d657461646174612e76657273696f6e" + "0007" + "001e" + "00" +
-	"01" + "08" + "0000000000000000"
+// featuresV3 are the tagged fields of the answer over an empty image: metadata.version 7-30 is supported (tag 0), the epoch is 0 (tag 1).
+// From version 4 on those with a minimum of 0 are there too: eligible.leader.replicas.version, group.version, transaction.version.
+const (
+	metadataVersion = "11" + "6d657461646174612e76657273696f6e" + "0007" + "001e" + "00"
+	featuresV3      = "02" + "00" + "17" + "02" + metadataVersion + "01" + "08" + "0000000000000000"
+	featuresV4      = "02" + "00" + "69" + "05" +
+		"21" + "656c696769626c652e6c65616465722e7265706c696361732e76657273696f6e" + "0000" + "0001" + "00" +
+		"0e" + "67726f75702e76657273696f6e" + "0000" + "0001" + "00" +
+		metadataVersion +
+		"14" + "7472616e73616374696f6e2e76657273696f6e" + "0000" + "0002" + "00" +
+		"01" + "08" + "0000000000000000"
+)
 
 func noSpaces(s string) string {
 	return string(slices.DeleteFunc([]byte(s), func(b byte) bool { return b == ' ' }))

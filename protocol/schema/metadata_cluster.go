@@ -1,8 +1,5 @@
 package schema
 
-// MetadataVersionFeature is the feature whose level says which metadata records may be written.
-const MetadataVersionFeature = "metadata.version"
-
 // ConfigRecord sets one config of a resource, or removes it if Value is nil.
 type ConfigRecord struct {
 	ResourceType int8   // ConfigResource type: 2 topic, 4 broker, 16 client metrics, 32 group

@@ -122,8 +122,8 @@ func checkFeatures(v *View, req *kmsg.BrokerRegistrationRequest) error {
 	for _, f := range req.Features {
 		ranges[f.Name] = f
 	}
-	if _, ok := ranges[metadataVersionFeature]; !ok {
-		return protocol.Errorf(protocol.InvalidRegistration, "Request features do not contain '%s'", metadataVersionFeature)
+	if _, ok := ranges[protocol.MetadataVersion]; !ok {
+		return protocol.Errorf(protocol.InvalidRegistration, "Request features do not contain '%s'", protocol.MetadataVersion)
 	}
 	finalized := v.Image.Features()
 	for _, name := range slices.Sorted(maps.Keys(finalized)) {

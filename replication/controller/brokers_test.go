@@ -27,7 +27,10 @@ func TestRegistrationErrors(t *testing.T) {
 		{"a directory twice", func(r *kmsg.BrokerRegistrationRequest) { r.LogDirs = append(r.LogDirs, r.LogDirs[0]) }, protocol.InvalidRegistration},
 		{"another broker's directory", func(r *kmsg.BrokerRegistrationRequest) { r.LogDirs = [][16]byte{uuid(202)} }, protocol.InvalidRegistration},
 		{"no features", func(r *kmsg.BrokerRegistrationRequest) { r.Features = nil }, protocol.InvalidRegistration},
-		{"too old a release", func(r *kmsg.BrokerRegistrationRequest) { r.Features[0].MaxSupportedVersion = 29 }, protocol.UnsupportedVersion},
+		{"too old a release", func(r *kmsg.BrokerRegistrationRequest) {
+			r.Features = nil
+			r.Features = append(r.Features, kmsg.BrokerRegistrationRequestFeature{Name: protocol.MetadataVersion, MinSupportedVersion: 7, MaxSupportedVersion: 29})
+		}, protocol.UnsupportedVersion},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -261,7 +261,7 @@ func (c *Controller) takeOver(e Election) {
 // settleReadiness notes that there is a leader and that the features are known: decided, if not committed, as whatever is decided next
 // comes after them.
 func (c *Controller) settleReadiness() {
-	if !c.readiness && c.lead != nil && c.lead.view.Image.Features()[metadataVersionFeature] != 0 {
+	if !c.readiness && c.lead != nil && c.lead.view.Image.FeatureLevel(protocol.MetadataVersion) != 0 {
 		c.readiness = true
 		close(c.ready)
 	}

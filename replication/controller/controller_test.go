@@ -269,7 +269,7 @@ func TestDescribeQuorum(t *testing.T) {
 		}
 		return resp.(*kmsg.DescribeQuorumResponse).Topics[0].Partitions[0]
 	}
-	if p := ask("__cluster_metadata", 0); p.ErrorCode != 0 || p.LeaderID != 1 || len(p.CurrentVoters) != 1 || p.HighWatermark != 1 {
+	if p := ask("__cluster_metadata", 0); p.ErrorCode != 0 || p.LeaderID != 1 || len(p.CurrentVoters) != 1 || p.HighWatermark != c.Image().Offset()+1 {
 		t.Errorf("%+v", p)
 	}
 	if p := ask("t", 0); protocol.Code(p.ErrorCode) != protocol.UnknownTopicOrPartition {

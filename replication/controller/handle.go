@@ -37,6 +37,9 @@ func (c *Controller) Handle(ctx context.Context, req kmsg.Request, _ Caller) (km
 		return c.incrementalAlterConfigs(ctx, req)
 	case *kmsg.AlterConfigsRequest:
 		return c.alterConfigs(ctx, req)
+	case *kmsg.UpdateFeaturesRequest:
+		resp := req.ResponseKind().(*kmsg.UpdateFeaturesResponse)
+		return c.updateFeatures(ctx, req, resp)
 	case *kmsg.DescribeQuorumRequest:
 		return c.describeQuorum(req)
 	}

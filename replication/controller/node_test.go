@@ -121,7 +121,9 @@ func (n *node) broker(ctx context.Context, clusterID string) {
 func registration(id int32, clusterID string) *kmsg.BrokerRegistrationRequest {
 	r := &kmsg.BrokerRegistrationRequest{Version: 4, BrokerID: id, ClusterID: clusterID, IncarnationID: uuid(byte(id)), PreviousBrokerEpoch: -1}
 	r.LogDirs = [][16]byte{uuid(byte(200 + id))}
-	r.Features = []kmsg.BrokerRegistrationRequestFeature{{Name: metadataVersionFeature, MinSupportedVersion: 7, MaxSupportedVersion: MetadataVersionLevel}}
+	for _, f := range protocol.Features() {
+		r.Features = append(r.Features, kmsg.BrokerRegistrationRequestFeature{Name: f.Name, MinSupportedVersion: f.Min, MaxSupportedVersion: f.Max})
+	}
 	r.Listeners = []kmsg.BrokerRegistrationRequestListener{{Name: "PLAINTEXT", Host: "localhost", Port: 9092}}
 	return r
 }

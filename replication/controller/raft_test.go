@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/protocol/config"
 	"github.com/ottla/ottla/storage/vfs"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/goleak"
@@ -31,13 +33,12 @@ func TestFirstStartAndRestart(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if level := n.Image().Features()[metadataVersionFeature]; level != 30 {
-		t.Errorf("metadata.version %d", level)
+	want := map[string]int16{"metadata.version": 30, "group.version": 1, "transaction.version": 2, "eligible.leader.replicas.version": 1}
+	if got := n.Image().Features(); !maps.Equal(got, want) {
+		t.Errorf("%v are finalized, want %v", got, want)
 	}
-	for _, feature := range []string{"group.version", "transaction.version", "share.version", "streams.version"} {
-		if _, ok := n.Image().Features()[feature]; ok {
-			t.Errorf("%s is finalized", feature)
-		}
+	if got := n.Image().Config(config.Broker, ""); !maps.Equal(got, map[string]string{"min.insync.replicas": "1"}) {
+		t.Errorf("the cluster's configs are %v", got)
 	}
 	offset, epoch := n.Image().Offset(), n.Image().Epoch()
 	if !n.agrees() {

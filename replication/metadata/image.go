@@ -160,6 +160,9 @@ func (i *Image) ConfigResources(s config.Scope) []string {
 // Features returns the finalized features and their levels, metadata.version among them (shared: do not change).
 func (i *Image) Features() map[string]int16 { return i.features }
 
+// FeatureLevel is the finalized level of a feature, by one of protocol's names; 0 if it is not finalized.
+func (i *Image) FeatureLevel(name string) int16 { return i.features[name] }
+
 // NextProducerID is the first producer id that no block holds yet.
 func (i *Image) NextProducerID() int64 { return i.nextProducerID }
 

@@ -240,11 +240,11 @@ func TestBrokers(t *testing.T) {
 func fullImage(t testing.TB) *Image {
 	image, _ := with(t, Empty(), slices.Concat([]schema.MetadataRecord{
 		&schema.FeatureLevelRecord{Name: "group.version", FeatureLevel: 1},
-		&schema.FeatureLevelRecord{Name: schema.MetadataVersionFeature, FeatureLevel: 30},
+		&schema.FeatureLevelRecord{Name: protocol.MetadataVersion, FeatureLevel: 30},
 		&schema.RegisterBrokerRecord{
 			BrokerID: 1, BrokerEpoch: 1, IncarnationID: uid(1), Rack: ptr("r"), LogDirs: []protocol.UUID{uid(101)},
 			EndPoints: []schema.BrokerEndpoint{{Name: "SSL", Host: "h", Port: 1, SecurityProtocol: 1}},
-			Features:  []schema.BrokerFeature{{Name: schema.MetadataVersionFeature, MinSupportedVersion: 7, MaxSupportedVersion: 30}},
+			Features:  []schema.BrokerFeature{{Name: protocol.MetadataVersion, MinSupportedVersion: 7, MaxSupportedVersion: 30}},
 		},
 		&schema.RegisterControllerRecord{ControllerID: 3000, IncarnationID: uid(3)},
 		&schema.ProducerIDsRecord{BrokerID: 1, BrokerEpoch: 1, NextProducerID: 2000},
@@ -262,7 +262,7 @@ func fullImage(t testing.TB) *Image {
 func TestRecordsMakeTheImageAgain(t *testing.T) {
 	image := fullImage(t)
 	records := image.Records()
-	if r, ok := records[0].(*schema.FeatureLevelRecord); !ok || r.Name != schema.MetadataVersionFeature {
+	if r, ok := records[0].(*schema.FeatureLevelRecord); !ok || r.Name != protocol.MetadataVersion {
 		t.Errorf("the first record is %+v", records[0])
 	}
 	again, _, err := Empty().With(image.Offset(), image.Epoch(), records)

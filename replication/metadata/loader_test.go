@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/record"
 	"github.com/ottla/ottla/protocol/schema"
 )
@@ -181,7 +182,7 @@ func TestLogAndSnapshotOfApacheKafka(t *testing.T) {
 	if got := names(image.Topics()); !strings.Contains(got, "golden-a") || strings.Contains(got, "golden.b") {
 		t.Errorf("topics %s", got)
 	}
-	if image.Features()[schema.MetadataVersionFeature] != 30 || image.ScramCredential(2, "alice") == nil || image.ScramCredential(1, "alice") != nil {
+	if image.Features()[protocol.MetadataVersion] != 30 || image.ScramCredential(2, "alice") == nil || image.ScramCredential(1, "alice") != nil {
 		t.Errorf("features %v", image.Features())
 	}
 	if image.Config(2, "golden-a")["cleanup.policy"] != "compact" || image.Config(4, "")["message.max.bytes"] != "2000000" {

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/schema"
 )
 
@@ -35,11 +36,11 @@ func (i *Image) Records() []schema.MetadataRecord {
 }
 
 func (i *Image) featureRecords(out []schema.MetadataRecord) []schema.MetadataRecord {
-	if level, ok := i.features[schema.MetadataVersionFeature]; ok {
-		out = append(out, &schema.FeatureLevelRecord{Name: schema.MetadataVersionFeature, FeatureLevel: level})
+	if level, ok := i.features[protocol.MetadataVersion]; ok {
+		out = append(out, &schema.FeatureLevelRecord{Name: protocol.MetadataVersion, FeatureLevel: level})
 	}
 	for _, name := range slices.Sorted(maps.Keys(i.features)) {
-		if name != schema.MetadataVersionFeature {
+		if name != protocol.MetadataVersion {
 			out = append(out, &schema.FeatureLevelRecord{Name: name, FeatureLevel: i.features[name]})
 		}
 	}

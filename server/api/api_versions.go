@@ -42,7 +42,10 @@ func handleAPIVersions(_ context.Context, n *Node, r *Request) Result {
 	for row := range n.Routes.All() {
 		resp.ApiKeys = append(resp.ApiKeys, kmsg.ApiVersionsResponseApiKey{ApiKey: row.Key, MinVersion: row.Min, MaxVersion: row.Max})
 	}
-	for _, f := range SupportedFeatures() {
+	for _, f := range protocol.Features() {
+		if f.Min == 0 && r.Version < 4 {
+			continue
+		}
 		resp.SupportedFeatures = append(resp.SupportedFeatures, kmsg.ApiVersionsResponseSupportedFeature{
 			Name: f.Name, MinVersion: f.Min, MaxVersion: f.Max,
 		})

@@ -59,6 +59,7 @@ func Table() []Route {
 		{Key: 42, Name: "DeleteGroups", Min: 0, Max: 3, Handle: handleDeleteGroups},
 		{Key: 44, Name: "IncrementalAlterConfigs", Min: 0, Max: 1, Forward: true, Handle: handleIncrementalAlterConfigs},
 		{Key: 47, Name: "OffsetDelete", Min: 0, Max: 0, Handle: handleOffsetDelete},
+		{Key: 57, Name: "UpdateFeatures", Min: 0, Max: 2, Forward: true, Handle: handleUpdateFeatures},
 		{Key: 60, Name: "DescribeCluster", Min: 0, Max: 2, Handle: handleDescribeCluster},
 		{Key: 61, Name: "DescribeProducers", Min: 0, Max: 0, Handle: handleDescribeProducers},
 		{Key: 74, Name: "ListConfigResources", Min: 0, Max: 1, Handle: handleListConfigResources},
