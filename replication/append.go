@@ -16,6 +16,9 @@ type ProduceOptions struct {
 	Origin         storage.Origin
 	ProduceVersion int16 // of the client's request; zstd needs 7
 	LeaderEpoch    int32 // the epoch the caller leads in, -1 for whatever is current
+
+	Guard              storage.VerificationGuard // of a transactional batch that was verified (StartVerification)
+	TransactionVersion int16                     // of a transaction marker: transaction.version, 0 unknown
 }
 
 // ProduceResult is where an append went.
@@ -77,7 +80,9 @@ func (p *Partition) appendAsLeader(b []byte, o ProduceOptions, c storage.LogConf
 			"The size of the current ISR : %d is insufficient to satisfy the min.isr requirement of %d for partition %s",
 			len(p.state.isr), p.state.effectiveMinISR(c.MinInSyncReplicas), p.tp)
 	}
-	info, err := p.Log().Append(b, storage.AppendOptions{LeaderEpoch: p.state.leaderEpoch, Origin: o.Origin, Now: now})
+	info, err := p.Log().Append(b, storage.AppendOptions{
+		LeaderEpoch: p.state.leaderEpoch, Origin: o.Origin, Now: now, Guard: o.Guard, TransactionVersion: o.TransactionVersion,
+	})
 	if err != nil || info.Duplicate {
 		return info, false, err
 	}

@@ -27,9 +27,10 @@ func openCoordinatorLog(m *replication.Manager, topic string) func(partition int
 }
 
 // Append implements runtime.Log: coordinators write with acks=all.
-func (l coordinatorLog) Append(epoch int32, batch []byte) (int64, error) {
+func (l coordinatorLog) Append(epoch int32, batch []byte, txn runtime.TxnAppend) (int64, error) {
 	result, err := l.Partition.Append(batch, replication.ProduceOptions{
 		Acks: -1, Origin: storage.OriginCoordinator, LeaderEpoch: epoch,
+		Guard: storage.VerificationGuard(txn.Guard), TransactionVersion: txn.Version,
 	})
 	if err == nil && result.LastOffset < 0 {
 		return -1, protocol.UnknownServerError

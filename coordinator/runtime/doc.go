@@ -17,13 +17,14 @@
 //
 // # Files
 //
-//	runtime.go  Options, Runtime: elections, resignations, routing of operations
-//	shard.go    what a shard implements and what its operations use
-//	log.go      the log that a shard writes to
-//	slot.go     one partition's mailbox and its goroutine
-//	load.go     replay of the log
-//	write.go    operations, the batch being filled, the append, replies parked for the commit
-//	timers.go   operations that run later
-//	future.go   an answer that comes later
-//	errors.go   the codes that clients of a coordinator see
+//	runtime.go       Options, Runtime: elections, resignations, routing of operations
+//	shard.go         what a shard implements and what its operations use
+//	log.go           the log that a shard writes to
+//	slot.go          one partition's mailbox and its goroutine
+//	load.go          replay of the log
+//	write.go         operations, the batch being filled, the append, replies parked for the commit
+//	transactions.go  transactional batches and their markers
+//	timers.go        operations that run later
+//	future.go        an answer that comes later
+//	errors.go        the codes that clients of a coordinator see
 package runtime

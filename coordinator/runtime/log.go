@@ -9,8 +9,9 @@ import (
 // Log is the led partition that a shard writes to. Its methods are safe for concurrent use.
 type Log interface {
 	// Append appends one batch as leader of epoch and returns the offset of its last record. It keeps nothing of batch. Errors carry
-	// their Kafka code: NotLeaderOrFollower, FencedLeaderEpoch, NotEnoughReplicas, KafkaStorageError.
-	Append(epoch int32, batch []byte) (lastOffset int64, err error)
+	// their Kafka code: NotLeaderOrFollower, FencedLeaderEpoch, NotEnoughReplicas, KafkaStorageError; for transactional batches also
+	// InvalidTxnState, InvalidProducerEpoch, TransactionCoordinatorFenced.
+	Append(epoch int32, batch []byte, txn TxnAppend) (lastOffset int64, err error)
 	// Writable tells, without writing, whether an append at epoch would be refused now: NotLeaderOrFollower, FencedLeaderEpoch,
 	// NotEnoughReplicas; nil otherwise.
 	Writable(epoch int32) error

@@ -46,6 +46,9 @@ type Result struct {
 	Applied bool
 	// Split allows the records to be spread over several batches.
 	Split bool
+	// Producer makes the records a transactional batch of this producer, which are replayed once the log has taken them. Such a result is neither
+	// Applied nor Split. nil: no transaction.
+	Producer *Producer
 	// Then runs in the shard's loop, exactly once: with nil when these records, and all that the operation could have seen, are committed;
 	// else with the reason: RequestTimedOut after Options.WriteTimeout, an append's error, NotCoordinator when the shard
 	// is dropped. CodeFor maps the error for clients. nil: nothing.

@@ -54,9 +54,10 @@ type slot[S Shard] struct {
 	alarmAt  time.Time   // zero: not set
 	spare    []func()    // an empty mailbox to swap in
 	batch    *record.Builder
-	next     int64    // offset of the next record, of those in batch too
-	hw       int64    // high watermark as told to the shard
-	parked   []parked // by offset, and so by deadline
+	txnBatch *record.Builder // of transactional batches and markers; nil until the first
+	next     int64           // offset of the next record, of those in batch too
+	hw       int64           // high watermark as told to the shard
+	parked   []parked        // by offset, and so by deadline
 }
 
 func newSlot[S Shard](r *Runtime[S], partition, epoch int32) *slot[S] {

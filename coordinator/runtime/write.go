@@ -55,11 +55,12 @@ func (s *slot[S]) runImageChanged(d *metadata.Delta) {
 // accept applies a result's records, puts them into the batch, and parks its Then for their commit.
 func (s *slot[S]) accept(env Env, r Result) {
 	if len(r.Records) > 0 {
+		if r.Producer != nil {
+			s.acceptTxn(env, r)
+			return
+		}
 		if err := s.admit(&r); err != nil {
-			s.runThen(r.Then, env, err)
-			if lostLeadership(err) {
-				s.restart(err)
-			}
+			s.refuse(env, r.Then, err)
 			return
 		}
 		if err := s.add(env, &r); err != nil {
@@ -68,15 +69,20 @@ func (s *slot[S]) accept(env Env, r Result) {
 			return
 		}
 	}
+	s.park(env, r.Then)
+}
+
+// park keeps then until everything that was written so far is committed, or runs it where that is so.
+func (s *slot[S]) park(env Env, then func(Env, error)) {
 	if !s.live {
-		s.runThen(r.Then, env, protocol.NotCoordinator)
+		s.runThen(then, env, protocol.NotCoordinator)
 		return
 	}
-	if last := s.next - 1; r.Then != nil && last >= s.hw {
-		s.parked = append(s.parked, parked{offset: last, deadline: env.Now.Add(s.rt.o.WriteTimeout), then: r.Then})
+	if last := s.next - 1; then != nil && last >= s.hw {
+		s.parked = append(s.parked, parked{offset: last, deadline: env.Now.Add(s.rt.o.WriteTimeout), then: then})
 		return
 	}
-	s.runThen(r.Then, env, nil)
+	s.runThen(then, env, nil)
 }
 
 // admit says whether the records could be appended, before they touch the shard: leadership, replicas, size.
@@ -181,7 +187,7 @@ func (s *slot[S]) write() error {
 	if err != nil {
 		return err
 	}
-	last, err := s.log.Append(s.currentEpoch(), data)
+	last, err := s.log.Append(s.currentEpoch(), data, TxnAppend{})
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/ottla/ottla/coordinator/runtime"
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/record"
 )
@@ -31,7 +32,7 @@ type Log struct {
 }
 
 // Append implements runtime.Log.
-func (l *Log) Append(epoch int32, batch []byte) (int64, error) {
+func (l *Log) Append(epoch int32, batch []byte, _ runtime.TxnAppend) (int64, error) {
 	l.mu.Lock()
 	gate := l.appendGate
 	l.mu.Unlock()
