@@ -18,7 +18,7 @@ func (c *Coordinator) ListGroups(req *kmsg.ListGroupsRequest) *runtime.Future[*k
 		code   protocol.Code
 	}
 	partitions := c.runtime.Partitions()
-	all := gather(len(partitions), func(parts []part) {
+	all := runtime.Gather(len(partitions), func(parts []part) {
 		resp := copied.ResponseKind().(*kmsg.ListGroupsResponse)
 		for _, p := range parts {
 			resp.Groups = append(resp.Groups, p.groups...)
@@ -33,13 +33,13 @@ func (c *Coordinator) ListGroups(req *kmsg.ListGroupsRequest) *runtime.Future[*k
 	})
 	for i, partition := range partitions {
 		c.runtime.Read(partition, func(s *shard, _ runtime.Env) {
-			all.set(i, part{groups: s.listGroups(copied.StatesFilter, copied.TypesFilter)})
+			all.Set(i, part{groups: s.listGroups(copied.StatesFilter, copied.TypesFilter)})
 		}, func(err error) {
 			code := runtime.CodeFor(err)
 			if code == protocol.NotCoordinator {
 				code = protocol.None
 			}
-			all.set(i, part{code: code})
+			all.Set(i, part{code: code})
 		})
 	}
 	return future
@@ -49,7 +49,7 @@ func (c *Coordinator) ListGroups(req *kmsg.ListGroupsRequest) *runtime.Future[*k
 func (c *Coordinator) DescribeGroups(req *kmsg.DescribeGroupsRequest) *runtime.Future[*kmsg.DescribeGroupsResponse] {
 	future := runtime.NewFuture[*kmsg.DescribeGroupsResponse]()
 	copied := detach(req)
-	all := gather(len(copied.Groups), func(groups []kmsg.DescribeGroupsResponseGroup) {
+	all := runtime.Gather(len(copied.Groups), func(groups []kmsg.DescribeGroupsResponseGroup) {
 		resp := copied.ResponseKind().(*kmsg.DescribeGroupsResponse)
 		resp.Groups = groups
 		future.Complete(resp)
@@ -59,10 +59,10 @@ func (c *Coordinator) DescribeGroups(req *kmsg.DescribeGroupsRequest) *runtime.F
 			resp := kmsg.NewDescribeGroupsResponseGroup()
 			resp.Group = id
 			resp.ErrorCode = int16(runtime.CodeFor(err))
-			all.set(i, resp)
+			all.Set(i, resp)
 		}
 		c.runtime.Read(c.PartitionFor(id), func(s *shard, _ runtime.Env) {
-			all.set(i, s.describeGroup(id, copied.Version))
+			all.Set(i, s.describeGroup(id, copied.Version))
 		}, fail)
 	}
 	return future
@@ -78,7 +78,7 @@ func (c *Coordinator) DeleteGroups(req *kmsg.DeleteGroupsRequest) *runtime.Futur
 			ids = append(ids, id)
 		}
 	}
-	all := gather(len(ids), func(groups []kmsg.DeleteGroupsResponseGroup) {
+	all := runtime.Gather(len(ids), func(groups []kmsg.DeleteGroupsResponseGroup) {
 		resp := copied.ResponseKind().(*kmsg.DeleteGroupsResponse)
 		resp.Groups = groups
 		future.Complete(resp)
@@ -88,7 +88,7 @@ func (c *Coordinator) DeleteGroups(req *kmsg.DeleteGroupsRequest) *runtime.Futur
 			resp := kmsg.NewDeleteGroupsResponseGroup()
 			resp.Group = id
 			resp.ErrorCode = int16(runtime.CodeFor(err))
-			all.set(i, resp)
+			all.Set(i, resp)
 		}
 		c.runtime.Write(c.PartitionFor(id), func(s *shard, _ runtime.Env) runtime.Result {
 			resp, records := s.deleteGroup(id)
@@ -97,7 +97,7 @@ func (c *Coordinator) DeleteGroups(req *kmsg.DeleteGroupsRequest) *runtime.Futur
 					fail(err)
 					return
 				}
-				all.set(i, resp)
+				all.Set(i, resp)
 			}}
 		}, fail)
 	}

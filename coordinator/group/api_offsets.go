@@ -1,8 +1,6 @@
 package group
 
 import (
-	"sync"
-
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/ottla/ottla/coordinator/runtime"
@@ -54,12 +52,12 @@ func (c *Coordinator) OffsetFetch(req *kmsg.OffsetFetchRequest) *runtime.Future[
 	future := runtime.NewFuture[*kmsg.OffsetFetchResponse]()
 	groups := detachFetch(req)
 	stable, version := req.RequireStable, req.Version
-	all := gather(len(groups), func(responses []kmsg.OffsetFetchResponseGroup) {
+	all := runtime.Gather(len(groups), func(responses []kmsg.OffsetFetchResponseGroup) {
 		future.Complete(fetchResponse(version, responses))
 	})
 	for i := range groups {
 		g := &groups[i]
-		answer := func(resp kmsg.OffsetFetchResponseGroup) { all.set(i, resp) }
+		answer := func(resp kmsg.OffsetFetchResponseGroup) { all.Set(i, resp) }
 		fail := func(err error) { answer(fetchError(g, version, fetchCode(err))) }
 		partition := c.PartitionFor(g.Group)
 		if !stable {
@@ -157,34 +155,4 @@ func (c *Coordinator) OffsetDelete(req *kmsg.OffsetDeleteRequest) *runtime.Futur
 		}}
 	}, fail)
 	return future
-}
-
-// gathering collects the answers of several shards.
-type gathering[T any] struct {
-	done func([]T)
-
-	mu      sync.Mutex // guards values and missing
-	values  []T
-	missing int
-}
-
-// gather calls done once n values are set, at once if n is 0.
-func gather[T any](n int, done func([]T)) *gathering[T] {
-	g := &gathering[T]{done: done, values: make([]T, n), missing: n}
-	if n == 0 {
-		done(g.values)
-	}
-	return g
-}
-
-// set is called once for each index.
-func (g *gathering[T]) set(i int, v T) {
-	g.mu.Lock()
-	g.values[i] = v
-	g.missing--
-	last := g.missing == 0
-	g.mu.Unlock()
-	if last {
-		g.done(g.values)
-	}
 }

@@ -33,6 +33,8 @@ type Record struct{ Key, Value []byte }
 type Env struct {
 	Now   time.Time
 	Image *metadata.Image
+	// Epoch is the leader epoch of the partition: the coordinator epoch.
+	Epoch int32
 	// Timers holds the operations of this shard that run later.
 	Timers *Timers
 }
