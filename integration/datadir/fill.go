@@ -61,7 +61,7 @@ func kinds() []kind {
 		{name: "compacted-lz4", configs: compacted("compression.type", "lz4"), write: (*filler).keyed},
 		{name: "txn", txn: true, write: (*filler).transactions},
 		{name: "txn-segments", configs: rolled, txn: true, write: (*filler).transactions},
-		{name: "txn-compacted", configs: compacted("delete.retention.ms", "0"), txn: true, write: (*filler).transactions},
+		{name: "txn-compacted", configs: compacted("delete.retention.ms", "0", "segment.ms", "1"), txn: true, write: (*filler).transactions},
 		{name: "txn-open", txn: true, write: (*filler).openTransaction},
 	}
 	for _, codec := range codecs {

@@ -3,7 +3,7 @@
 //
 //	kafka.go               an Apache Kafka that is stopped, killed and started again on its data, and its dump tool
 //	from_kafka_test.go     folders of Apache Kafka, read by package storage and served by Ottla
-//	to_kafka_test.go       folders of Ottla, served by Apache Kafka, and back; its files and its metadata, read by the stock dump tool
+//	to_kafka_test.go       folders of Ottla, served by Apache Kafka, and back; folders of Apache Kafka compacted by Ottla; files and metadata, read by the stock dump tool
 //
 // With OTTLA_GOLDEN=<folder> the tests leave there the archives that integration/testdata/golden keeps for tests without Java.
 package golden

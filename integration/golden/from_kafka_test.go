@@ -31,11 +31,11 @@ func TestFromKafka(t *testing.T) {
 			k.start(t)
 			must(t, datadir.Create(t.Context(), k.addr, true, true))
 			must(t, datadir.Fill(t.Context(), k.addr, 0, at, true))
-			waitCleaned(t, k, true)
+			waitCleaned(t, k.data, true)
 			k.stop(t)
 			k.start(t)
 			must(t, datadir.Fill(t.Context(), k.addr, 1, at, true))
-			waitCleaned(t, k, true)
+			waitCleaned(t, k.data, true)
 			k.kill(t)
 			killed := copyDir(t, k.data)
 			k.start(t)
@@ -67,14 +67,14 @@ func observe(t *testing.T, addr string, topics ...string) datadir.Partitions {
 	return found
 }
 
-// waitCleaned waits until the cleaner has nothing left to do.
-func waitCleaned(t *testing.T, k *kafka, txns bool) {
+// waitCleaned waits until the cleaner of the broker with the log dir has nothing left to do.
+func waitCleaned(t *testing.T, dir string, txns bool) {
 	t.Helper()
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
 	limit := time.After(stepLimit)
 	for {
-		done, err := datadir.Cleaned(k.data, datadir.Compacted(txns)...)
+		done, err := datadir.Cleaned(dir, datadir.Compacted(txns)...)
 		must(t, err)
 		if done {
 			return
@@ -131,7 +131,7 @@ func describe(t *testing.T, dir string) datadir.Partitions {
 }
 
 // ottlaSettings are those of Ottla where Apache Kafka has kafkaSettings.
-var ottlaSettings = []string{"node.id=1", "process.roles=broker,controller", "offsets.topic.num.partitions=1", "log.cleaner.enable=false", "group.initial.rebalance.delay.ms=0"}
+var ottlaSettings = []string{"node.id=1", "process.roles=broker,controller", "offsets.topic.num.partitions=1", "log.cleaner.backoff.ms=200", "group.initial.rebalance.delay.ms=0"}
 
 // serve puts the folders of dir under an Ottla with the same topics, and asks that.
 func serve(t *testing.T, dir string, want datadir.Partitions, clean bool) {
