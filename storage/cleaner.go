@@ -76,8 +76,10 @@ func newCleaner(s *Store) *cleaner {
 	return c
 }
 
-// Reconfigure takes over the dynamic broker configs that the Store heeds while it runs: log.cleaner.*. It does not wait.
+// Reconfigure takes over the dynamic broker configs that the Store heeds while it runs: log.cleaner.* and
+// transaction.partition.verification.enable. It does not wait.
 func (s *Store) Reconfigure(v config.Values) {
+	s.verify.Store(v.Bool("transaction.partition.verification.enable"))
 	if s.cleaner == nil {
 		return
 	}

@@ -3,6 +3,7 @@ package storage
 import (
 	"cmp"
 	"slices"
+	"sync/atomic"
 
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/record"
@@ -31,9 +32,11 @@ type ProducerState struct {
 
 // producerConfig is what the producer state of a log needs to know of the broker's config.
 type producerConfig struct {
-	expirationMs int64 // producer.id.expiration.ms
-	verify       bool  // transaction.partition.verification.enable
+	expirationMs int64        // producer.id.expiration.ms
+	verify       *atomic.Bool // transaction.partition.verification.enable, as of now; nil: off
 }
+
+func (c *producerConfig) verifies() bool { return c.verify != nil && c.verify.Load() }
 
 // batchMetadata remembers one data batch of a producer.
 type batchMetadata struct {
@@ -218,7 +221,7 @@ func (p *producerStates) checkBatch(id int64, b record.Batch, origin Origin, t t
 		if err := p.checkKnownEpoch(id, b.ProducerEpoch()); err != nil {
 			return err
 		}
-		if p.config.verify && !b.IsControl() && !p.verified(id, t.guard) {
+		if p.config.verifies() && !b.IsControl() && !p.verified(id, t.guard) {
 			return protocol.Errorf(protocol.InvalidTxnState, "Record was not part of an ongoing transaction")
 		}
 	}

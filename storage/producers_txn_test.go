@@ -2,6 +2,7 @@ package storage
 
 import (
 	"math"
+	"sync/atomic"
 	"testing"
 
 	"github.com/ottla/ottla/protocol"
@@ -135,7 +136,8 @@ func TestMalformedMarkers(t *testing.T) {
 
 func TestVerification(t *testing.T) {
 	p := newTestProducers(t, memDir(t))
-	p.config.verify = true
+	p.config.verify = new(atomic.Bool)
+	p.config.verify.Store(true)
 	b := testBatch{id: 1, epoch: 1, offset: 0, txn: true}.build(t)
 	p.refuses(t, b, OriginClient, protocol.InvalidTxnState)
 	guard, err := p.startVerification(1, 1, 0, true, 77, 100)

@@ -50,6 +50,7 @@ type Store struct {
 	running   sync.WaitGroup // the background goroutines
 	cleaner   *cleaner       // nil with log.cleaner.enable=false
 	mover     *mover
+	verify    atomic.Bool // transaction.partition.verification.enable
 
 	mu        sync.Mutex // guards what follows and the fields of logDir that say so
 	logs      map[protocol.TopicPartition]*hostedLog

@@ -39,6 +39,7 @@ func Open(o Options) (*Store, error) {
 		futures: map[protocol.TopicPartition]*hostedLog{}, preferred: map[protocol.TopicPartition]string{},
 	}
 	s.epoch.Store(-1)
+	s.verify.Store(o.Config.Bool("transaction.partition.verification.enable"))
 	if o.Config.Bool("log.cleaner.enable") {
 		s.cleaner = newCleaner(s)
 	}
@@ -246,7 +247,7 @@ func reservedTopic(name string) bool {
 func (s *Store) openOptions(d *logDir, tp protocol.TopicPartition, c LogConfig) openOptions {
 	return openOptions{
 		fs: d.fs, dir: d.partitionDir(tp), tp: tp, config: c, codecs: s.codecs, logger: s.logger, host: d.worker,
-		producers: producerConfig{expirationMs: s.config.Int64("producer.id.expiration.ms")},
+		producers: producerConfig{expirationMs: s.config.Int64("producer.id.expiration.ms"), verify: &s.verify},
 	}
 }
 

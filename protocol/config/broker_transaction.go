@@ -8,7 +8,7 @@ var brokerTransactionKeys = []Key{
 	{Name: "producer.id.expiration.ms", Type: Int, Default: "86400000", Allowed: "[1,...]", Update: ClusterWide, Doc: "How long a partition remembers an idempotent producer that writes nothing, in milliseconds."},
 	{Name: "transaction.abort.timed.out.transaction.cleanup.interval.ms", Type: Int, Default: "10000", Allowed: "[1,...]", NoEffect: noTransactions, Doc: "How often it is checked which transactions took too long, in milliseconds."},
 	{Name: "transaction.max.timeout.ms", Type: Int, Default: "900000", Allowed: "[1,...]", NoEffect: noTransactions, Doc: "Longest time in milliseconds that clients may ask for a transaction to take."},
-	{Name: "transaction.partition.verification.enable", Type: Boolean, Default: "true", Update: ClusterWide, NoEffect: noTransactions, Doc: "Whether a partition checks that a transaction is really open before it takes records of it."},
+	{Name: "transaction.partition.verification.enable", Type: Boolean, Default: "true", Update: ClusterWide, Doc: "Whether a partition checks that a transaction is really open before it takes records of it."},
 	{Name: "transaction.remove.expired.transaction.cleanup.interval.ms", Type: Int, Default: "3600000", Allowed: "[1,...]", NoEffect: noTransactions, Doc: "How often it is checked which transactional ids are forgotten, in milliseconds."},
 	{Name: "transaction.state.log.load.buffer.size", Type: Int, Default: "5242880", Allowed: "[1,...]", NoEffect: noTransactions, Doc: "Bytes that are read at a time when transactions are loaded."},
 	{Name: "transaction.state.log.min.isr", Type: Int, Default: "2", Allowed: "[1,...]", Doc: "In-sync replicas that a write to __transaction_state needs."},
