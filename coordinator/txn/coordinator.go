@@ -54,10 +54,15 @@ type Coordinator struct {
 	o        Options
 	settings settings
 	runtime  *runtime.Runtime[*shard]
+	markers  *markers
+	ctx      context.Context // ends with Close
+	cancel   context.CancelFunc
+	waiting  sync.WaitGroup // goroutines that wait for a producer id
 
 	mu      sync.Mutex      // guards the rest, and orders elections
 	topicID protocol.UUID   // of __transaction_state; zero: there is none
 	led     map[int32]int32 // partition to the leader epoch it was elected for
+	closed  bool
 }
 
 // New returns a Coordinator that leads nothing yet.
@@ -66,6 +71,8 @@ func New(o Options) *Coordinator {
 	if c.o.Registered == nil {
 		c.o.Registered = func(*metadata.Image) bool { return true }
 	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.markers = newMarkers(&c.o, c.completed)
 	c.runtime = runtime.New(runtime.Options[*shard]{
 		New:          func(partition int32) *shard { return newShard(c, partition) },
 		Open:         o.Open,
@@ -77,7 +84,8 @@ func New(o Options) *Coordinator {
 	return c
 }
 
-// Apply follows the leaders of __transaction_state in d.Image. Replication must have applied d before.
+// Apply follows the leaders of __transaction_state, and of the partitions that wait for their marker, in d.Image. Replication must have applied d
+// before.
 func (c *Coordinator) Apply(d *metadata.Delta) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -108,6 +116,7 @@ func (c *Coordinator) Apply(d *metadata.Delta) {
 			c.runtime.Resign(p.ID, max(p.LeaderEpoch, epoch+1))
 		}
 	}
+	c.markers.imageChanged()
 }
 
 // PartitionFor is the partition of __transaction_state that holds a transactional id: by the topic's number of partitions, or by
@@ -121,4 +130,12 @@ func (c *Coordinator) PartitionFor(transactionalID string) int32 {
 }
 
 // Close drops all shards; what is parked is answered with NotCoordinator.
-func (c *Coordinator) Close() { c.runtime.Close() }
+func (c *Coordinator) Close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.cancel()
+	c.runtime.Close()
+	c.markers.close()
+	c.waiting.Wait()
+}
