@@ -73,7 +73,14 @@ func (m *compactModel) start() {
 
 func (m *compactModel) append(b record.Batch, origin Origin) AppendInfo {
 	m.t.Helper()
-	info, err := m.log.Append(slices.Clone(b), AppendOptions{LeaderEpoch: 4, Origin: origin, Now: m.now})
+	o := AppendOptions{LeaderEpoch: 4, Origin: origin, Now: m.now}
+	var err error
+	if b.IsTransactional() && !b.IsControl() {
+		if o.Guard, err = m.log.StartVerification(b.ProducerID(), b.ProducerEpoch(), b.BaseSequence(), false, m.now); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	info, err := m.log.Append(slices.Clone(b), o)
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -276,7 +283,7 @@ func (m *compactModel) verify() {
 
 // Random appends, passes and restarts; then every reader sees the last committed value of each key.
 func TestCompactionAgainstAModel(t *testing.T) {
-	for seed := range int64(30) {
+	for seed := range crashSeeds(t, 30) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(uint64(seed), 11))
 			disk := vfs.NewMem()
