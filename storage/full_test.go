@@ -102,7 +102,7 @@ func mapsAgree(a, b map[string]any) bool {
 // An aborted transaction whose index entry has no room is known all the same, and lastingly when there is room again.
 func TestAbortedTransactionOnFullDisk(t *testing.T) {
 	f := vfs.NewFaulty(vfs.NewMem())
-	s := openStore(t, storeOptions(t, f, nil, "/a"))
+	s := openStore(t, storeOptions(t, f, map[string]string{"transaction.partition.verification.enable": "false"}, "/a"))
 	defer closeStore(t, s)
 	l := create(t, s, tpOf("t", 0), protocol.NewUUID())
 	_, free := f.Inject(vfs.Fault{Pattern: "*.txnindex", Op: vfs.OpCreate, Err: syscall.ENOSPC})
