@@ -20,6 +20,7 @@
 //	partition.go       one replica: role, epochs, leadership checks
 //	leader.go          pure rules of a leader: minimum ISR, what is committed
 //	append.go          produce: checks, validation, append, commit
+//	transactions.go    verification before an append, markers
 //	fetch.go           reads for consumers over many partitions
 //	waiters.go         parked fetches and producers that wait for a commit
 //	delete_records.go  raising the log start

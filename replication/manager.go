@@ -30,6 +30,8 @@ type Manager struct {
 	o     Options
 	image atomic.Pointer[metadata.Image] // as last applied
 
+	verifier Verifier // set once, by SetVerifier
+
 	// applying is held over each change of what is hosted, disk work included; only Apply and the retries of failed creations take it.
 	applying sync.Mutex
 	lost     map[protocol.TopicPartition]struct{} // replicas whose logs may be in a dir that is offline; guarded by applying

@@ -2,8 +2,8 @@ package config
 
 // brokerTransactionKeys are the broker keys about transactions and producer ids.
 var brokerTransactionKeys = []Key{
-	{Name: "add.partitions.to.txn.retry.backoff.max.ms", Type: Int, Default: "100", Allowed: "[0,...]", NoEffect: noTransactions, Doc: "Longest wait of the broker before it asks again to add a partition to a transaction, in milliseconds."},
-	{Name: "add.partitions.to.txn.retry.backoff.ms", Type: Int, Default: "20", Allowed: "[1,...]", NoEffect: noTransactions, Doc: "First wait of the broker before it asks again to add a partition to a transaction, in milliseconds."},
+	{Name: "add.partitions.to.txn.retry.backoff.max.ms", Type: Int, Default: "100", Allowed: "[0,...]", Doc: "Longest wait of the broker before it asks again to add a partition to a transaction, in milliseconds."},
+	{Name: "add.partitions.to.txn.retry.backoff.ms", Type: Int, Default: "20", Allowed: "[1,...]", Doc: "First wait of the broker before it asks again to add a partition to a transaction, in milliseconds."},
 	{Name: "producer.id.expiration.check.interval.ms", Type: Int, Default: "600000", Allowed: "[1,...]", Internal: true, Doc: "How often it is checked which producers are forgotten, in milliseconds."},
 	{Name: "producer.id.expiration.ms", Type: Int, Default: "86400000", Allowed: "[1,...]", Update: ClusterWide, Doc: "How long a partition remembers an idempotent producer that writes nothing, in milliseconds."},
 	{Name: "transaction.abort.timed.out.transaction.cleanup.interval.ms", Type: Int, Default: "10000", Allowed: "[1,...]", NoEffect: noTransactions, Doc: "How often it is checked which transactions took too long, in milliseconds."},
