@@ -30,7 +30,8 @@ lint:
 fuzz: ## every fuzz target for FUZZTIME each
 	GO=$(GO) FUZZTIME=$(FUZZTIME) sh integration/fuzz.sh
 
-soak: build ## two hundred kill -9 cycles under load
+soak: build ## two hundred kill -9 cycles under load, and thousands of power losses and damaged files
+	OTTLA_CRASH_SEEDS=3000 $(GO) test ./storage -run 'Crash|PowerLoss|Survives|Damage|Model' -timeout 3h
 	OTTLA=$(CURDIR)/ottla OTTLA_CRASH_CYCLES=200 $(GO) test ./integration/crash -run Crash -v -timeout 90m
 
 bench: build ## against Apache Kafka; BENCH=names runs some cases, BENCH_OUT=docs/bench writes charts and bench.json

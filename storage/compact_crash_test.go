@@ -187,7 +187,7 @@ func (m *compactModel) committedNow() (last int64, state map[string][]byte) {
 
 // Producers are known after a crash that took the snapshots too: the batches that stay tell of them.
 func TestCompactedBatchesTellOfProducers(t *testing.T) {
-	for seed := range int64(10) {
+	for seed := range crashSeeds(t, 10) {
 		disk := vfs.NewMem()
 		m := newCompactModel(t, disk, rand.New(rand.NewPCG(uint64(seed), 8)))
 		for range 200 {

@@ -41,10 +41,10 @@ type damageRun struct {
 // TestDamage flips bits in the files of a stopped or killed Store, cuts them and appends noise to them. The next start neither panics nor hands out bytes that were not
 // appended and pass for good; damage of what can be built anew changes nothing; and where offsets are lost, a warning says so.
 func TestDamage(t *testing.T) {
-	for seed := range uint64(400) {
+	for seed := range crashSeeds(t, 400) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				d := &damageRun{rng: rand.New(rand.NewPCG(seed, 11)), mem: vfs.NewMem(), hit: map[string]bool{}}
+				d := &damageRun{rng: rand.New(rand.NewPCG(uint64(seed), 11)), mem: vfs.NewMem(), hit: map[string]bool{}}
 				d.write(t)
 				for range 1 + d.rng.IntN(3) {
 					d.damage(t)

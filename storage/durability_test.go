@@ -36,7 +36,7 @@ func TestFlushAfterTruncation(t *testing.T) {
 	if err := l.Sync(); err != nil {
 		t.Fatal(err)
 	}
-	for seed := range int64(20) {
+	for seed := range crashSeeds(t, 20) {
 		again := openHosted(t, mem.Crash(seed), h, testConfig(1<<20), nil)
 		if end := checkDense(t, again); end != 6 {
 			t.Fatalf("seed %d: the log ends at %d", seed, end)
@@ -62,7 +62,7 @@ func TestSyncOfALogThatFailed(t *testing.T) {
 // A process that was killed leaves its writes to the system. If the machine stops after the next start, before all is synced, the log may lose its end, but not
 // something in the middle.
 func TestPowerLossAfterKill(t *testing.T) {
-	for seed := range int64(60) {
+	for seed := range crashSeeds(t, 60) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			mem := vfs.NewMem()
 			l := openHosted(t, mem, &testHost{}, testConfig(300), nil)

@@ -22,7 +22,7 @@ func openLog(o openOptions) (*Log, error) {
 	l.scratch.size, l.copies.size = scratchSize, copySize
 	config := o.config
 	l.config.Store(&config)
-	l.metaSynced.Store(!o.fresh)
+	l.metaSynced.Store(o.clean && !o.fresh) // what a killed process wrote may not be durable
 	l.lastFlush.Store(nowMs())
 	err := l.load(o)
 	if err == nil {

@@ -120,7 +120,7 @@ func (h *modelHost) checkpoint(l *Log) {
 
 func TestLogAgainstModel(t *testing.T) {
 	for _, hosted := range []bool{false, true} {
-		for seed := range int64(100) {
+		for seed := range crashSeeds(t, 100) {
 			t.Run(fmt.Sprintf("hosted %v seed %d", hosted, seed), func(t *testing.T) {
 				rng := rand.New(rand.NewPCG(uint64(seed), 11))
 				r := &modelRun{t: t, rng: rng, mem: vfs.NewMem(), hosted: hosted, config: testConfig(900 + rng.IntN(2500))}

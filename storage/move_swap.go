@@ -1,6 +1,8 @@
 package storage
 
 import (
+	"errors"
+	"io/fs"
 	"path/filepath"
 	"time"
 
@@ -59,7 +61,27 @@ func (l *Log) completeAs(original *Log) error {
 	if err := c.follow(original.Offsets()); err != nil {
 		return err
 	}
-	return l.Sync()
+	if err := l.Sync(); err != nil {
+		return err
+	}
+	return l.syncNames()
+}
+
+// syncNames makes durable what Sync leaves out where there is nothing to flush: the topic's id and the names of the files of a log without records.
+func (l *Log) syncNames() error {
+	l.syncMu.Lock()
+	defer l.syncMu.Unlock()
+	if err := l.flushMeta(); err != nil {
+		return err
+	}
+	if !l.dirUnsynced.Swap(false) {
+		return nil
+	}
+	if err := l.fs.SyncDir(l.folder.String()); err != nil {
+		l.dirUnsynced.Store(true)
+		return err
+	}
+	return nil
 }
 
 // endAt raises the log's end to end, where the log that it is a copy of ends: the batches before it may be gone.
@@ -94,12 +116,16 @@ func (c *epochCache) adopt(other *epochCache) {
 func (s *Store) swap(tp protocol.TopicPartition, current, future *hostedLog) error {
 	began := time.Now()
 	folder := future.dir.partitionDir(tp)
+	if err := s.settleArrival(current); err != nil {
+		s.failDir(current.dir, err)
+		return err
+	}
 	if err := s.settleIn(future, folder); err != nil {
 		s.failDir(future.dir, err)
 		return err
 	}
 	s.mu.Lock()
-	current.leaving = true
+	current.leaving, future.arrived = true, true
 	s.logs[tp] = future
 	delete(s.futures, tp)
 	s.mu.Unlock()
@@ -112,6 +138,28 @@ func (s *Store) swap(tp protocol.TopicPartition, current, future *hostedLog) err
 	}
 	s.logger.Info("replica has moved to another log dir", zap.Stringer("partition", tp), zap.String("from", from), zap.String("to", folder),
 		zap.Int64("bytes", future.log.Size()), zap.Duration("appends waited", time.Since(began)))
+	return nil
+}
+
+// settleArrival completes the move that has brought h where it is, before it moves on: of three folders of one partition the newest must count.
+func (s *Store) settleArrival(h *hostedLog) error {
+	s.mu.Lock()
+	arrived := h.arrived
+	s.mu.Unlock()
+	if !arrived {
+		return nil
+	}
+	s.settleVanished(h.dir)
+	folder := h.log.Dir()
+	if err := s.fs.Remove(filepath.Join(folder, arrivedName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := s.fs.SyncDir(folder); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	h.arrived = false
+	s.mu.Unlock()
 	return nil
 }
 
@@ -136,7 +184,11 @@ func (s *Store) forgetArrival(from *logDir, h *hostedLog) error {
 		s.failDir(from, err)
 		return nil
 	}
-	return h.dir.worker.ofLive(h.log, s.fs.Remove(filepath.Join(h.log.Dir(), arrivedName)))
+	err := s.fs.Remove(filepath.Join(h.log.Dir(), arrivedName))
+	if errors.Is(err, fs.ErrNotExist) { // it has begun to move on
+		err = nil
+	}
+	return h.dir.worker.ofLive(h.log, err)
 }
 
 // relocate renames the log's folder to dir. The log stays in service.

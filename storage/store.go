@@ -67,7 +67,7 @@ type Store struct {
 type hostedLog struct {
 	log     *Log
 	dir     *logDir
-	arrived bool // it was loaded with arrivedName: another dir may have an older folder of the partition
+	arrived bool // its folder has or had arrivedName: another dir may have an older folder of the partition; guarded by Store.mu
 	leaving bool // its folder is being renamed: what fails meanwhile for the old name says nothing of the disk; guarded by Store.mu
 }
 

@@ -89,7 +89,7 @@ func (c *crashLog) verify(t *testing.T, l *Log, codecs *record.Codecs) {
 
 // Power is lost at random moments while several partitions are written, several times in the life of each disk.
 func TestStoreSurvivesPowerLoss(t *testing.T) {
-	for seed := range int64(24) {
+	for seed := range crashSeeds(t, 24) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { synctest.Test(t, func(t *testing.T) { storeCrashRun(t, seed) }) })
 	}
 }
@@ -160,7 +160,7 @@ func storeCrashRun(t *testing.T, seed int64) {
 
 // The same with the process killed: nothing that was written is lost, synced or not.
 func TestStoreSurvivesKill(t *testing.T) {
-	for seed := range int64(10) {
+	for seed := range crashSeeds(t, 10) {
 		synctest.Test(t, func(t *testing.T) {
 			m := vfs.NewMem()
 			logs := []*crashLog{{tp: tpOf("t", 0), id: protocol.NewUUID()}, {tp: tpOf("t", 1), id: protocol.NewUUID()}}
@@ -182,7 +182,7 @@ func TestStoreSurvivesKill(t *testing.T) {
 
 // After a crash no folder of the Store's own making stops the next start.
 func TestCrashDuringCreateAndDelete(t *testing.T) {
-	for seed := range int64(40) {
+	for seed := range crashSeeds(t, 40) {
 		synctest.Test(t, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(uint64(seed), 3))
 			m := vfs.NewMem()

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ottla/ottla/protocol"
@@ -29,6 +30,11 @@ type logDir struct {
 	clean  bool         // the stop before this start left the mark
 	epoch  int64        // broker epoch of the mark, -1 unknown
 	worker *dirWorker
+
+	vanished atomic.Bool // a partition's folder has lost its name since the dir was last synced: after a crash it may be back
+
+	flusher *flusher
+	volume  vfs.Volume // of flusher, nil if there is none
 
 	meta    metaProperties // what is in the file, zero if there is none; guarded by Store.mu
 	failure error          // why the dir is offline; guarded by Store.mu

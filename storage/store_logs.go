@@ -68,6 +68,7 @@ func (s *Store) create(d *logDir, tp protocol.TopicPartition, topicID protocol.U
 	if err := s.forget(d, tp); err != nil {
 		return nil, err
 	}
+	s.settleVanished(d)
 	folder := d.partitionDir(tp)
 	if _, err := d.fs.Stat(folder); err == nil { // of a creation that failed halfway
 		if err := d.fs.Rename(folder, filepath.Join(d.path, suffixedFolder(tp, straySuffix))); err != nil {
@@ -112,6 +113,7 @@ func (s *Store) moveToDelete(h *hostedLog) error {
 	if err := h.log.rename(folder); err != nil {
 		return err
 	}
+	h.dir.vanished.Store(true)
 	h.dir.worker.after(millis(delay), func() error { return h.dir.fs.RemoveAll(folder) }) // holds on to nothing of the log
 	return nil
 }
@@ -162,7 +164,25 @@ func (s *Store) moveAside(h *hostedLog) error {
 	if err := h.log.Close(); err != nil { // as complete as it can be: it is kept for people
 		return err
 	}
-	return h.log.rename(folder)
+	if err := h.log.rename(folder); err != nil {
+		return err
+	}
+	h.dir.vanished.Store(true)
+	return nil
+}
+
+// settleVanished makes the removals in all dirs but except durable: a partition that is made or settles there must not meet, after a crash, an older folder of itself in
+// another dir. Within one dir names change in order.
+func (s *Store) settleVanished(except *logDir) {
+	for _, d := range s.dirs {
+		if d == except || s.offline(d) != nil || !d.vanished.Swap(false) {
+			continue
+		}
+		if err := s.fs.SyncDir(d.path); err != nil {
+			d.vanished.Store(true)
+			s.failDir(d, err)
+		}
+	}
 }
 
 // suffixedFolder names the folder of a replica that goes out of service: the topic is cut so that the name is not too long for a file system.

@@ -70,7 +70,7 @@ func TestTruncateTo(t *testing.T) {
 }
 
 func TestTruncationSurvivesCrash(t *testing.T) {
-	for seed := range int64(40) {
+	for seed := range crashSeeds(t, 40) {
 		mem := vfs.NewMem()
 		l := tenBatches(t, mem)
 		if err := l.Sync(); err != nil {
