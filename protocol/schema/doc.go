@@ -1,5 +1,6 @@
 // Package schema holds the records that Kafka writes into logs of its own and for which no wire type exists: the records of
-// the metadata log (__cluster_metadata), and the control records of a Raft log and of its snapshots.
+// the metadata log (__cluster_metadata), those of consumer groups in __consumer_offsets, and the control records of a Raft log and of its
+// snapshots.
 //
 // A metadata record is a Go struct with Kafka's fields; Append writes it as Kafka's MetadataRecordSerde does (frame version,
 // api key, version, then the flexible encoding of the fields) and ParseMetadata reads it back. Every struct describes its
@@ -15,6 +16,7 @@
 //	metadata_broker.go   registrations of brokers and controllers, fencing
 //	metadata_cluster.go  configs, features, producer ids, metadata transactions
 //	metadata_access.go   ACLs, SCRAM credentials, quotas, delegation tokens
+//	group.go             consumer groups (KIP-848) in __consumer_offsets
 //	control.go           control records: leader change, snapshot header and footer, quorum version and voters
 //	coder.go             the flexible encoding, both ways
 package schema
