@@ -39,6 +39,8 @@ type Runtime[S Shard] struct {
 	loads  chan struct{}  // one place per load under way
 	loops  sync.WaitGroup // goroutines of slots
 
+	background chan struct{} // one place per piece of background work that runs
+
 	mu     sync.Mutex // guards slots and closed
 	slots  map[int32]*slot[S]
 	closed bool
@@ -49,7 +51,7 @@ func New[S Shard](o Options[S]) *Runtime[S] {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Runtime[S]{
 		o: o, ctx: ctx, cancel: cancel,
-		loads: make(chan struct{}, concurrentLoads),
+		loads: make(chan struct{}, concurrentLoads), background: make(chan struct{}, concurrentBackground),
 		slots: make(map[int32]*slot[S]),
 	}
 }

@@ -37,6 +37,8 @@ type Env struct {
 	Epoch int32
 	// Timers holds the operations of this shard that run later.
 	Timers *Timers
+
+	slot background
 }
 
 // Result is what an operation decided: records to append, and what to do afterwards. The zero Result is fine.

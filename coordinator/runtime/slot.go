@@ -202,7 +202,7 @@ func (s *slot[S]) take() []func() {
 
 // env is what a task may use now.
 func (s *slot[S]) env() Env {
-	return Env{Now: time.Now(), Image: s.rt.o.Image(), Epoch: s.currentEpoch(), Timers: s.timers}
+	return Env{Now: time.Now(), Image: s.rt.o.Image(), Epoch: s.currentEpoch(), Timers: s.timers, slot: s}
 }
 
 // runDue runs the timers that are due, and gives up on replies that waited too long.
