@@ -49,12 +49,27 @@ func registerBroker(v *View, req *kmsg.BrokerRegistrationRequest, resp *kmsg.Bro
 	}
 	old := v.Image.Broker(req.BrokerID)
 	same := old != nil && old.Incarnation == r.IncarnationID
-	if same {
+	d := Decision{Split: true}
+	switch {
+	case same:
 		r.BrokerEpoch, r.Fenced, r.InControlledShutdown = old.Epoch, old.Fenced, old.InControlledShutdown
+	case old != nil:
+		clean := req.Version >= 3 && req.PreviousBrokerEpoch == old.Epoch
+		d.Records = broughtDown(v, req.BrokerID, clean)
 	}
-	v.Sessions.register(req.BrokerID, v.Now, same)
+	d.Records = append(d.Records, r)
+	v.Sessions.register(req.BrokerID, v.Now, same, v.NextOffset+int64(len(d.Records))-1)
 	resp.BrokerEpoch = r.BrokerEpoch
-	return Decision{Records: []schema.MetadataRecord{r}}, nil
+	return d, nil
+}
+
+// broughtDown changes what the last incarnation of a broker led and replicated (ReplicationControlManager.handleBrokerShutdown). One that
+// did not stop cleanly may have lost what it had not synced: with eligible leader replicas it is no longer trusted to have what is committed.
+func broughtDown(v *View, id int32, clean bool) []schema.MetadataRecord {
+	if v.elrEnabled() && !clean {
+		return reelect(v, shift{remove: noBroker, add: noBroker, unclean: id}, holdsCommitted(id), nil)
+	}
+	return reelect(v, removed(id), inISR(id), nil)
 }
 
 // checkRegistration refuses a registration that does not belong here.
@@ -164,6 +179,10 @@ func heartbeat(v *View, req *kmsg.BrokerHeartbeatRequest, resp *kmsg.BrokerHeart
 			records = beginShutdown(v, b, nil)
 		}
 	}
+	records = directoriesOffline(v, b, uuids(req.OfflineLogDirs), records)
+	if req.CordonedLogDirs != nil {
+		records = directoriesCordoned(b, uuids(req.CordonedLogDirs), records)
+	}
 	s := v.Sessions.touch(b.ID, v.Now, req.CurrentMetadataOffset)
 	switch {
 	case next == brokerFenced || next == brokerShutdownNow:
@@ -171,10 +190,10 @@ func heartbeat(v *View, req *kmsg.BrokerHeartbeatRequest, resp *kmsg.BrokerHeart
 	case next == brokerControlledShutdown && s.shutdownOffset < 0:
 		s.shutdownOffset = v.NextOffset + int64(len(records)) - 1
 	}
-	resp.IsCaughtUp = req.CurrentMetadataOffset >= b.Epoch
+	resp.IsCaughtUp = req.CurrentMetadataOffset >= v.Sessions.registeredAt(b)
 	resp.IsFenced = next == brokerFenced || next == brokerShutdownNow
 	resp.ShouldShutdown = next == brokerShutdownNow
-	return Decision{Records: records}, nil
+	return Decision{Records: records, Split: true}, nil
 }
 
 // nextState is BrokerHeartbeatManager.calculateNextBrokerState.
@@ -191,7 +210,7 @@ func nextState(v *View, b *metadata.Broker, req *kmsg.BrokerHeartbeatRequest) (c
 		if req.WantShutdown {
 			return brokerFenced, brokerShutdownNow
 		}
-		if !req.WantFence && req.CurrentMetadataOffset >= b.Epoch {
+		if !req.WantFence && req.CurrentMetadataOffset >= v.Sessions.registeredAt(b) {
 			return brokerFenced, brokerUnfenced
 		}
 		return brokerFenced, brokerFenced
@@ -213,7 +232,7 @@ func fence(v *View, id int32, records []schema.MetadataRecord) []schema.Metadata
 	if b == nil {
 		return records
 	}
-	records = reelect(v, id, noBroker, inISR(id), records)
+	records = reelect(v, removed(id), inISR(id), records)
 	if b.Fenced {
 		return records
 	}
@@ -223,7 +242,7 @@ func fence(v *View, id int32, records []schema.MetadataRecord) []schema.Metadata
 // unfence marks a broker as alive and lets it lead what nobody leads.
 func unfence(v *View, b *metadata.Broker, records []schema.MetadataRecord) []schema.MetadataRecord {
 	records = append(records, &schema.BrokerRegistrationChangeRecord{BrokerID: b.ID, BrokerEpoch: b.Epoch, Fenced: schema.FenceUnfence})
-	return reelect(v, noBroker, b.ID, leaderless, records)
+	return reelect(v, shift{remove: noBroker, add: b.ID, unclean: noBroker}, leaderless, records)
 }
 
 // beginShutdown marks a broker as shutting down and moves what it leads elsewhere.
@@ -231,7 +250,7 @@ func beginShutdown(v *View, b *metadata.Broker, records []schema.MetadataRecord)
 	records = append(records, &schema.BrokerRegistrationChangeRecord{
 		BrokerID: b.ID, BrokerEpoch: b.Epoch, InControlledShutdown: schema.ControlledShutdownStarted,
 	})
-	return reelect(v, b.ID, noBroker, inISR(b.ID), records)
+	return reelect(v, removed(b.ID), inISR(b.ID), records)
 }
 
 // unregisterBroker removes a registration.
@@ -240,9 +259,9 @@ func unregisterBroker(v *View, req *kmsg.UnregisterBrokerRequest) (Decision, err
 	if b == nil {
 		return Decision{}, protocol.Errorf(protocol.BrokerIDNotRegistered, "Broker ID %d is not currently registered", req.BrokerID)
 	}
-	records := reelect(v, b.ID, noBroker, inISR(b.ID), nil)
+	records := reelect(v, removed(b.ID), holdsCommitted(b.ID), nil)
 	v.Sessions.remove(b.ID)
-	return Decision{Records: append(records, &schema.UnregisterBrokerRecord{BrokerID: b.ID, BrokerEpoch: b.Epoch})}, nil
+	return Decision{Records: append(records, &schema.UnregisterBrokerRecord{BrokerID: b.ID, BrokerEpoch: b.Epoch}), Split: true}, nil
 }
 
 func uuids(ids [][16]byte) []protocol.UUID {

@@ -311,18 +311,20 @@ func (c *Controller) decide(t *task, l *leadership) (Decision, error) {
 	if err != nil || len(d.Records) == 0 {
 		return d, err
 	}
-	if len(d.Records) > maxRecords {
+	if len(d.Records) > maxRecords && !d.Split {
 		return d, protocol.Errorf(protocol.PolicyViolation, "Unable to perform excessively large batch operation.")
 	}
-	b, err := metadataBatch(l.view.NextOffset, l.epoch, l.view.Now.UnixMilli(), d.Records)
-	if err != nil {
-		return d, err
+	for records := range slices.Chunk(d.Records, maxRecords) {
+		b, err := metadataBatch(l.view.NextOffset, l.epoch, l.view.Now.UnixMilli(), records)
+		if err != nil {
+			return d, err
+		}
+		if err := l.view.advance(l.epoch, records); err != nil {
+			c.o.Logger.Error("a decision does not fit the metadata", zap.Error(err))
+			return d, err
+		}
+		c.quorum.Propose(l.id, b)
 	}
-	if err := l.view.advance(l.epoch, d.Records); err != nil {
-		c.o.Logger.Error("a decision does not fit the metadata", zap.Error(err))
-		return d, err
-	}
-	c.quorum.Propose(l.id, b)
 	return d, nil
 }
 
@@ -372,7 +374,7 @@ func (c *Controller) fenceStale() {
 		c.o.Logger.Info("fencing a broker whose session has timed out", zap.Int32("broker", id))
 		t := &task{decided: make(chan struct{}), done: make(chan struct{})}
 		t.decide = func(v *View) (Decision, error) {
-			return Decision{Records: fence(v, id, nil)}, nil
+			return Decision{Records: fence(v, id, nil), Split: true}, nil
 		}
 		c.start(t)
 		if b := l.view.Image.Broker(id); b != nil && !b.Fenced {

@@ -1,100 +1,89 @@
 package controller
 
 import (
-	"slices"
+	"strings"
 
+	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/schema"
 	"github.com/ottla/ottla/replication/metadata"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// The election types of ElectLeaders (org.apache.kafka.common.ElectionType).
 const (
-	noBroker   int32 = -1
-	recovering int8  = 1
+	preferredElection int8 = 0
+	uncleanElection   int8 = 1
 )
 
-// reelect appends the changes of leader and ISR that follow for the partitions that pick picks when the broker remove can no longer
-// lead, or the broker add can again; noBroker for neither (ReplicationControlManager.generateLeaderAndIsrUpdates).
-func reelect(v *View, remove, add int32, pick func(*metadata.Partition) bool, records []schema.MetadataRecord) []schema.MetadataRecord {
-	for t := range v.Image.Topics() {
-		unclean, known := false, false
+// electLeaders elects the leaders that a request names, or all; each partition on its own terms
+// (ReplicationControlManager.electLeaders).
+func electLeaders(v *View, req *kmsg.ElectLeadersRequest, resp *kmsg.ElectLeadersResponse) (Decision, error) {
+	kind := req.ElectionType
+	if req.Version == 0 {
+		kind = preferredElection
+	}
+	if kind != preferredElection && kind != uncleanElection {
+		return Decision{}, protocol.Errorf(protocol.InvalidRequest, "Unknown election type %d", kind)
+	}
+	d := Decision{Split: true}
+	elect := func(out *kmsg.ElectLeadersResponseTopic, partition int32, notNeeded bool) {
+		r, err := electLeader(v, out.Topic, partition, kind)
+		if r != nil {
+			d.Records = append(d.Records, r)
+		}
+		if notNeeded || protocol.CodeOf(err) != protocol.ElectionNotNeeded {
+			p := kmsg.NewElectLeadersResponseTopicPartition()
+			p.Partition = partition
+			p.ErrorCode, p.ErrorMessage = codeAndMessage(err)
+			out.Partitions = append(out.Partitions, p)
+		}
+	}
+	if req.Topics == nil {
+		for t := range v.Image.Topics() {
+			out := kmsg.ElectLeadersResponseTopic{Topic: t.Name}
+			for _, p := range t.Partitions {
+				elect(&out, p.ID, false)
+			}
+			resp.Topics = append(resp.Topics, out)
+		}
+		return d, nil
+	}
+	for _, t := range req.Topics {
+		out := kmsg.ElectLeadersResponseTopic{Topic: strings.Clone(t.Topic)}
 		for _, p := range t.Partitions {
-			if !pick(p) {
-				continue
-			}
-			if !known {
-				unclean, known = v.TopicConfig(t.Name).Bool("unclean.leader.election.enable"), true
-			}
-			if r := partitionChange(v, t, p, remove, add, unclean); r != nil {
-				records = append(records, r)
-			}
+			elect(&out, p, true)
 		}
+		resp.Topics = append(resp.Topics, out)
 	}
-	return records
+	return d, nil
 }
 
-// partitionChange elects a leader among the ISR without remove: the one it has, else the first in the order of the replicas, else
-// none, or with unclean any active replica. The last member of an ISR stays in it. nil if nothing changes.
-func partitionChange(v *View, t *metadata.Topic, p *metadata.Partition, remove, add int32, unclean bool) *schema.PartitionChangeRecord {
-	acceptable := func(id int32) bool { return id != remove && (id == add || v.active(id)) }
-	isr := without(p.ISR, remove)
-	valid := func(id int32) bool { return slices.Contains(isr, id) && acceptable(id) }
-
-	r := schema.NewPartitionChangeRecord(t.ID, p.ID)
-	changed := false
-	leader := p.Leader
-	if !valid(leader) {
-		leader = first(p.Replicas, valid)
+// electLeader elects the leader of one partition.
+func electLeader(v *View, topic string, partition int32, kind int8) (*schema.PartitionChangeRecord, error) {
+	t := v.Image.Topic(topic)
+	if t == nil {
+		return nil, protocol.Errorf(protocol.UnknownTopicOrPartition, "No such topic as %s", topic)
 	}
-	if leader == noBroker && unclean {
-		if leader = first(p.Replicas, acceptable); leader != noBroker {
-			r.ISR, changed = []int32{leader}, true
-			if p.LeaderRecoveryState != recovering {
-				r.LeaderRecoveryState = recovering
-			}
-		}
+	p := t.Partition(partition)
+	if p == nil {
+		return nil, protocol.Errorf(protocol.UnknownTopicOrPartition, "No such partition as %s-%d", topic, partition)
 	}
-	if leader != p.Leader {
-		r.Leader, changed = leader, true
+	if (kind == preferredElection && preferred(p)) || (kind == uncleanElection && p.Leader != noBroker) {
+		return nil, protocol.Errorf(protocol.ElectionNotNeeded, "Leader election not needed for topic partition.")
 	}
-	if r.ISR == nil && len(isr) > 0 && !slices.Equal(isr, p.ISR) {
-		r.ISR, changed = isr, true
+	c := v.change(t, p, v.rules(t))
+	c.election = electPreferred
+	if kind == uncleanElection {
+		c.election = electUnclean
 	}
-	if !changed {
-		return nil
+	if r := c.record(); r != nil {
+		return r, nil
 	}
-	return r
+	if kind == preferredElection {
+		return nil, protocol.Errorf(protocol.PreferredLeaderNotAvailable, "The preferred leader was not available.")
+	}
+	return nil, protocol.Errorf(protocol.EligibleLeadersNotAvailable, "Eligible topic partition leaders are not available.")
 }
 
-// first returns the first of ids that is good, or noBroker.
-func first(ids []int32, good func(int32) bool) int32 {
-	if i := slices.IndexFunc(ids, good); i >= 0 {
-		return ids[i]
-	}
-	return noBroker
-}
-
-// without returns ids without id; ids itself if it is not among them.
-func without(ids []int32, id int32) []int32 {
-	if !slices.Contains(ids, id) {
-		return ids
-	}
-	return slices.DeleteFunc(slices.Clone(ids), func(x int32) bool { return x == id })
-}
-
-func inISR(id int32) func(*metadata.Partition) bool {
-	return func(p *metadata.Partition) bool { return slices.Contains(p.ISR, id) }
-}
-
-func leaderless(p *metadata.Partition) bool { return p.Leader == noBroker }
-
-// leads reports whether a broker leads any partition.
-func leads(img *metadata.Image, id int32) bool {
-	for t := range img.Topics() {
-		for _, p := range t.Partitions {
-			if p.Leader == id {
-				return true
-			}
-		}
-	}
-	return false
-}
+// preferred reports whether the first replica leads.
+func preferred(p *metadata.Partition) bool { return len(p.Replicas) > 0 && p.Replicas[0] == p.Leader }

@@ -63,7 +63,8 @@ func (v *View) elrEnabled() bool {
 }
 
 // updateFeatures answers an UpdateFeatures request: all updates come about, or none.
-func (c *Controller) updateFeatures(ctx context.Context, req *kmsg.UpdateFeaturesRequest, resp *kmsg.UpdateFeaturesResponse) (kmsg.Response, error) {
+func (c *Controller) updateFeatures(ctx context.Context, req *kmsg.UpdateFeaturesRequest) (kmsg.Response, error) {
+	resp := req.ResponseKind().(*kmsg.UpdateFeaturesResponse)
 	err := c.decideFor(ctx, func(v *View) (Decision, error) { return updateFeatures(v, req) })
 	if unanswered(err) {
 		return nil, err

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/ottla/ottla/protocol"
-	"github.com/ottla/ottla/replication/metadata"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -17,8 +16,10 @@ type Caller struct {
 	Principal string
 }
 
-// Handle serves the requests that a controller serves: CreateTopics, DeleteTopics, CreatePartitions, IncrementalAlterConfigs, AlterConfigs,
-// AllocateProducerIDs, BrokerRegistration, BrokerHeartbeat, UnregisterBroker and DescribeQuorum. The response has req's version.
+// Handle serves the requests that a controller serves: those that clients send to any broker (CreateTopics, DeleteTopics, CreatePartitions,
+// IncrementalAlterConfigs, AlterConfigs, UpdateFeatures, ElectLeaders, AlterPartitionReassignments, ListPartitionReassignments,
+// UnregisterBroker, DescribeQuorum) and those of brokers (BrokerRegistration, BrokerHeartbeat, AllocateProducerIDs, AlterPartition,
+// AssignReplicasToDirs). The response has req's version.
 // req is not read after it returns. The error is protocol.NotController where this node does not lead, or no longer knows whether a change
 // came about, ctx's error when ctx ends, or protocol.UnsupportedVersion for any other request. Safe for concurrent use.
 //
@@ -38,8 +39,13 @@ func (c *Controller) Handle(ctx context.Context, req kmsg.Request, _ Caller) (km
 	case *kmsg.AlterConfigsRequest:
 		return c.alterConfigs(ctx, req)
 	case *kmsg.UpdateFeaturesRequest:
-		resp := req.ResponseKind().(*kmsg.UpdateFeaturesResponse)
-		return c.updateFeatures(ctx, req, resp)
+		return c.updateFeatures(ctx, req)
+	case *kmsg.ElectLeadersRequest:
+		return c.electLeaders(ctx, req)
+	case *kmsg.AlterPartitionAssignmentsRequest:
+		return c.alterReassignments(ctx, req)
+	case *kmsg.ListPartitionReassignmentsRequest:
+		return c.listReassignments(ctx, req)
 	case *kmsg.DescribeQuorumRequest:
 		return c.describeQuorum(req)
 	}
@@ -63,6 +69,14 @@ func (c *Controller) handleBroker(ctx context.Context, req kmsg.Request) (kmsg.R
 	case *kmsg.AllocateProducerIDsRequest:
 		resp := req.ResponseKind().(*kmsg.AllocateProducerIDsResponse)
 		err := c.decideFor(ctx, func(v *View) (Decision, error) { return allocateProducerIDs(v, req, resp) })
+		return answer(resp, &resp.ErrorCode, err)
+	case *kmsg.AlterPartitionRequest:
+		resp := req.ResponseKind().(*kmsg.AlterPartitionResponse)
+		err := c.decideFor(ctx, func(v *View) (Decision, error) { return alterPartition(v, req, resp) })
+		return answer(resp, &resp.ErrorCode, err)
+	case *kmsg.AssignReplicasToDirsRequest:
+		resp := req.ResponseKind().(*kmsg.AssignReplicasToDirsResponse)
+		err := c.decideFor(ctx, func(v *View) (Decision, error) { return assignReplicasToDirs(v, req, resp) })
 		return answer(resp, &resp.ErrorCode, err)
 	case *kmsg.UnregisterBrokerRequest:
 		resp := req.ResponseKind().(*kmsg.UnregisterBrokerResponse)
@@ -93,8 +107,9 @@ func unanswered(err error) bool {
 	return errors.Is(err, protocol.NotController) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// timed runs a decision for at most the request's timeout. It returns timedOut if the records were not committed by then.
-func (c *Controller) timed(ctx context.Context, millis int32, decide func(*View) (Decision, error)) (timedOut bool, err error) {
+// timed runs a decision that fills resp for at most the request's timeout. What fails as a whole, or is not committed by then, failed puts
+// into resp instead.
+func (c *Controller) timed(ctx context.Context, millis int32, resp kmsg.Response, decide func(*View) (Decision, error), failed func(error)) (kmsg.Response, error) {
 	limited, cancel := context.WithTimeout(ctx, time.Duration(max(millis, 0))*time.Millisecond)
 	defer cancel()
 	end := int64(0)
@@ -103,77 +118,61 @@ func (c *Controller) timed(ctx context.Context, millis int32, decide func(*View)
 		end = v.NextOffset + int64(len(d.Records))
 		return d, err
 	})
-	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		if decided && c.Image().Offset() >= end-1 {
-			return false, nil
+	switch {
+	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+		if !decided || c.Image().Offset() < end-1 {
+			failed(protocol.RequestTimedOut)
 		}
-		return true, nil
+	case unanswered(err):
+		return nil, err
+	case err != nil:
+		failed(err)
 	}
-	return false, err
+	return resp, nil
 }
 
 func (c *Controller) createTopics(ctx context.Context, req *kmsg.CreateTopicsRequest) (kmsg.Response, error) {
 	resp := req.ResponseKind().(*kmsg.CreateTopicsResponse)
-	timedOut, err := c.timed(ctx, req.TimeoutMillis, func(v *View) (Decision, error) { return createTopics(v, req, resp) })
-	if unanswered(err) {
-		return nil, err
-	}
-	if err = orTimeout(timedOut, err); err == nil {
-		return resp, nil
-	}
-	resp.Topics = nil
-	for i := range req.Topics {
-		out := newTopicResult(req.Topics[i].Topic)
-		out.ErrorCode, out.ErrorMessage = int16(protocol.CodeOf(err)), protocol.MessageOf(err)
-		resp.Topics = append(resp.Topics, out)
-	}
-	return resp, nil
+	return c.timed(ctx, req.TimeoutMillis, resp, func(v *View) (Decision, error) { return createTopics(v, req, resp) }, func(err error) {
+		resp.Topics = nil
+		for i := range req.Topics {
+			out := newTopicResult(req.Topics[i].Topic)
+			out.ErrorCode, out.ErrorMessage = codeAndMessage(err)
+			resp.Topics = append(resp.Topics, out)
+		}
+	})
 }
 
 func (c *Controller) deleteTopics(ctx context.Context, req *kmsg.DeleteTopicsRequest) (kmsg.Response, error) {
 	resp := req.ResponseKind().(*kmsg.DeleteTopicsResponse)
-	timedOut, err := c.timed(ctx, req.TimeoutMillis, func(v *View) (Decision, error) { return deleteTopics(v, req, resp) })
-	if unanswered(err) {
-		return nil, err
-	}
-	if err = orTimeout(timedOut, err); err == nil {
-		return resp, nil
-	}
-	resp.Topics = nil
-	n := naming{resp: resp}
-	for _, name := range req.TopicNames {
-		n.answer(&name, protocol.UUID{}, err)
-	}
-	for _, t := range req.Topics {
-		n.answer(t.Topic, t.TopicID, err)
-	}
-	return resp, nil
+	return c.timed(ctx, req.TimeoutMillis, resp, func(v *View) (Decision, error) { return deleteTopics(v, req, resp) }, func(err error) {
+		resp.Topics = nil
+		n := naming{resp: resp}
+		for _, name := range req.TopicNames {
+			n.answer(&name, protocol.UUID{}, err)
+		}
+		for _, t := range req.Topics {
+			n.answer(t.Topic, t.TopicID, err)
+		}
+	})
 }
 
 func (c *Controller) createPartitions(ctx context.Context, req *kmsg.CreatePartitionsRequest) (kmsg.Response, error) {
 	resp := req.ResponseKind().(*kmsg.CreatePartitionsResponse)
-	timedOut, err := c.timed(ctx, req.TimeoutMillis, func(v *View) (Decision, error) { return createPartitions(v, req, resp) })
-	if unanswered(err) {
-		return nil, err
-	}
-	if err = orTimeout(timedOut, err); err == nil {
-		return resp, nil
-	}
-	resp.Topics = nil
-	for _, t := range req.Topics {
-		out := kmsg.NewCreatePartitionsResponseTopic()
-		out.Topic = strings.Clone(t.Topic)
-		out.ErrorCode, out.ErrorMessage = int16(protocol.CodeOf(err)), protocol.MessageOf(err)
-		resp.Topics = append(resp.Topics, out)
-	}
-	return resp, nil
+	return c.timed(ctx, req.TimeoutMillis, resp, func(v *View) (Decision, error) { return createPartitions(v, req, resp) }, func(err error) {
+		resp.Topics = nil
+		for _, t := range req.Topics {
+			out := kmsg.NewCreatePartitionsResponseTopic()
+			out.Topic = strings.Clone(t.Topic)
+			out.ErrorCode, out.ErrorMessage = codeAndMessage(err)
+			resp.Topics = append(resp.Topics, out)
+		}
+	})
 }
 
-func orTimeout(timedOut bool, err error) error {
-	if timedOut {
-		return protocol.RequestTimedOut
-	}
-	return err
+// codeAndMessage are what a response says of an error.
+func codeAndMessage(err error) (int16, *string) {
+	return int16(protocol.CodeOf(err)), protocol.MessageOf(err)
 }
 
 func (c *Controller) incrementalAlterConfigs(ctx context.Context, req *kmsg.IncrementalAlterConfigsRequest) (kmsg.Response, error) {
@@ -184,7 +183,7 @@ func (c *Controller) incrementalAlterConfigs(ctx context.Context, req *kmsg.Incr
 	}
 	for i := range resp.Resources {
 		if err != nil {
-			resp.Resources[i].ErrorCode, resp.Resources[i].ErrorMessage = int16(protocol.CodeOf(err)), protocol.MessageOf(err)
+			resp.Resources[i].ErrorCode, resp.Resources[i].ErrorMessage = codeAndMessage(err)
 		}
 	}
 	return resp, nil
@@ -198,45 +197,8 @@ func (c *Controller) alterConfigs(ctx context.Context, req *kmsg.AlterConfigsReq
 	}
 	for i := range resp.Resources {
 		if err != nil {
-			resp.Resources[i].ErrorCode, resp.Resources[i].ErrorMessage = int16(protocol.CodeOf(err)), protocol.MessageOf(err)
+			resp.Resources[i].ErrorCode, resp.Resources[i].ErrorMessage = codeAndMessage(err)
 		}
 	}
 	return resp, nil
-}
-
-// describeQuorum tells the state of the quorum; only its leader does.
-func (c *Controller) describeQuorum(req *kmsg.DescribeQuorumRequest) (kmsg.Response, error) {
-	resp := req.ResponseKind().(*kmsg.DescribeQuorumResponse)
-	s := c.quorum.Describe()
-	now := time.Now().UnixMilli()
-	for _, t := range req.Topics {
-		out := kmsg.NewDescribeQuorumResponseTopic()
-		out.Topic = strings.Clone(t.Topic)
-		for _, p := range t.Partitions {
-			out.Partitions = append(out.Partitions, describePartition(s, c.Image(), t.Topic, p.Partition, c.o.NodeID, now))
-		}
-		resp.Topics = append(resp.Topics, out)
-	}
-	return resp, nil
-}
-
-func describePartition(s QuorumState, img *metadata.Image, topic string, partition, node int32, now int64) kmsg.DescribeQuorumResponseTopicPartition {
-	out := kmsg.NewDescribeQuorumResponseTopicPartition()
-	out.Partition = partition
-	out.LeaderID, out.LeaderEpoch, out.HighWatermark = s.LeaderID, s.LeaderEpoch, s.HighWatermark
-	var err error
-	switch {
-	case topic != protocol.ClusterMetadataTopic || partition != 0:
-		err = protocol.UnknownTopicOrPartition
-	case s.LeaderID != node:
-		err = protocol.NotLeaderOrFollower
-	default:
-		for _, id := range s.Voters {
-			r := kmsg.NewDescribeQuorumResponseTopicPartitionReplicaState()
-			r.ReplicaID, r.LogEndOffset, r.LastFetchTimestamp, r.LastCaughtUpTimestamp = id, s.LogEndOffset, now, now
-			out.CurrentVoters = append(out.CurrentVoters, r)
-		}
-	}
-	out.ErrorCode, out.ErrorMessage = int16(protocol.CodeOf(err)), protocol.MessageOf(err)
-	return out
 }

@@ -20,7 +20,7 @@ func createPartitions(v *View, req *kmsg.CreatePartitionsRequest, resp *kmsg.Cre
 	answer := func(name string, err error) {
 		out := kmsg.NewCreatePartitionsResponseTopic()
 		out.Topic = strings.Clone(name)
-		out.ErrorCode, out.ErrorMessage = int16(protocol.CodeOf(err)), protocol.MessageOf(err)
+		out.ErrorCode, out.ErrorMessage = codeAndMessage(err)
 		resp.Topics = append(resp.Topics, out)
 	}
 	for i := range req.Topics {

@@ -20,30 +20,40 @@ type session struct {
 	applied int64     // the last offset that the broker said it has applied; -1: none
 	// shutdownOffset is the offset at which its controlled shutdown began; -1: it has not.
 	shutdownOffset int64
+	registered     int64 // offset of the registration that this leader recorded; -1: another did
 }
 
 func newSessions(img *metadata.Image, timeout time.Duration, now time.Time) *sessions {
 	s := &sessions{timeout: timeout, brokers: map[int32]*session{}}
 	for b := range img.Brokers() {
-		s.brokers[b.ID] = &session{contact: now, applied: -1, shutdownOffset: -1}
+		s.brokers[b.ID] = &session{contact: now, applied: -1, shutdownOffset: -1, registered: -1}
 	}
 	return s
 }
 
-// register starts a broker's session, or renews that of the same incarnation.
-func (s *sessions) register(id int32, now time.Time, sameIncarnation bool) {
+// register starts a broker's session, or renews that of the same incarnation. offset is that of the record.
+func (s *sessions) register(id int32, now time.Time, sameIncarnation bool, offset int64) {
 	if old := s.brokers[id]; old != nil && sameIncarnation {
-		old.contact = now
+		old.contact, old.registered = now, offset
 		return
 	}
-	s.brokers[id] = &session{contact: now, applied: -1, shutdownOffset: -1}
+	s.brokers[id] = &session{contact: now, applied: -1, shutdownOffset: -1, registered: offset}
+}
+
+// registeredAt is the offset that a broker must have applied to know of its own registration. Its epoch is not above it: other records
+// of the same decision may lie between.
+func (s *sessions) registeredAt(b *metadata.Broker) int64 {
+	if x := s.brokers[b.ID]; x != nil && x.registered >= 0 {
+		return x.registered
+	}
+	return b.Epoch
 }
 
 // touch notes a heartbeat.
 func (s *sessions) touch(id int32, now time.Time, applied int64) *session {
 	b := s.brokers[id]
 	if b == nil {
-		b = &session{shutdownOffset: -1}
+		b = &session{shutdownOffset: -1, registered: -1}
 		s.brokers[id] = b
 	}
 	b.contact, b.heard, b.applied = now, true, applied

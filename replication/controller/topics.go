@@ -33,7 +33,7 @@ func createTopics(v *View, req *kmsg.CreateTopicsRequest, resp *kmsg.CreateTopic
 		made, err := createTopic(v, t, &out)
 		if err != nil {
 			out = newTopicResult(t.Topic)
-			out.ErrorCode, out.ErrorMessage = int16(protocol.CodeOf(err)), protocol.MessageOf(err)
+			out.ErrorCode, out.ErrorMessage = codeAndMessage(err)
 		} else {
 			d.Records = append(d.Records, made.records...)
 			for _, l := range made.leaders {
@@ -264,8 +264,9 @@ func manualAssignment(v *View, t *kmsg.CreateTopicsRequestTopic) ([][]int32, err
 	return out, nil
 }
 
-// checkManual checks the replicas that a request names for one partition; replicas is how many there have to be, -1 for any number.
-func checkManual(v *View, partition int32, assigned []int32, replicas int) error {
+// checkReplicas checks the replicas that a request names; replicas is how many there have to be, -1 for any number
+// (ReplicationControlManager.validateManualPartitionAssignment).
+func checkReplicas(v *View, assigned []int32, replicas int) error {
 	invalid := func(format string, args ...any) error {
 		return protocol.Errorf(protocol.InvalidReplicaAssignment, format, args...)
 	}
@@ -288,8 +289,16 @@ func checkManual(v *View, partition int32, assigned []int32, replicas int) error
 	if len(assigned) > math.MaxInt16 {
 		return invalid("The manual partition assignment includes a partition with %d replicas.", len(assigned))
 	}
+	return nil
+}
+
+// checkManual checks the replicas that a request names for a new partition.
+func checkManual(v *View, partition int32, assigned []int32, replicas int) error {
+	if err := checkReplicas(v, assigned, replicas); err != nil {
+		return err
+	}
 	if !slices.ContainsFunc(assigned, v.active) {
-		return invalid("All brokers specified in the manual partition assignment for partition %d are fenced or in controlled shutdown.", partition)
+		return protocol.Errorf(protocol.InvalidReplicaAssignment, "All brokers specified in the manual partition assignment for partition %d are fenced or in controlled shutdown.", partition)
 	}
 	return nil
 }
@@ -309,12 +318,15 @@ func newPartition(v *View, topic protocol.UUID, id int32, replicas []int32) *sch
 	return p
 }
 
-// defaultDirectory is the directory of a broker that has only one; the zero id leaves the choice to the broker.
+// defaultDirectory is the directory of a new replica (ClusterControlManager.defaultDir): a broker with several chooses itself.
 func defaultDirectory(b *metadata.Broker) protocol.UUID {
-	if b != nil && len(b.Directories) == 1 {
+	switch {
+	case b == nil || len(b.Directories) > 1:
+		return metadata.DirectoryUnassigned
+	case len(b.Directories) == 1:
 		return b.Directories[0]
 	}
-	return protocol.UUID{}
+	return metadata.DirectoryMigrating
 }
 
 // deleteTopics removes topics by name or id (ControllerApis.deleteTopics).
@@ -357,7 +369,7 @@ func (n *naming) answer(name *string, id protocol.UUID, err error) {
 		out.Topic = &own
 	}
 	out.TopicID = id
-	out.ErrorCode, out.ErrorMessage = int16(protocol.CodeOf(err)), protocol.MessageOf(err)
+	out.ErrorCode, out.ErrorMessage = codeAndMessage(err)
 	n.resp.Topics = append(n.resp.Topics, out)
 }
 

@@ -33,6 +33,9 @@ type View struct {
 // Decision is what a decision wants to be true.
 type Decision struct {
 	Records []schema.MetadataRecord
+	// Split says that Records may take effect batch by batch, in order, so that there may be any number of them. Otherwise all
+	// are one batch, or none.
+	Split bool
 	// Await names brokers: the answer waits until they have applied the records, or are fenced.
 	Await []int32
 }

@@ -90,7 +90,7 @@ func (b *builder) changePartition(r *schema.PartitionChangeRecord) error {
 	if p == nil {
 		return fmt.Errorf("metadata: change of unknown partition %s-%d", e.topic.Name, r.PartitionID)
 	}
-	e.topic.Partitions[p.ID] = p.merge(r)
+	e.topic.Partitions[p.ID] = p.Merge(r)
 	e.changed[p.ID] = struct{}{}
 	return nil
 }

@@ -88,8 +88,8 @@ func partitionOf(r *schema.PartitionRecord) *Partition {
 	}
 }
 
-// merge is the partition after a change (Kafka's PartitionRegistration.merge).
-func (p *Partition) merge(r *schema.PartitionChangeRecord) *Partition {
+// Merge is the partition after a change (Kafka's PartitionRegistration.merge).
+func (p *Partition) Merge(r *schema.PartitionChangeRecord) *Partition {
 	next := *p
 	next.PartitionEpoch++
 	next.Replicas = changed(p.Replicas, r.Replicas)

@@ -1,0 +1,91 @@
+package controller
+
+import (
+	"slices"
+
+	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/protocol/schema"
+	"github.com/ottla/ottla/replication/metadata"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// directoriesOffline takes the directories that a broker says it lost out of its registration, and the broker out of the ISRs of the
+// replicas in them (KIP-858; ReplicationControlManager.handleDirectoriesOffline).
+func directoriesOffline(v *View, b *metadata.Broker, offline []protocol.UUID, records []schema.MetadataRecord) []schema.MetadataRecord {
+	isOffline := func(dir protocol.UUID) bool { return slices.Contains(offline, dir) }
+	if !slices.ContainsFunc(b.Directories, isOffline) {
+		return records
+	}
+	lost := func(p *metadata.Partition) bool {
+		at := slices.Index(p.Replicas, b.ID)
+		return at >= 0 && at < len(p.Directories) && isOffline(p.Directories[at]) && slices.Contains(b.Directories, p.Directories[at])
+	}
+	records = reelect(v, removed(b.ID), lost, records)
+	return append(records, &schema.BrokerRegistrationChangeRecord{
+		BrokerID: b.ID, BrokerEpoch: b.Epoch, LogDirs: slices.DeleteFunc(slices.Clone(b.Directories), isOffline),
+	})
+}
+
+// directoriesCordoned notes which directories take no new replicas (KIP-1066).
+func directoriesCordoned(b *metadata.Broker, cordoned []protocol.UUID, records []schema.MetadataRecord) []schema.MetadataRecord {
+	same := len(cordoned) == len(b.CordonedDirectories) &&
+		!slices.ContainsFunc(cordoned, func(dir protocol.UUID) bool { return !slices.Contains(b.CordonedDirectories, dir) })
+	if cordoned == nil || same {
+		return records
+	}
+	return append(records, &schema.BrokerRegistrationChangeRecord{BrokerID: b.ID, BrokerEpoch: b.Epoch, CordonedLogDirs: cordoned})
+}
+
+// assignReplicasToDirs notes in which directories a broker holds its replicas; one in a directory that is lost leaves its ISR
+// (ReplicationControlManager.handleAssignReplicasToDirs).
+func assignReplicasToDirs(v *View, req *kmsg.AssignReplicasToDirsRequest, resp *kmsg.AssignReplicasToDirsResponse) (Decision, error) {
+	if err := v.checkBrokerEpoch(req.BrokerID, req.BrokerEpoch); err != nil {
+		return Decision{}, err
+	}
+	b := v.Image.Broker(req.BrokerID)
+	d := Decision{Split: true}
+	var offline []schema.MetadataRecord // after all assignments
+	for _, dir := range req.Directories {
+		out := kmsg.AssignReplicasToDirsResponseDirectory{ID: dir.ID}
+		for _, topic := range dir.Topics {
+			outTopic := kmsg.AssignReplicasToDirsResponseDirectoryTopic{TopicID: topic.TopicID}
+			t := v.Image.TopicByID(topic.TopicID)
+			for _, asked := range topic.Partitions {
+				p := t.Partition(asked.Partition)
+				code := checkAssignment(t, p, b.ID)
+				if code == protocol.None {
+					rules := v.rules(t)
+					c := v.change(t, p, rules)
+					c.directories = map[int32]protocol.UUID{b.ID: dir.ID}
+					if r := c.record(); r != nil {
+						d.Records = append(d.Records, r)
+					}
+					if !b.HasOnlineDirectory(dir.ID) {
+						if r := removed(b.ID).change(v, t, p, rules).record(); r != nil {
+							offline = append(offline, r)
+						}
+					}
+				}
+				outTopic.Partitions = append(outTopic.Partitions, kmsg.AssignReplicasToDirsResponseDirectoryTopicPartition{
+					Partition: asked.Partition, ErrorCode: int16(code),
+				})
+			}
+			out.Topics = append(out.Topics, outTopic)
+		}
+		resp.Directories = append(resp.Directories, out)
+	}
+	d.Records = append(d.Records, offline...)
+	return d, nil
+}
+
+func checkAssignment(t *metadata.Topic, p *metadata.Partition, broker int32) protocol.Code {
+	switch {
+	case t == nil:
+		return protocol.UnknownTopicID
+	case p == nil:
+		return protocol.UnknownTopicOrPartition
+	case !slices.Contains(p.Replicas, broker):
+		return protocol.NotLeaderOrFollower
+	}
+	return protocol.None
+}
