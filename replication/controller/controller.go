@@ -92,7 +92,8 @@ const (
 // nothing: see Ready.
 func Start(o Options) (*Controller, error) {
 	q, err := openRaft(raftOptions{
-		nodeID: o.NodeID, clusterID: o.ClusterID, fs: o.FS, dir: o.Dir, codecs: o.Codecs, logger: o.Logger.Named("controller"),
+		reserve: reserveBytes,
+		nodeID:  o.NodeID, clusterID: o.ClusterID, fs: o.FS, dir: o.Dir, codecs: o.Codecs, logger: o.Logger.Named("controller"),
 		snapshotBytes:    o.Config.Int64("metadata.log.max.record.bytes.between.snapshots"),
 		snapshotInterval: o.Config.Duration("metadata.log.max.snapshot.interval.ms"),
 		onAppend:         o.OnAppend, onFailure: o.OnFailure,

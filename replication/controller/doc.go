@@ -22,6 +22,6 @@
 //   - sessions.go    which brokers are alive and how far they have applied the metadata (soft state)
 //   - quorum.go      the total order as an interface
 //   - raft.go        that order on hashicorp/raft; raftmachine.go the entries and what is captured of the state, raftlog.go its log as
-//     a storage.Log, raftstate.go its term and vote, raftsnapshot.go its snapshots as Kafka's .checkpoint files, raftlogger.go its logging
+//     a storage.Log, raftstate.go its term and vote, raftsnapshot.go its snapshots as Kafka's .checkpoint files, raftlogger.go its logging, raftroom.go what a full disk means
 //   - checkpoint.go  the format of .checkpoint files
 package controller

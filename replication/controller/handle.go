@@ -133,7 +133,7 @@ func (c *Controller) timed(ctx context.Context, millis int32, resp kmsg.Response
 
 func (c *Controller) createTopics(ctx context.Context, req *kmsg.CreateTopicsRequest) (kmsg.Response, error) {
 	resp := req.ResponseKind().(*kmsg.CreateTopicsResponse)
-	return c.timed(ctx, req.TimeoutMillis, resp, func(v *View) (Decision, error) { return createTopics(v, req, resp) }, func(err error) {
+	return c.timed(ctx, req.TimeoutMillis, resp, c.growing(func(v *View) (Decision, error) { return createTopics(v, req, resp) }), func(err error) {
 		resp.Topics = nil
 		for i := range req.Topics {
 			out := newTopicResult(req.Topics[i].Topic)
@@ -159,7 +159,7 @@ func (c *Controller) deleteTopics(ctx context.Context, req *kmsg.DeleteTopicsReq
 
 func (c *Controller) createPartitions(ctx context.Context, req *kmsg.CreatePartitionsRequest) (kmsg.Response, error) {
 	resp := req.ResponseKind().(*kmsg.CreatePartitionsResponse)
-	return c.timed(ctx, req.TimeoutMillis, resp, func(v *View) (Decision, error) { return createPartitions(v, req, resp) }, func(err error) {
+	return c.timed(ctx, req.TimeoutMillis, resp, c.growing(func(v *View) (Decision, error) { return createPartitions(v, req, resp) }), func(err error) {
 		resp.Topics = nil
 		for _, t := range req.Topics {
 			out := kmsg.NewCreatePartitionsResponseTopic()

@@ -46,4 +46,5 @@ type QuorumState struct {
 	HighWatermark int64 // of the metadata log: the offset after the last committed record
 	LogEndOffset  int64
 	Voters        []int32
+	Full          bool // the disk below the metadata has no room: what is not needed to make some should wait
 }

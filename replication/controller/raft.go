@@ -42,6 +42,7 @@ type raftOptions struct {
 	snapshotBytes    int64
 	snapshotInterval time.Duration
 	onAppend         func()
+	reserve          int64       // bytes kept in reserve for a full disk
 	onFailure        func(error) // the metadata cannot be written any more
 }
 
@@ -51,6 +52,7 @@ type raftQuorum struct {
 	id        raft.ServerID
 	cluster   string
 	health    *health
+	reserved  *vfs.Reserved // the file system below all files of the quorum
 	entries   *raftLog
 	state     *quorumState
 	snapshots *snapshotStore
@@ -65,10 +67,11 @@ type raftQuorum struct {
 	nonce    atomic.Uint64  // the last leadership that was claimed
 	claim    atomic.Uint64  // the leadership that is claimed or held, 0: none
 	want     chan struct{}  // buffered 1: a snapshot is due
-	stop     chan struct{}  // ends follow and snapshotting
-	running  sync.WaitGroup // follow, snapshotting
+	stop     chan struct{}  // ends follow, snapshotting, refill and who waits for room on the disk
+	running  sync.WaitGroup // follow, snapshotting, refill
 	watching sync.WaitGroup // watch
 	bytes    atomic.Int64   // of records since the last snapshot
+	full     atomic.Bool    // the disk has no room: the reserve is in use
 }
 
 type proposal struct {
@@ -84,8 +87,10 @@ func openRaft(o raftOptions) (*raftQuorum, error) {
 	}
 	q.health = &health{report: q.failed}
 	folder := filepath.Join(o.dir, protocol.TopicPartition{Topic: raftLogTopic}.String())
+	q.reserved = vfs.NewReserved(o.fs, filepath.Join(folder, reserveFile), o.reserve)
+	q.fs = q.reserved
 	var err error
-	if q.state, err = openQuorumState(o.fs, folder, q.health); err != nil {
+	if q.state, err = openQuorumState(q.fs, folder, q.health); err != nil {
 		return nil, err
 	}
 	if err := q.openLogs(); err != nil {
@@ -178,6 +183,7 @@ func (q *raftQuorum) identify() error {
 // Start implements Quorum.
 func (q *raftQuorum) Start(l Listener) error {
 	q.listener = l
+	q.entries.room, q.state.room = q.room, q.room
 	var seed [8]byte
 	rand.Read(seed[:])
 	q.nonce.Store(binary.BigEndian.Uint64(seed[:]) >> 1)
@@ -205,6 +211,7 @@ func (q *raftQuorum) Start(l Listener) error {
 	q.raft = r
 	q.running.Go(q.follow)
 	q.running.Go(q.snapshotting)
+	q.running.Go(q.refill)
 	q.watching.Go(q.watch)
 	return q.hurry()
 }
@@ -377,6 +384,7 @@ func (q *raftQuorum) Describe() QuorumState {
 	}
 	_, id := q.raft.LeaderWithID()
 	s.LeaderID, s.LeaderEpoch = nodeOf(id), int32(q.raft.CurrentTerm())
+	s.Full = q.full.Load()
 	o := q.machine.log.Offsets()
 	s.HighWatermark, s.LogEndOffset = o.HighWatermark, o.LogEnd
 	return s
@@ -479,7 +487,10 @@ func (m *stateMachine) commit(b record.Batch) any {
 	if err != nil {
 		return err
 	}
-	if err := m.write(b); err != nil {
+	if err := m.q.room(func() error { return m.write(b) }); err != nil {
+		if errors.Is(err, errStopping) {
+			return err
+		}
 		return m.q.health.fail(fmt.Errorf("__cluster_metadata-0: %w", err))
 	}
 	m.telling.Lock()

@@ -32,6 +32,7 @@ type raftLog struct {
 	// needed returns the index above which entries are needed to start from any of the snapshots that are kept, and the newest's index.
 	needed func() (above, newest uint64)
 	health *health
+	room   func(write func() error) error // writes again while the disk is full
 
 	mu    sync.Mutex // guards chunk
 	chunk []raft.Log // consecutive entries that were read last
@@ -45,7 +46,7 @@ func openRaftLog(fs vfs.FS, dir string, codecs *record.Codecs, logger *zap.Logge
 		return nil, err
 	}
 	log.AdvanceHighWatermark(log.Offsets().LogEnd)
-	return &raftLog{log: log, codecs: codecs, health: h, needed: func() (uint64, uint64) { return math.MaxUint64, math.MaxUint64 }}, nil
+	return &raftLog{log: log, codecs: codecs, health: h, room: func(write func() error) error { return write() }, needed: func() (uint64, uint64) { return math.MaxUint64, math.MaxUint64 }}, nil
 }
 
 // FirstIndex implements raft.LogStore: 0 when the log is empty or everything was deleted.
@@ -158,7 +159,10 @@ func (l *raftLog) StoreLogs(entries []*raft.Log) error {
 	if err != nil {
 		return err
 	}
-	if err := l.write(data, base, int32(entries[0].Term)); err != nil {
+	if err := l.room(func() error { return l.write(data, base, int32(entries[0].Term)) }); err != nil {
+		if errors.Is(err, errStopping) {
+			return err
+		}
 		return l.health.fail(fmt.Errorf("raft log: entry %d: %w", entries[0].Index, err))
 	}
 	return nil

@@ -20,6 +20,7 @@ type quorumState struct {
 	fs     vfs.FS
 	dir    string
 	health *health
+	room   func(write func() error) error // writes again while the disk is full
 
 	mu   sync.Mutex // guards the rest; held while the file is written, which only raft's main goroutine causes
 	data quorumStateData
@@ -41,7 +42,7 @@ type quorumStateData struct {
 
 // openQuorumState reads the file in dir; none is an empty state.
 func openQuorumState(files vfs.FS, dir string, h *health) (*quorumState, error) {
-	s := &quorumState{fs: files, dir: dir, health: h}
+	s := &quorumState{fs: files, dir: dir, health: h, room: func(write func() error) error { return write() }}
 	text, err := files.ReadFile(filepath.Join(dir, quorumStateFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil
@@ -152,7 +153,10 @@ func (s *quorumState) write(next quorumStateData) error {
 	}
 	text, err := json.Marshal(next)
 	if err == nil {
-		err = replaceFile(s.fs, s.dir, quorumStateFile, append(text, '\n'))
+		err = s.room(func() error { return replaceFile(s.fs, s.dir, quorumStateFile, append(text, '\n')) })
+	}
+	if errors.Is(err, errStopping) {
+		return err
 	}
 	if err != nil {
 		return s.health.fail(fmt.Errorf("quorum state: %w", err))
