@@ -5,43 +5,52 @@ import (
 	"time"
 
 	"github.com/ottla/ottla/protocol"
-	"github.com/ottla/ottla/replication/metadata"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// describeQuorum tells the state of the quorum; only its leader does.
+// describeQuorum tells the state of the quorum; only its leader does. A request that asks for anything but partition 0 of
+// __cluster_metadata alone is refused for all that it names (KafkaRaftClient.handleDescribeQuorumRequest).
 func (c *Controller) describeQuorum(req *kmsg.DescribeQuorumRequest) (kmsg.Response, error) {
 	resp := req.ResponseKind().(*kmsg.DescribeQuorumResponse)
 	s := c.quorum.Describe()
-	now := time.Now().UnixMilli()
+	valid := len(req.Topics) == 1 && req.Topics[0].Topic == protocol.ClusterMetadataTopic &&
+		len(req.Topics[0].Partitions) == 1 && req.Topics[0].Partitions[0].Partition == 0
 	for _, t := range req.Topics {
 		out := kmsg.NewDescribeQuorumResponseTopic()
 		out.Topic = strings.Clone(t.Topic)
-		for _, p := range t.Partitions {
-			out.Partitions = append(out.Partitions, describePartition(s, c.Image(), t.Topic, p.Partition, c.o.NodeID, now))
+		for _, asked := range t.Partitions {
+			p := kmsg.NewDescribeQuorumResponseTopicPartition()
+			p.Partition = asked.Partition
+			switch {
+			case !valid:
+				p.ErrorCode = int16(protocol.UnknownTopicOrPartition)
+				p.ErrorMessage = ptrTo("This server does not host this topic-partition.")
+			case s.LeaderID != c.o.NodeID:
+				p.ErrorCode = int16(protocol.NotLeaderOrFollower)
+				p.ErrorMessage = ptrTo("For requests intended only for the leader, this error indicates that the broker is not the current leader. " +
+					"For requests intended for any replica, this error indicates that the broker is not a replica of the topic partition.")
+			default:
+				describeReplicas(s, &p)
+				for _, id := range s.Voters {
+					resp.Nodes = append(resp.Nodes, kmsg.DescribeQuorumResponseNode{NodeID: id})
+				}
+			}
+			out.Partitions = append(out.Partitions, p)
 		}
 		resp.Topics = append(resp.Topics, out)
 	}
 	return resp, nil
 }
 
-func describePartition(s QuorumState, img *metadata.Image, topic string, partition, node int32, now int64) kmsg.DescribeQuorumResponseTopicPartition {
-	out := kmsg.NewDescribeQuorumResponseTopicPartition()
-	out.Partition = partition
-	out.LeaderID, out.LeaderEpoch, out.HighWatermark = s.LeaderID, s.LeaderEpoch, s.HighWatermark
-	var err error
-	switch {
-	case topic != protocol.ClusterMetadataTopic || partition != 0:
-		err = protocol.UnknownTopicOrPartition
-	case s.LeaderID != node:
-		err = protocol.NotLeaderOrFollower
-	default:
-		for _, id := range s.Voters {
-			r := kmsg.NewDescribeQuorumResponseTopicPartitionReplicaState()
-			r.ReplicaID, r.LogEndOffset, r.LastFetchTimestamp, r.LastCaughtUpTimestamp = id, s.LogEndOffset, now, now
-			out.CurrentVoters = append(out.CurrentVoters, r)
-		}
+// describeReplicas fills in what the leader knows of the replicas.
+func describeReplicas(s QuorumState, p *kmsg.DescribeQuorumResponseTopicPartition) {
+	p.LeaderID, p.LeaderEpoch, p.HighWatermark = s.LeaderID, s.LeaderEpoch, s.HighWatermark
+	now := time.Now().UnixMilli()
+	for _, id := range s.Voters {
+		r := kmsg.NewDescribeQuorumResponseTopicPartitionReplicaState()
+		r.ReplicaID, r.LogEndOffset, r.LastFetchTimestamp, r.LastCaughtUpTimestamp = id, s.LogEndOffset, now, now
+		p.CurrentVoters = append(p.CurrentVoters, r)
 	}
-	out.ErrorCode, out.ErrorMessage = codeAndMessage(err)
-	return out
 }
+
+func ptrTo[T any](x T) *T { return &x }
