@@ -36,7 +36,7 @@ const (
 
 // conn serves one connection. Its reader goroutine reads requests, runs their handlers in order and, where nothing waits before it,
 // writes the answer itself. Answers that come later, and those behind them, go through its writer goroutine, which is started by the first of them:
-// an idle connection is one goroutine and inputSize bytes.
+// a waiting connection is one goroutine and inputSize bytes, and after a while it rests: then it is neither (resting.go).
 //
 // As in Kafka a request is handled when all earlier ones of the connection are answered, so it sees their effects. Only Produce follows Produce
 // without waiting: their appends happen in order, their waits for the high watermark overlap.
@@ -75,20 +75,30 @@ type answer struct {
 }
 
 func newConn(s *socketServer, listener string, nc net.Conn) *conn {
-	c := &conn{server: s, listener: listener, nc: nc, drained: make(chan struct{}, 1)}
+	c, ok := s.conns.Get().(*conn)
+	if !ok {
+		c = &conn{drained: make(chan struct{}, 1)}
+	}
+	c.server, c.listener, c.nc = s, listener, nc
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		c.remote = a.AddrPort()
 	}
 	c.ctx, c.cancel = context.WithCancel(s.ctx)
 	c.input = frameReader{
 		nc: nc, pool: &s.buffers, budget: s.budget, max: s.maxFrame, idle: s.maxIdle, active: time.Now(),
-		busy: func() bool { return c.outstanding.Load() > 0 }, draining: c.draining.Load,
+		busy: func() bool { return c.outstanding.Load() > 0 }, draining: c.draining.Load, restAfter: canRest(nc),
 	}
 	return c
 }
 
-// serve runs the connection to its end.
-func (c *conn) serve() {
+// freeConn takes a connection that ended or rests back for another.
+func (s *socketServer) freeConn(c *conn) {
+	*c = conn{drained: c.drained} // what may be in it only makes the reader look once more
+	s.conns.Put(c)
+}
+
+// serve runs the connection to its end, or until it rests.
+func (c *conn) serve() (rests bool) {
 	err := c.input.arm(time.Now(), false)
 	for err == nil {
 		a := c.server.newAnswer()
@@ -98,8 +108,16 @@ func (c *conn) serve() {
 		if err != nil {
 			c.finish(a)
 		}
+		if errors.Is(err, errQuiet) {
+			if c.server.rest(c) {
+				return true
+			}
+			c.input.restAfter = 0
+			err = c.input.arm(time.Now(), false)
+		}
 	}
 	c.end(err)
+	return false
 }
 
 // drain ends the connection once its outstanding answers have left; at once if these only wait for new data or other group members.
@@ -117,16 +135,22 @@ func (c *conn) end(err error) {
 		c.cancel() // the client is gone, or is to go: nobody waits for what is not ready
 	}
 	c.logEnd(err)
-	if c.answers != nil {
-		if !errors.Is(err, errDrained) {
-			_ = c.nc.SetWriteDeadline(time.Now().Add(lastWords))
-		}
-		close(c.answers)
-		<-c.writerDone
+	if c.answers != nil && !errors.Is(err, errDrained) {
+		_ = c.nc.SetWriteDeadline(time.Now().Add(lastWords))
 	}
+	c.stopWriter()
 	c.cancel()
 	_ = c.nc.Close()
 	c.input.close()
+}
+
+// stopWriter ends the writer when it has written what is outstanding. The next answer that has to wait starts it again.
+func (c *conn) stopWriter() {
+	if c.answers != nil {
+		close(c.answers)
+		<-c.writerDone
+		c.answers = nil
+	}
 }
 
 // logEnd says why the broker closes the connection, where that is not the client's or the broker's ordinary going.

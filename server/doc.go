@@ -19,6 +19,7 @@
 //	coordinator_log.go  a led partition as a coordinator's shard sees it
 //	listener.go         accepting connections, limits, draining
 //	conn.go             one connection: reading and handling; conn_write.go: answering
+//	resting.go          connections between requests that are far apart, without goroutines; poller_*.go wakes them
 //	frame.go            reading frames within the memory budget; budget.go, buffers.go, memory_*.go
 //	sendfile_*.go       log segments from disk to socket
 package server

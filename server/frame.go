@@ -45,6 +45,9 @@ type frameReader struct {
 	draining func() bool
 	recall   atomic.Bool // reading is to stop for now with errRecalled; set from outside, with a read deadline in the past
 
+	restAfter time.Duration // how long next waits for a frame's first byte before it returns errQuiet; 0: for ever
+	between   bool          // it waits for that
+
 	in     [inputSize]byte
 	r, w   int       // in[r:w] is read from the socket and not yet taken
 	ahead  *buffer   // read while an earlier request was waited for; follows in. nil if there is none
@@ -58,10 +61,14 @@ type frame struct {
 	reservation
 }
 
-// next reads the next frame into fr, which is empty. The caller gives it back through release, also after an error.
+// next reads the next frame into fr, which is empty. The caller gives it back through release, also after an error. After errQuiet no byte of a frame
+// was read.
 func (f *frameReader) next(ctx context.Context, fr *frame) error {
+	f.between = f.r == f.w && f.ahead == nil
 	for f.w-f.r < 4 {
-		if err := f.fill(); err != nil {
+		err := f.fill()
+		f.between = false
+		if err != nil {
 			return err
 		}
 	}
@@ -231,8 +238,14 @@ func (f *frameReader) readSocket(p []byte, held *reservation) (int, error) {
 		if f.busy() {
 			f.active = now
 		}
-		if f.idle > 0 && now.Sub(f.active) >= f.idle {
+		quiet := now.Sub(f.active)
+		switch {
+		case f.idle > 0 && quiet >= f.idle:
 			return 0, errIdle
+		case f.restAfter > 0 && quiet < f.restAfter: // the deadline passed while it was in use
+			f.restAfter = min(2*f.restAfter, restAfterMost)
+		case f.restAfter > 0 && f.between:
+			return 0, errQuiet
 		}
 		if err := f.arm(now, impatient); err != nil {
 			return 0, err
@@ -250,11 +263,20 @@ func (f *frameReader) stopped() error {
 	return nil
 }
 
-// arm sets the read deadline to when the connection will have been idle for too long.
+// arm sets the read deadline to when the connection will have been idle for too long, or quiet for long enough to rest.
 func (f *frameReader) arm(now time.Time, impatient bool) error {
 	var at time.Time
 	if f.idle > 0 {
 		at = f.active.Add(f.idle)
+	}
+	if f.restAfter > 0 {
+		p := f.active.Add(f.restAfter)
+		if !p.After(now) || f.busy() { // it cannot rest now
+			p = now.Add(restAfterMost)
+		}
+		if at.IsZero() || p.Before(at) {
+			at = p
+		}
 	}
 	if p := now.Add(stallPatience); impatient && (at.IsZero() || p.Before(at)) {
 		at = p

@@ -28,7 +28,7 @@ const (
 )
 
 // socketServer owns the client listeners of one broker, their connections and what these share: the memory for requests, buffers, limits.
-// Each listener has an accepting goroutine, each connection those of conn; shutdown stops them all and waits for them.
+// Each listener has an accepting goroutine, each connection those of conn, all that rest have one together; shutdown stops them all and waits for them.
 type socketServer struct {
 	node    *api.Node
 	logger  *zap.Logger
@@ -36,6 +36,7 @@ type socketServer struct {
 	budget  *budget
 	buffers bufferPool
 	answers sync.Pool
+	conns   sync.Pool
 
 	maxFrame               int32
 	maxIdle                time.Duration
@@ -51,8 +52,10 @@ type socketServer struct {
 	room      sync.Cond  // signalled when a connection ended or the server stops
 	stopping  bool
 	listeners []net.Listener
-	open      map[*conn]struct{}
+	open      map[*conn]struct{} // those that do not rest
+	count     int                // of open and resting connections
 	perIP     map[netip.Addr]int
+	resting   restArea // has a lock of its own
 }
 
 // newSocketServer prepares a server for node; its node.Routes are set if they are not. serve starts it.
@@ -72,6 +75,7 @@ func newSocketServer(node *api.Node, logger *zap.Logger) *socketServer {
 		perIP:      map[netip.Addr]int{},
 	}
 	s.room.L = &s.mu
+	s.resting = restArea{server: s, idle: s.maxIdle}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }
@@ -132,7 +136,7 @@ func (s *socketServer) admit(name string, nc net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	values := s.node.Config()
-	for !s.stopping && len(s.open) >= values.Int("max.connections") {
+	for !s.stopping && s.count >= values.Int("max.connections") {
 		s.room.Wait()
 		values = s.node.Config()
 	}
@@ -146,21 +150,44 @@ func (s *socketServer) admit(name string, nc net.Conn) {
 		return
 	}
 	s.tune(nc)
-	c := newConn(s, name, nc)
-	s.open[c] = struct{}{}
+	s.count++
 	s.perIP[ip]++
 	s.connections.Add(1)
-	s.running.Go(func() {
-		defer s.leave(c, ip)
-		c.serve()
-	})
+	s.start(newConn(s, name, nc))
+}
+
+// start runs a connection. mu is held.
+func (s *socketServer) start(c *conn) {
+	s.open[c] = struct{}{}
+	s.running.Go(func() { s.run(c) })
+}
+
+// run serves a connection until it ends or rests; c is no more then.
+func (s *socketServer) run(c *conn) {
+	if rests := c.serve(); !rests {
+		s.leave(c)
+	}
 }
 
 // leave forgets a connection that ended.
-func (s *socketServer) leave(c *conn, ip netip.Addr) {
+func (s *socketServer) leave(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.open, c)
+	s.forgetLocked(peerIP(c.nc))
+	s.freeConn(c)
+}
+
+// forget makes room for a connection in place of one from ip that ended.
+func (s *socketServer) forget(ip netip.Addr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forgetLocked(ip)
+}
+
+// forgetLocked is forget for who holds mu.
+func (s *socketServer) forgetLocked(ip netip.Addr) {
+	s.count--
 	if s.perIP[ip]--; s.perIP[ip] <= 0 {
 		delete(s.perIP, ip)
 	}
@@ -194,6 +221,7 @@ func (s *socketServer) shutdown(ctx context.Context) {
 	}
 	s.room.Broadcast()
 	s.mu.Unlock()
+	s.resting.stop()
 
 	done := make(chan struct{})
 	go func() {
