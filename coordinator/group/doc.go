@@ -39,7 +39,9 @@
 //	classic_view.go        a classic group as one group among others
 //	subscription.go        topics in a consumer's subscription
 //	offset_store.go        committed and pending values by group, topic, partition
+//	offset_pending.go      values that open transactions have written
 //	offset_commit.go       OffsetCommit
+//	offset_txn.go          TxnOffsetCommit and the ends of transactions
 //	offset_fetch.go        OffsetFetch
 //	offset_expiry.go       retention, deleted topics, OffsetDelete
 //	offset_vanished.go     offsets of topics that were deleted unseen

@@ -33,7 +33,7 @@ func (s *shard) expired(env runtime.Env) []runtime.Record {
 		g := s.groups[id]
 		var all bool
 		records, all = s.expiredOffsets(records, env, g)
-		if all && g.isEmpty() && len(s.offsets.open[id]) == 0 {
+		if all && g.isEmpty() && !s.offsets.hasPending(id) {
 			records = g.tombstones(records)
 		}
 	}
@@ -79,11 +79,9 @@ func (s *shard) topicsDeleted(d *metadata.Delta) []runtime.Record {
 			}
 		}
 	}
-	for group := range s.offsets.open {
-		for k := range s.offsets.pendingOf(group) {
-			if _, ok := names[k.topic]; ok {
-				keys = append(keys, k)
-			}
+	for k, v := range s.offsets.pendingValues() {
+		if id, ok := names[k.topic]; ok && (v.topicID.IsZero() || v.topicID == id) {
+			keys = append(keys, k)
 		}
 	}
 	return appendTombstones(nil, keys)

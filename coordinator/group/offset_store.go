@@ -17,12 +17,13 @@ type offsetValue struct {
 	expireTimestamp int64         // ms; -1: none given
 	topicID         protocol.UUID // zero: not known
 	recordOffset    int64         // of the record in the log
+	since           int64         // offset of the record that made it count: its own, or the marker of its transaction
 }
 
 // offsetEntry is one partition's offset: the latest value, and older ones back to the newest that is durable.
 type offsetEntry struct {
 	latest offsetValue
-	older  []offsetValue // ascending by recordOffset; nil once latest is durable
+	older  []offsetValue // ascending by since; nil once latest is durable
 }
 
 // partitionOffsets are the offsets of one group in one topic.
@@ -41,29 +42,23 @@ type offsetKey struct {
 type offsetStore struct {
 	groups        map[string]topicOffsets
 	highWatermark int64
-	written       []writtenOffset // not durable yet, by recordOffset
-
-	pending map[int64]map[offsetKey]offsetValue // by producer id: written in a transaction that has not ended
-	open    map[string]map[int64]struct{}       // group id to the producer ids in pending
+	written       []writtenOffset // not durable yet, by since
+	pending       pendingOffsets
 }
 
 type writtenOffset struct {
-	recordOffset int64
-	key          offsetKey
+	since int64
+	key   offsetKey
 }
 
 func newOffsetStore() *offsetStore {
-	return &offsetStore{
-		groups:  map[string]topicOffsets{},
-		pending: map[int64]map[offsetKey]offsetValue{},
-		open:    map[string]map[int64]struct{}{},
-	}
+	return &offsetStore{groups: map[string]topicOffsets{}, pending: newPendingOffsets()}
 }
 
 // put sets an offset, or removes it with a deleted value. k.topic and v.metadata are copied where they are kept; k.group is the store's to keep.
 func (s *offsetStore) put(k offsetKey, v offsetValue) {
 	e := s.groups[k.group][k.topic][k.partition]
-	durable := v.recordOffset < s.highWatermark
+	durable := v.since < s.highWatermark
 	if e != nil && e.latest.metadata == v.metadata {
 		v.metadata = e.latest.metadata
 	} else {
@@ -86,7 +81,7 @@ func (s *offsetStore) put(k offsetKey, v offsetValue) {
 	}
 	if !durable {
 		k.topic = strings.Clone(k.topic)
-		s.written = append(s.written, writtenOffset{recordOffset: v.recordOffset, key: k})
+		s.written = append(s.written, writtenOffset{since: v.since, key: k})
 	}
 }
 
@@ -121,7 +116,7 @@ func (s *offsetStore) drop(k offsetKey) {
 func (s *offsetStore) committed(highWatermark int64) {
 	s.highWatermark = highWatermark
 	n := 0
-	for n < len(s.written) && s.written[n].recordOffset < highWatermark {
+	for n < len(s.written) && s.written[n].since < highWatermark {
 		s.settle(s.written[n].key)
 		n++
 	}
@@ -135,12 +130,12 @@ func (s *offsetStore) settle(k offsetKey) {
 	e := s.groups[k.group][k.topic][k.partition]
 	switch {
 	case e == nil:
-	case e.latest.recordOffset < s.highWatermark:
+	case e.latest.since < s.highWatermark:
 		if e.older = nil; e.latest.deleted {
 			s.drop(k)
 		}
 	default:
-		for len(e.older) > 1 && e.older[1].recordOffset < s.highWatermark {
+		for len(e.older) > 1 && e.older[1].since < s.highWatermark {
 			e.older = e.older[1:]
 		}
 	}
@@ -157,11 +152,11 @@ func (s *offsetStore) latest(k offsetKey) (*offsetValue, bool) {
 
 // durable returns the value that every later coordinator will know.
 func (e *offsetEntry) durable(highWatermark int64) (*offsetValue, bool) {
-	if e.latest.recordOffset < highWatermark {
+	if e.latest.since < highWatermark {
 		return &e.latest, !e.latest.deleted
 	}
 	for i := len(e.older) - 1; i >= 0; i-- {
-		if v := &e.older[i]; v.recordOffset < highWatermark {
+		if v := &e.older[i]; v.since < highWatermark {
 			return v, !v.deleted
 		}
 	}
@@ -189,69 +184,6 @@ func (s *offsetStore) all(group string) iter.Seq2[offsetKey, *offsetValue] {
 					return
 				}
 			}
-		}
-	}
-}
-
-// putPending keeps an offset of a transaction until its end. k.topic and v.metadata are copied; k.group is the store's to keep.
-func (s *offsetStore) putPending(producerID int64, k offsetKey, v offsetValue) {
-	k.topic, v.metadata = strings.Clone(k.topic), strings.Clone(v.metadata)
-	if s.pending[producerID] == nil {
-		s.pending[producerID] = map[offsetKey]offsetValue{}
-	}
-	s.pending[producerID][k] = v
-	if s.open[k.group] == nil {
-		s.open[k.group] = map[int64]struct{}{}
-	}
-	s.open[k.group][producerID] = struct{}{}
-}
-
-// dropPending removes an offset from all open transactions.
-func (s *offsetStore) dropPending(k offsetKey) {
-	for producerID := range s.open[k.group] {
-		delete(s.pending[producerID], k)
-	}
-}
-
-// isPending reports whether an open transaction has written the offset.
-func (s *offsetStore) isPending(k offsetKey) bool {
-	for producerID := range s.open[k.group] {
-		if _, ok := s.pending[producerID][k]; ok {
-			return true
-		}
-	}
-	return false
-}
-
-// pendingOf yields the offsets of a group in open transactions, in no order.
-func (s *offsetStore) pendingOf(group string) iter.Seq[offsetKey] {
-	return func(yield func(offsetKey) bool) {
-		for producerID := range s.open[group] {
-			for k := range s.pending[producerID] {
-				if k.group == group && !yield(k) {
-					return
-				}
-			}
-		}
-	}
-}
-
-// endTransaction makes a transaction's offsets visible, or forgets them. An offset that was committed outside the
-// transaction after the transaction's own write stays.
-func (s *offsetStore) endTransaction(producerID int64, commit bool) {
-	offsets := s.pending[producerID]
-	delete(s.pending, producerID)
-	for group, producers := range s.open {
-		if delete(producers, producerID); len(producers) == 0 {
-			delete(s.open, group)
-		}
-	}
-	if !commit {
-		return
-	}
-	for k, v := range offsets {
-		if old, ok := s.latest(k); !ok || v.recordOffset > old.recordOffset {
-			s.put(k, v)
 		}
 	}
 }

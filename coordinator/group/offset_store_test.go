@@ -21,7 +21,7 @@ func TestOffsetStoreKeepsTheDurableValue(t *testing.T) {
 		}
 	}
 	put := func(recordOffset, offset int64) {
-		s.put(k, offsetValue{offset: offset, recordOffset: recordOffset, deleted: offset < 0})
+		s.put(k, offsetValue{offset: offset, recordOffset: recordOffset, since: recordOffset, deleted: offset < 0})
 	}
 	put(0, -1) // a tombstone of nothing
 	check("nothing", -1, -1)
@@ -69,14 +69,14 @@ func TestOffsetsOfTransactions(t *testing.T) {
 	if !s.isPending(a) || !s.isPending(b) || s.isPending(offsetKey{"g", "t", 2}) {
 		t.Error("pending offsets are not known")
 	}
-	if got := slices.SortedFunc(s.pendingOf("g"), compareOffsetKeys); !slices.Equal(got, []offsetKey{a, a, b}) {
+	if got := slices.SortedFunc(s.pendingOf("g"), compareOffsetKeys); !slices.Equal(got, []offsetKey{a, b}) {
 		t.Errorf("pending %v", got)
 	}
-	s.endTransaction(1, false)
+	s.endTransaction(5, 1, false)
 	if _, ok := s.latest(a); ok || !s.isPending(a) {
 		t.Error("an aborted offset is visible, or took the other transaction with it")
 	}
-	s.endTransaction(2, true)
+	s.endTransaction(6, 2, true)
 	va, _ := s.latest(a)
 	vb, _ := s.latest(b)
 	if va.offset != 2 || vb.offset != 4 {
@@ -84,8 +84,31 @@ func TestOffsetsOfTransactions(t *testing.T) {
 	}
 	s.putPending(3, a, offsetValue{offset: 9, recordOffset: 9})
 	s.dropPending(a)
-	s.endTransaction(3, true)
-	if va, _ := s.latest(a); va.offset != 2 || len(s.open) != 0 || len(s.pending) != 0 {
-		t.Errorf("offset %d, open %v, pending %v", va.offset, s.open, s.pending)
+	if s.hasPending("g") {
+		t.Error("the group has pending offsets although the only one was deleted")
+	}
+	s.endTransaction(10, 3, true)
+	if va, _ := s.latest(a); va.offset != 2 || len(s.pending.open) != 0 || len(s.pending.byProducer) != 0 {
+		t.Errorf("offset %d, left behind: %+v", va.offset, s.pending)
+	}
+}
+
+// What a transaction committed is durable with its marker, not with its own record.
+func TestOffsetsOfTransactionsAreDurableWithTheMarker(t *testing.T) {
+	k := offsetKey{"g", "t", 0}
+	s := newOffsetStore()
+	s.put(k, offsetValue{offset: 1, recordOffset: 0, since: 0})
+	s.putPending(7, k, offsetValue{offset: 2, recordOffset: 1, since: 1})
+	s.committed(2)
+	s.endTransaction(2, 7, true)
+	if v, ok := s.read(k, false); !ok || v.offset != 1 {
+		t.Errorf("before the marker is committed: %+v", v)
+	}
+	if v, ok := s.read(k, true); !ok || v.offset != 2 {
+		t.Errorf("latest: %+v", v)
+	}
+	s.committed(3)
+	if v, ok := s.read(k, false); !ok || v.offset != 2 || len(s.written) != 0 {
+		t.Errorf("after: %+v, %v", v, s.written)
 	}
 }

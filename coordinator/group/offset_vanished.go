@@ -48,11 +48,9 @@ func (s *shard) vanished(image *metadata.Image) []runtime.Record {
 			}
 		}
 	}
-	for _, offsets := range s.offsets.pending {
-		for k, v := range offsets {
-			if gone(image.Topic(k.topic), v.topicID) {
-				keys = append(keys, k)
-			}
+	for k, v := range s.offsets.pendingValues() {
+		if gone(image.Topic(k.topic), v.topicID) {
+			keys = append(keys, k)
 		}
 	}
 	return appendTombstones(nil, keys)

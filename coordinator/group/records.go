@@ -121,7 +121,7 @@ func (p *offsetParser) value(b []byte, recordOffset int64) (offsetValue, error) 
 	}
 	v := offsetValue{
 		offset: value.Offset, leaderEpoch: value.LeaderEpoch, metadata: value.Metadata, commitTimestamp: value.CommitTimestamp,
-		expireTimestamp: noTimestamp, topicID: protocol.UUID(value.TopicID), recordOffset: recordOffset,
+		expireTimestamp: noTimestamp, topicID: protocol.UUID(value.TopicID), recordOffset: recordOffset, since: recordOffset,
 	}
 	if value.Version < 3 {
 		v.leaderEpoch = -1

@@ -213,7 +213,7 @@ func TestEveryValueVersionIsRead(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, ok := s.offsets.latest(key)
-		want := offsetValue{offset: 5, leaderEpoch: -1, metadata: "m", commitTimestamp: 7, expireTimestamp: -1, recordOffset: int64(version)}
+		want := offsetValue{offset: 5, leaderEpoch: -1, metadata: "m", commitTimestamp: 7, expireTimestamp: -1, recordOffset: int64(version), since: int64(version)}
 		if version >= 3 {
 			want.leaderEpoch = 6
 		}

@@ -72,7 +72,7 @@ func (s *shard) replayOffset(offset, producerID int64, key, value []byte) error 
 		} else {
 			k.group = strings.Clone(k.group)
 		}
-		s.offsets.put(k, offsetValue{deleted: true, recordOffset: offset})
+		s.offsets.put(k, offsetValue{deleted: true, recordOffset: offset, since: offset})
 		s.offsets.dropPending(k)
 		return nil
 	}
@@ -155,8 +155,8 @@ func (g *classicGroup) unloaded(env runtime.Env, code protocol.Code) {
 }
 
 // ReplayMarker implements runtime.Shard.
-func (s *shard) ReplayMarker(_, producerID int64, _ int16, commit bool) error {
-	s.offsets.endTransaction(producerID, commit)
+func (s *shard) ReplayMarker(offset, producerID int64, _ int16, commit bool) error {
+	s.offsets.endTransaction(offset, producerID, commit)
 	return nil
 }
 
