@@ -17,6 +17,9 @@ type ProduceOptions struct {
 	ProduceVersion int16 // of the client's request; zstd needs 7
 	LeaderEpoch    int32 // the epoch the caller leads in, -1 for whatever is current
 
+	// Deferred leaves it to the caller to wait for the fsync that flush.messages asks for, with WaitFlushed, if ProduceResult.Flushing says so.
+	Deferred bool
+
 	Guard              storage.VerificationGuard // of a transactional batch that was verified (StartVerification)
 	TransactionVersion int16                     // of a transaction marker: transaction.version, 0 unknown
 }
@@ -26,7 +29,13 @@ type ProduceResult struct {
 	BaseOffset, LastOffset int64
 	LogAppendTime          int64 // ms; -1 for CreateTime
 	LogStartOffset         int64
+
+	flush storage.Flush
+	log   *storage.Log // that flush is of
 }
+
+// Flushing reports whether the append is to be waited for with WaitFlushed.
+func (r *ProduceResult) Flushing() bool { return r.flush.Pending() }
 
 // maxDecompressedBytes bounds what one batch may decompress to, as Kafka 4.4's max.decompressed.message.bytes does by default.
 const maxDecompressedBytes = math.MaxInt32 - 8
@@ -52,7 +61,7 @@ func (p *Partition) Append(b []byte, o ProduceOptions) (ProduceResult, error) {
 		}
 		b = batch
 	}
-	info, moved, err := p.appendAsLeader(b, o, settings, now)
+	info, log, moved, err := p.appendAsLeader(b, o, settings, now)
 	if err != nil {
 		return result, err
 	}
@@ -65,28 +74,49 @@ func (p *Partition) Append(b []byte, o ProduceOptions) (ProduceResult, error) {
 	if info.Duplicate || settings.TimestampType == record.LogAppendTime {
 		result.LogAppendTime = info.MaxTimestamp
 	}
-	return result, nil
+	if !info.Flush.Pending() {
+		return result, nil
+	}
+	if result.flush, result.log = info.Flush, log; o.Deferred {
+		return result, nil
+	}
+	return result, p.WaitFlushed(&result)
 }
 
-// appendAsLeader holds the role still over the write, so that no append of an old epoch follows an election.
-func (p *Partition) appendAsLeader(b []byte, o ProduceOptions, c storage.LogConfig, now int64) (storage.AppendInfo, bool, error) {
+// WaitFlushed returns when the records of an append are durable, if flush.messages asks for that; until then they are not committed. Error: KafkaStorageError.
+func (p *Partition) WaitFlushed(r *ProduceResult) error {
+	err := r.flush.Wait()
+	for log := r.log; err != nil && p.Log() != log; { // moved to another dir meanwhile, with all it had
+		log = p.Log()
+		err = log.Flush().Wait()
+	}
+	if err != nil {
+		return err
+	}
+	p.advance()
+	return nil
+}
+
+// appendAsLeader holds the role still over the write, so that no append of an old epoch follows an election. It returns the log that has the records.
+func (p *Partition) appendAsLeader(b []byte, o ProduceOptions, c storage.LogConfig, now int64) (storage.AppendInfo, *storage.Log, bool, error) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
+	log := p.Log()
 	if err := p.checkEpoch(o.LeaderEpoch); err != nil {
-		return storage.AppendInfo{}, false, err
+		return storage.AppendInfo{}, log, false, err
 	}
 	if o.Acks == -1 && p.state.belowMinISR(c.MinInSyncReplicas) {
-		return storage.AppendInfo{}, false, protocol.Errorf(protocol.NotEnoughReplicas,
+		return storage.AppendInfo{}, log, false, protocol.Errorf(protocol.NotEnoughReplicas,
 			"The size of the current ISR : %d is insufficient to satisfy the min.isr requirement of %d for partition %s",
 			len(p.state.isr), p.state.effectiveMinISR(c.MinInSyncReplicas), p.tp)
 	}
-	info, err := p.Log().Append(b, storage.AppendOptions{
-		LeaderEpoch: p.state.leaderEpoch, Origin: o.Origin, Now: now, Guard: o.Guard, TransactionVersion: o.TransactionVersion,
+	info, err := log.Append(b, storage.AppendOptions{
+		LeaderEpoch: p.state.leaderEpoch, Origin: o.Origin, Now: now, Guard: o.Guard, TransactionVersion: o.TransactionVersion, Deferred: true,
 	})
 	if err != nil || info.Duplicate {
-		return info, false, err
+		return info, log, false, err
 	}
-	return info, p.advanceHighWatermark(), nil
+	return info, log, p.advanceHighWatermark(), nil
 }
 
 func (p *Partition) validation(c storage.LogConfig, o ProduceOptions, now int64) record.Validation {

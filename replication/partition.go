@@ -96,7 +96,7 @@ func (p *Partition) apply(s *metadata.Partition) {
 	if elected {
 		p.o.Logger.Debug("leading a partition", zap.Stringer("partition", p.tp), zap.Int32("epoch", s.LeaderEpoch))
 	}
-	if led && (!leads || elected) {
+	if led && !leads { // who waits on a leader that is elected anew in its place loses nothing: its log goes on
 		p.waiters.failAll(protocol.NotLeaderOrFollower)
 	}
 	if leads {
@@ -124,6 +124,6 @@ func (p *Partition) advance() {
 
 // advanceHighWatermark needs mu held for reading.
 func (p *Partition) advanceHighWatermark() bool {
-	hw, ok := p.state.committed(p.o.NodeID, p.Log().Config().MinInSyncReplicas, p.Log().Offsets().LogEnd)
+	hw, ok := p.state.committed(p.o.NodeID, p.Log().Config().MinInSyncReplicas, p.Log().Committable())
 	return ok && p.Log().AdvanceHighWatermark(hw)
 }

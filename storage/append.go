@@ -26,6 +26,9 @@ type AppendOptions struct {
 	Origin      Origin
 	Now         int64 // ms
 
+	// Deferred leaves it to the caller to wait for the fsync that flush.messages asks for: AppendInfo.Flush.
+	Deferred bool
+
 	Guard              VerificationGuard // of the verification that preceded a transactional append (StartVerification)
 	TransactionVersion int16             // of a transaction marker: transaction.version, 0 unknown
 }
@@ -36,6 +39,9 @@ type AppendInfo struct {
 	LogStartOffset          int64
 	MaxTimestamp            int64
 	Duplicate               bool // of one of the producer's last five batches: offsets and MaxTimestamp are the original's
+	Flush                   Flush
+
+	unflushed int64 // messages, with these, that no flush had begun to sync
 }
 
 // ErrUnexpectedOffset is the error of a replicated batch that does not continue the log (Kafka's UnexpectedAppendOffsetException and
@@ -43,19 +49,24 @@ type AppendInfo struct {
 var ErrUnexpectedOffset = errors.New("batch does not continue the log")
 
 // Append writes whole, already validated batches with one write. For all origins but OriginReplication offsets and leader epoch are assigned here, in place;
-// OriginReplication keeps them. b is not kept. It rolls before the write where that is due, and returns after fsync if flush.messages says so.
+// OriginReplication keeps them. b is not kept. It rolls before the write where that is due, and returns after fsync if flush.messages says so, unless that is deferred.
 //
 // Errors carry Kafka's code: MessageTooLarge, RecordListTooLarge, those of the producer state (sequence, epoch, transaction), KafkaStorageError. After an
 // error nothing of b is in the log, except after a failed fsync.
 func (l *Log) Append(b []byte, o AppendOptions) (AppendInfo, error) {
 	l.mu.Lock()
 	info, err := l.appendAll(b, o)
-	flush := err == nil && l.sinceFlush.Load() >= l.config.Load().FlushMessages && l.config.Load().FlushMessages > 0
 	l.mu.Unlock()
-	if flush {
-		err = l.syncBelow(info.LastOffset + 1)
+	unflushed := info.unflushed
+	info.unflushed = 0
+	if every := l.config.Load().FlushMessages; err != nil || every <= 0 || unflushed < every {
+		return info, err
 	}
-	return info, err
+	info.Flush = l.flush(info.LastOffset + 1)
+	if o.Deferred {
+		return info, nil
+	}
+	return info, info.Flush.Wait()
 }
 
 // appendAll appends b, in several writes if a leader with larger segments sent more than fits one.
@@ -87,6 +98,7 @@ func (l *Log) appendAll(b []byte, o AppendOptions) (AppendInfo, error) {
 		if first {
 			all = info
 		}
+		all.unflushed = info.unflushed
 		all.LastOffset, all.MaxTimestamp = info.LastOffset, max(all.MaxTimestamp, info.MaxTimestamp)
 		b = b[n:]
 	}
@@ -131,7 +143,7 @@ func (l *Log) append(b []byte, o AppendOptions) (AppendInfo, error) {
 	seg.fileEnd = max(seg.fileEnd, start+int64(len(b)))
 	l.setUnstable()
 	l.logEnd.Store(end)
-	l.sinceFlush.Add(plan.messages)
+	plan.info.unflushed = l.sinceFlush.Add(plan.messages)
 	return plan.info, nil
 }
 
@@ -162,6 +174,9 @@ func (l *Log) plan(b []byte, o AppendOptions) (p appendPlan, err error) {
 			if found {
 				p.info.FirstOffset, p.info.LastOffset, p.info.MaxTimestamp = dup.firstOffset, dup.lastOffset, dup.maxTimestamp
 				p.info.Duplicate = true
+				if l.syncedTo.Load() <= dup.lastOffset { // the answer waits for the original's fsync
+					p.info.unflushed = 1
+				}
 				return p, nil
 			}
 		} else {

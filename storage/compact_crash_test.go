@@ -61,6 +61,21 @@ func (s *stepFS) Remove(path string) error {
 	return s.Mem.Remove(path)
 }
 
+func (s *stepFS) OpenVolume(path string) (vfs.Volume, error) {
+	v, err := s.Mem.OpenVolume(path)
+	return stepVolume{v, s}, err
+}
+
+type stepVolume struct {
+	vfs.Volume
+	fs *stepFS
+}
+
+func (v stepVolume) Sync() error {
+	v.fs.step("sync volume")
+	return v.Volume.Sync()
+}
+
 func (s *stepFS) SyncDir(path string) error {
 	s.step("sync folder " + path)
 	return s.Mem.SyncDir(path)

@@ -13,7 +13,7 @@
 // Moves between log dirs: the partition is claimed (Store.claim), its owner's own lock is taken (Relocation.Replace), then those below.
 //
 // Lock order: Log.mu, Log.syncMu, Log.offMu; the epoch cache's own; dirWorker.mu, cleaner.mu and Store.mu last. No I/O and no call of a Log happens under Store.mu or
-// dirWorker.mu. logDir.checkpointing serializes the writers of a dir's checkpoints and is taken before all others.
+// dirWorker.mu. A dir's flusher.mu is a leaf. logDir.checkpointing serializes the writers of a dir's checkpoints and is taken before all others.
 //
 // File map:
 //
@@ -21,9 +21,10 @@
 //	store_open.go            Open: identity, scan and load of the dirs
 //	store_dir.go             one log dir: lock, meta.properties, clean-shutdown mark, checkpoints
 //	store_logs.go            Create, Delete, SetAside and the names of folders
+//	flusher.go               fsyncs that acknowledgements wait for, those of a dir together
 //	store_work.go            background: the worker of a dir, periodic tasks
 //	open_files.go            bounds on open files
-//	full.go                  a disk without room
+//	full.go                  a disk without room; what is kept in reserve
 //	future.go                copies of logs on their way to another dir; what a start finds of them
 //	mover.go                 moves: queue, threads, throttle
 //	move_copy.go             a copy follows its log

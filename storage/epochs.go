@@ -228,6 +228,17 @@ func (c *epochCache) flushBelow(end int64) error {
 	return nil
 }
 
+// upToDate reports whether flushBelow(end) has nothing to do. It does not wait for one that is under way.
+func (c *epochCache) upToDate(end int64) bool {
+	if !c.writing.TryLock() {
+		return false
+	}
+	defer c.writing.Unlock()
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.version == c.written || c.onlyNewFrom(end)
+}
+
 // onlyNewFrom reports whether the file has exactly the entries that start below end. Caller holds writing and mu.
 func (c *epochCache) onlyNewFrom(end int64) bool {
 	n := len(c.entries)

@@ -13,6 +13,8 @@ import (
 type host interface {
 	// flushLater asks for l.flushTo(offset) soon: the segments below offset were rolled and are not yet synced.
 	flushLater(l *Log, offset int64)
+	// flush asks for an fsync of all that was appended to l, and returns what to wait for; nil leaves it to l.
+	flush(l *Log) *flushTicket
 	// deleteLater removes files (full paths, already renamed to .deleted) after delayMs.
 	deleteLater(l *Log, delayMs int64, paths ...string)
 	// failed reports an I/O error on l's directory: the host takes the whole log dir offline and calls l.fail for its logs later.

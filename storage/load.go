@@ -86,6 +86,7 @@ func (l *Log) settle(end int64, o openOptions) error {
 	start := max(o.logStart, v.segments[0].base)
 	l.logStart.Store(start)
 	l.logEnd.Store(end)
+	l.settleBelow(end)
 	if l.cleaned.Store(noOffset); o.cleaned > 0 && o.cleaned <= end { // else what followed was lost, and maybe more
 		l.cleaned.Store(o.cleaned)
 	}

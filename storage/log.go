@@ -34,6 +34,7 @@ type Log struct {
 	config  atomic.Pointer[LogConfig]
 	topicID atomic.Pointer[protocol.UUID]
 	failure atomic.Pointer[failure] // set once: the log answers nothing any more
+	lost    atomic.Pointer[failure] // set once: an fsync has failed, and nothing that is not synced yet counts as durable ever after
 	quiet   atomic.Bool             // the folder is going: errors are no sign of a bad disk
 	view    atomic.Pointer[view]    // stored under mu
 	epochs  *epochCache
@@ -46,11 +47,14 @@ type Log struct {
 	dirUnsynced atomic.Bool  // names in the folder changed since it was synced
 	metaSynced  atomic.Bool  // partition.metadata is durable
 
+	awaited *flushTicket // guarded by the mutex of its dir's flusher
+
 	syncMu        sync.Mutex
 	syncedTo      atomic.Int64 // all batches below are durable; stored under syncMu
 	recoveryPoint atomic.Int64 // recovery starts with the segment that contains it; stored under syncMu
 	fullySynced   int64        // segments with a base below it are durable with their indexes; guarded by syncMu
 
+	settled  atomic.Int64 // what lies below is as good as synced: it was there when the log was opened, or when flush.messages became 1; stored under offMu
 	logStart atomic.Int64 // stored under mu
 	logEnd   atomic.Int64 // stored under mu
 
@@ -110,7 +114,19 @@ func (l *Log) Dir() string { return l.folder.String() }
 func (l *Log) Config() LogConfig { return *l.config.Load() }
 
 // Configure replaces the configuration: it counts from the next append on.
-func (l *Log) Configure(c LogConfig) { l.config.Store(&c) }
+func (l *Log) Configure(c LogConfig) {
+	if c.FlushMessages == 1 && l.config.Load().FlushMessages != 1 { // what was committed without an fsync stays so
+		l.settleBelow(l.logEnd.Load())
+	}
+	l.config.Store(&c)
+}
+
+// settleBelow raises what counts as written without an fsync.
+func (l *Log) settleBelow(offset int64) {
+	l.offMu.Lock()
+	defer l.offMu.Unlock()
+	l.settled.Store(max(l.settled.Load(), offset))
+}
 
 // Offsets are the four marks of a log; LogStart <= LastStable <= HighWatermark <= LogEnd but for the moment of a truncation. LogEnd is the offset that the
 // next record gets; reads of committed data end below HighWatermark, those of committed transactions below LastStable.

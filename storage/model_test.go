@@ -101,6 +101,8 @@ type modelHost struct {
 }
 
 func (h *modelHost) flushLater(_ *Log, offset int64) { h.flushes = append(h.flushes, offset) }
+func (h *modelHost) flush(*Log) *flushTicket         { return nil }
+
 func (h *modelHost) deleteLater(_ *Log, _ int64, paths ...string) {
 	h.deleted = append(h.deleted, paths...)
 }

@@ -26,6 +26,7 @@ type testHost struct {
 }
 
 func (h *testHost) flushLater(_ *Log, offset int64) { h.flushes = append(h.flushes, offset) }
+func (h *testHost) flush(*Log) *flushTicket         { return nil }
 func (h *testHost) deleteLater(_ *Log, _ int64, paths ...string) {
 	h.deleted = append(h.deleted, paths...)
 }

@@ -140,27 +140,31 @@ func (l *Log) syncRolled(base int64) error {
 
 // syncLocked makes everything below offset durable. Caller holds syncMu.
 func (l *Log) syncLocked(offset int64) error {
+	if lost := l.lost.Load(); lost != nil {
+		return l.syncFailed(lost.err)
+	}
 	v := l.view.Load()
 	offset = min(offset, l.logEnd.Load()) // what a truncation has removed since the flush was asked for may come again, unsynced
 	messages := l.sinceFlush.Load()
 	if err := l.syncSegments(v, offset); err != nil {
-		if failure := l.offline(); failure != nil {
-			return failure
-		}
-		return l.storageFailed("fsync", err)
+		return l.syncFailed(err)
 	}
-	active := v.active()
-	l.fullySynced = max(l.fullySynced, min(active.base, offset))
+	l.syncedBelow(offset, v.active().base, messages)
+	return nil
+}
+
+// syncedBelow raises the marks after a sync of everything below offset; base is that of the segment that was active. Caller holds syncMu.
+func (l *Log) syncedBelow(offset, base, messages int64) {
+	l.fullySynced = max(l.fullySynced, min(base, offset))
 	l.syncedTo.Store(max(l.syncedTo.Load(), offset))
 	// A recovery point at the very end of the active segment would, once the segment is rolled there, call its unsynced indexes good.
 	point := offset
-	if point > active.base {
-		point = max(active.base, offset-1)
+	if point > base {
+		point = max(base, offset-1)
 	}
 	l.recoveryPoint.Store(max(l.recoveryPoint.Load(), point))
 	l.sinceFlush.Add(-messages)
 	l.lastFlush.Store(nowMs())
-	return nil
 }
 
 func (l *Log) syncSegments(v *view, offset int64) error {
@@ -284,6 +288,9 @@ func (l *Log) finishAll() error {
 	}
 	l.syncMu.Lock()
 	defer l.syncMu.Unlock()
+	if lost := l.lost.Load(); lost != nil {
+		return lost.err
+	}
 	if err := l.syncSegments(l.view.Load(), end); err != nil {
 		return err
 	}

@@ -28,6 +28,9 @@ type Options struct {
 	// OpenFiles is how many files of logs are open at most, but for those in use: idle ones are closed, and opened again when needed. 0 derives it from what the process may
 	// have open (RLIMIT_NOFILE).
 	OpenFiles int
+
+	// ReserveBytes is how much room is kept in each dir, in a file, for a stop and a start while the disk is full.
+	ReserveBytes int64
 }
 
 // Store owns the log dirs of one broker: their locks, meta.properties, checkpoints and clean-shutdown marks, the logs in them, and the background work
@@ -36,21 +39,22 @@ type Options struct {
 // Lock order: a Log's own mutex, then Store.mu. No method of a Log is called, and no I/O done, under Store.mu.
 // What changes the set of logs first claims the partition (Store.claim), so that partitions do not wait for each other's disk work.
 type Store struct {
-	fs        vfs.FS // of what is not a log's: those are in logDir.fs
-	config    config.Values
-	nodeID    int32
-	codecs    *record.Codecs
-	logger    *zap.Logger
-	dirs      []*logDir // in the order of log.dirs
-	epoch     atomic.Int64
-	openFiles int // per dir
-	prevEp    int64
-	ctx       context.Context // ends when Close begins
-	stop      context.CancelFunc
-	running   sync.WaitGroup // the background goroutines
-	cleaner   *cleaner       // nil with log.cleaner.enable=false
-	mover     *mover
-	verify    atomic.Bool // transaction.partition.verification.enable
+	fs           vfs.FS // of what is not a log's: those are in logDir.fs
+	config       config.Values
+	nodeID       int32
+	codecs       *record.Codecs
+	logger       *zap.Logger
+	dirs         []*logDir // in the order of log.dirs
+	epoch        atomic.Int64
+	openFiles    int // per dir
+	reserveBytes int64
+	prevEp       int64
+	ctx          context.Context // ends when Close begins
+	stop         context.CancelFunc
+	running      sync.WaitGroup // the background goroutines
+	cleaner      *cleaner       // nil with log.cleaner.enable=false
+	mover        *mover
+	verify       atomic.Bool // transaction.partition.verification.enable
 
 	mu        sync.Mutex // guards what follows and the fields of logDir that say so
 	logs      map[protocol.TopicPartition]*hostedLog
@@ -125,7 +129,7 @@ func (s *Store) identify(d *logDir, clusterID string) error {
 	if same {
 		return nil
 	}
-	if err := writeMetaProperties(s.fs, d.path, m); err != nil {
+	if err := writeMetaProperties(d.reserve, d.path, m); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -208,6 +212,7 @@ func (s *Store) Close() error {
 	s.mu.Unlock()
 	s.stop()
 	s.running.Wait()
+	s.holdReserves(false)
 	return s.eachDir(s.closeDir)
 }
 
@@ -223,11 +228,7 @@ func (s *Store) eachDir(fn func(d *logDir) error) error {
 }
 
 func (s *Store) closeDir(d *logDir) (err error) {
-	defer func() {
-		if d.unlock != nil {
-			err = errors.Join(err, d.unlock())
-		}
-	}()
+	defer func() { err = errors.Join(err, d.letGo()) }()
 	if s.offline(d) != nil {
 		for _, h := range s.hostedIn(d) {
 			h.log.discard()
@@ -246,7 +247,7 @@ func (s *Store) closeDir(d *logDir) (err error) {
 	if err := s.checkpointAll(d); err != nil {
 		return fmt.Errorf("close of log dir %s was not clean: %w", d.path, err)
 	}
-	return writeCleanShutdown(s.fs, d.path, s.epoch.Load())
+	return writeCleanShutdown(d.reserve, d.path, s.epoch.Load())
 }
 
 // hostedIn returns all logs of d, failed or not, and the copies that are being made in it.

@@ -23,13 +23,14 @@ const (
 
 // logDir is one entry of log.dirs.
 type logDir struct {
-	path   string
-	fs     *vfs.Bounded // the Store's, with few open files
-	id     protocol.UUID
-	unlock func() error // nil if the lock was not taken
-	clean  bool         // the stop before this start left the mark
-	epoch  int64        // broker epoch of the mark, -1 unknown
-	worker *dirWorker
+	path    string
+	fs      *vfs.Bounded  // the Store's, with few open files
+	reserve *vfs.Reserved // the Store's, with room for a stop and a start
+	id      protocol.UUID
+	unlock  func() error // nil if the lock was not taken
+	clean   bool         // the stop before this start left the mark
+	epoch   int64        // broker epoch of the mark, -1 unknown
+	worker  *dirWorker
 
 	vanished atomic.Bool // a partition's folder has lost its name since the dir was last synced: after a crash it may be back
 
@@ -46,6 +47,17 @@ type logDir struct {
 	logStarts      offsets
 	highWatermarks offsets
 	cleaned        offsets
+}
+
+// letGo releases the lock and the volume, if they were taken.
+func (d *logDir) letGo() (err error) {
+	if d.volume != nil {
+		err = d.volume.Close()
+	}
+	if d.unlock != nil {
+		err = errors.Join(err, d.unlock())
+	}
+	return err
 }
 
 // cleanShutdown is the content of the mark of a clean stop. Marks of brokers before Kafka 3.7 are empty.
@@ -91,8 +103,10 @@ func writeCleanShutdown(fsys vfs.FS, dir string, epoch int64) error {
 
 // openDir makes, locks and identifies the dir at path. An error means that the broker must not start; a disk that fails only takes the dir offline.
 func (s *Store) openDir(path string) (*logDir, error) {
-	d := &logDir{path: path, fs: vfs.NewBounded(s.fs, s.openFiles), epoch: -1}
-	err := s.fs.MkdirAll(path)
+	reserve := vfs.NewReserved(s.fs, filepath.Join(path, reserveName), s.reserveOf(path))
+	d := &logDir{path: path, fs: vfs.NewBounded(reserve, s.openFiles), reserve: reserve, epoch: -1}
+	d.flusher = newFlusher(d.fs, nil)
+	err := d.reserve.MkdirAll(path)
 	if err == nil {
 		_, err = s.fs.List(path)
 	}
@@ -100,13 +114,18 @@ func (s *Store) openDir(path string) (*logDir, error) {
 		d.failure = err
 		return d, nil
 	}
-	if d.unlock, err = s.fs.Lock(filepath.Join(path, lockName)); err != nil {
+	if d.unlock, err = d.reserve.Lock(filepath.Join(path, lockName)); err != nil {
 		if d.unlock = nil; errors.Is(err, vfs.ErrLocked) {
 			return d, fmt.Errorf("log dir %s is in use by another Ottla or Apache Kafka broker: %w", path, err)
 		}
 		d.failure = err
 		return d, nil
 	}
+	if d.volume, err = s.fs.OpenVolume(path); err != nil && !errors.Is(err, vfs.ErrNoVolumeSync) {
+		d.failure = err
+		return d, nil
+	}
+	d.flusher = newFlusher(d.fs, d.volume)
 	m, ok, err := readMetaProperties(s.fs, path)
 	switch {
 	case errors.Is(err, errUnusable):
@@ -223,7 +242,7 @@ func (s *Store) checkpoint(d *logDir, name string, was *offsets, of func(l *Log)
 	if maps.Equal(*was, now) {
 		return nil
 	}
-	if err := replaceFile(s.fs, filepath.Join(d.path, name), now.format()); err != nil {
+	if err := replaceFile(d.reserve, filepath.Join(d.path, name), now.format()); err != nil {
 		return err
 	}
 	*was = now

@@ -43,7 +43,7 @@ func Open(o Options) (*Store, error) {
 	if o.Config.Bool("log.cleaner.enable") {
 		s.cleaner = newCleaner(s)
 	}
-	s.openFiles = openFilesPerDir(o)
+	s.openFiles, s.reserveBytes = openFilesPerDir(o), o.ReserveBytes
 	err := s.openDirs(o.Dirs)
 	if err == nil {
 		err = s.load()
@@ -55,6 +55,7 @@ func Open(o Options) (*Store, error) {
 		stop()
 		return nil, errors.Join(err, s.abandon())
 	}
+	s.holdReserves(true)
 	s.mover = newMover(s)
 	s.startWork()
 	return s, nil
@@ -130,8 +131,9 @@ func (s *Store) loadDir(d *logDir) error {
 	if err := s.readCheckpoints(d); err != nil {
 		return err
 	}
+	d.vanished.Store(!d.clean)
 	if d.clean {
-		if err := removeCleanShutdown(s.fs, d.path); err != nil {
+		if err := removeCleanShutdown(d.reserve, d.path); err != nil {
 			return err
 		}
 	}
@@ -259,11 +261,8 @@ func (s *Store) abandon() error {
 		}
 		var err error
 		if d.clean && s.offline(d) == nil {
-			err = writeCleanShutdown(s.fs, d.path, d.epoch)
+			err = writeCleanShutdown(d.reserve, d.path, d.epoch)
 		}
-		if d.unlock != nil {
-			err = errors.Join(err, d.unlock())
-		}
-		return err
+		return errors.Join(err, d.letGo())
 	})
 }

@@ -130,15 +130,10 @@ func (w *dirWorker) settleAll() error {
 	logs := w.settling
 	w.settling = nil
 	w.mu.Unlock()
-	for _, l := range logs {
-		if w.store.ctx.Err() != nil {
-			return nil
-		}
-		if err := w.ofLive(l, l.flushMeta()); err != nil {
-			return err
-		}
+	if w.store.ctx.Err() != nil {
+		return nil
 	}
-	return nil
+	return w.dir.flusher.settle(logs, w.ofLive)
 }
 
 // ofLive drops the error of a log that leaves or has left the Store: its files have other names now.
@@ -155,6 +150,9 @@ func (w *dirWorker) ofLive(l *Log, err error) error {
 	}
 	return nil
 }
+
+// flush implements host.
+func (w *dirWorker) flush(l *Log) *flushTicket { return w.dir.flusher.request(l) }
 
 // flushLater implements host. Requests for one log merge.
 func (w *dirWorker) flushLater(l *Log, offset int64) {
@@ -281,10 +279,20 @@ func (s *Store) retainAll() {
 
 // flushDue syncs the logs that have waited for flush.ms.
 func (s *Store) flushDue() {
+	due := map[*logDir][]*Log{}
 	s.forEach(func(l *Log) error {
 		messages, since := l.unflushed()
-		if messages > 0 && time.Now().UnixMilli()-since >= l.Config().FlushMs {
-			return l.Sync()
+		if messages > 0 && time.Now().UnixMilli()-since >= l.config.Load().FlushMs {
+			d := l.host.(*dirWorker).dir
+			due[d] = append(due[d], l)
+		}
+		return nil
+	})
+	_ = s.eachDir(func(d *logDir) error {
+		for l, err := range d.flusher.syncAll(due[d]) {
+			if err := d.worker.ofLive(l, err); err != nil {
+				s.failDir(d, err)
+			}
 		}
 		return nil
 	})

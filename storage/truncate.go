@@ -15,7 +15,7 @@ func (l *Log) TruncateTo(offset int64) error {
 		switch {
 		case offset >= l.logEnd.Load():
 			return nil
-		case offset <= l.view.Load().segments[0].base:
+		case offset < l.view.Load().segments[0].base:
 			return l.replaceAll(max(offset, 0))
 		}
 		return l.truncateTo(offset)
@@ -118,6 +118,7 @@ func (l *Log) lowerMarks(end int64) {
 	if l.highWatermark.Load() > end {
 		l.storeHighWatermark(end)
 	}
+	l.settled.Store(min(l.settled.Load(), end))
 	l.logEnd.Store(end)
 }
 
@@ -169,12 +170,19 @@ func (l *Log) replaceAll(offset int64) error {
 	l.syncMu.Lock()
 	defer l.syncMu.Unlock()
 	l.restartMarks(offset)
-	old := l.view.Load().segments
-	if err := l.dropNewest(old); err != nil {
-		return err
+	old, config := l.view.Load().segments, l.config.Load()
+	below := offset < old[0].base
+	var seg *segment
+	var err error
+	if below { // first of all: a crash must not leave a log that has forgotten at which offset it is
+		seg, err = createSegment(l.fs, l.folder, offset, config, nowMs())
 	}
-	config := l.config.Load()
-	seg, err := createSegment(l.fs, l.folder, offset, config, nowMs())
+	if err == nil {
+		err = l.dropNewest(old)
+	}
+	if err == nil && !below {
+		seg, err = createSegment(l.fs, l.folder, offset, config, nowMs())
+	}
 	if err != nil {
 		return err
 	}
@@ -209,6 +217,7 @@ func (l *Log) restartMarks(offset int64) {
 	l.logStart.Store(offset)
 	l.offMu.Lock()
 	defer l.offMu.Unlock()
+	l.settled.Store(offset)
 	l.logEnd.Store(offset)
 	l.firstUnstable = noOffset
 	l.storeHighWatermark(offset)

@@ -30,8 +30,7 @@ import (
 //	v12    as v11; partitions join transactions by it (KIP-890 part 2)
 //	v13    topic ids instead of names (KIP-516)
 //
-// Transactions are not served yet: transactional records without a transactional id are refused as Kafka does, with
-// TRANSACTIONAL_ID_AUTHORIZATION_FAILED; with one they get INVALID_REQUEST, as its InitProducerId did.
+// Transactional records are in produce_txn.go.
 
 // adminClientID is the client id by which Kafka lets its own tools write to internal topics.
 const adminClientID = "__admin_client"
@@ -45,19 +44,22 @@ type produce struct {
 	request *Request
 	waits   []produceWait
 	failed  bool // some partition has an error
+
+	verifies bool           // transactional records are verified before they are appended
+	later    []produceLater // partitions that wait for that
 }
 
-// produceWait is an append whose offset is to be committed before the answer.
+// produceWait is an append that is to be durable (flush.messages), or with acks=all committed, before the answer.
 type produceWait struct {
 	partition          *replication.Partition
-	offset             int64
+	result             replication.ProduceResult
 	topic, partitionAt int // in the response
 }
 
 func handleProduce(_ context.Context, n *Node, r *Request) Result {
 	req := r.Body.(*kmsg.ProduceRequest)
 	p := &produce{node: n, req: req, resp: req.ResponseKind().(*kmsg.ProduceResponse), image: n.Image(), request: r}
-	refused := p.refuseTransaction()
+	refused := p.refuse()
 	if refused != nil && req.Acks == 0 {
 		return fail(fmt.Errorf("a produce request with acks=0 failed: %w", refused))
 	}
@@ -65,53 +67,50 @@ func handleProduce(_ context.Context, n *Node, r *Request) Result {
 	for i := range req.Topics {
 		p.topic(&req.Topics[i], refused)
 	}
+	if len(p.later) > 0 {
+		return Result{Later: func(ctx context.Context) Result {
+			p.appendVerified(ctx)
+			if ctx.Err() != nil {
+				return fail(ctx.Err())
+			}
+			return p.answer()
+		}}
+	}
+	return p.answer()
+}
+
+// answer answers a request whose records are appended.
+func (p *produce) answer() Result {
 	switch {
-	case req.Acks == 0 && p.failed:
-		n.Logger.Debug("an unacknowledged produce request failed", zap.Stringer("remote", r.Remote))
+	case p.req.Acks == 0 && p.failed:
+		p.node.Logger.Debug("an unacknowledged produce request failed", zap.Stringer("remote", p.request.Remote))
 		return fail(errors.New("a partition of a produce request with acks=0 failed"))
-	case req.Acks == 0:
+	case p.req.Acks == 0 && !p.flushed():
+		return fail(errors.New("records of a produce request with acks=0 did not reach the disk"))
+	case p.req.Acks == 0:
 		return Result{None: true}
 	case len(p.waits) == 0:
 		p.addEndpoints()
 		return reply(p.resp)
 	}
-	timeout := time.Duration(req.TimeoutMillis) * time.Millisecond
+	acks, timeout := p.req.Acks, time.Duration(p.req.TimeoutMillis)*time.Millisecond
 	p.req, p.request.Body = nil, nil // the records need not stay while their copies are awaited
-	return Result{Detached: true, Later: func(ctx context.Context) Result { return p.await(ctx, timeout) }}
+	return Result{Detached: true, Later: func(ctx context.Context) Result { return p.await(ctx, acks, timeout) }}
 }
 
-// refuseTransaction is the error of every partition of a request with transactional records, or nil. Looking for such a batch, Kafka
-// stumbles over first batches of formats and lengths that do not exist, and then refuses the whole request with a message
-// (RequestUtils.hasTransactionalRecords).
-func (p *produce) refuseTransaction() error {
-	for i := range p.req.Topics {
-		for j := range p.req.Topics[i].Partitions {
-			b, _, err := record.NextBatch(p.req.Topics[i].Partitions[j].Records)
-			if errors.Is(err, protocol.CorruptMessage) {
-				return err
-			}
-			if len(b) < record.HeaderSize || b.Magic() != record.Magic2 || !b.IsTransactional() {
-				continue
-			}
-			if p.req.TransactionID == nil {
-				return protocol.TransactionalIDAuthorizationFailed
-			}
-			p.node.Logger.Warn("transactional records refused: transactions are not supported yet",
-				zap.String("transactional id", *p.req.TransactionID), zap.Stringer("remote", p.request.Remote))
-			return protocol.InvalidRequest
-		}
+// topicName is the name of a topic of the request, "" if it is not known, and what its partitions are answered then.
+func (p *produce) topicName(t *kmsg.ProduceRequestTopic) (name string, unknown protocol.Code) {
+	if p.req.Version < 13 {
+		return t.Topic, protocol.UnknownTopicOrPartition
 	}
-	return nil
+	if known := p.image.TopicByID(t.TopicID); known != nil {
+		return known.Name, protocol.UnknownTopicOrPartition
+	}
+	return "", protocol.UnknownTopicID
 }
 
 func (p *produce) topic(t *kmsg.ProduceRequestTopic, refused error) {
-	name, unknown := t.Topic, protocol.UnknownTopicOrPartition
-	if p.req.Version >= 13 {
-		name, unknown = "", protocol.UnknownTopicID
-		if known := p.image.TopicByID(t.TopicID); known != nil {
-			name, unknown = known.Name, protocol.UnknownTopicOrPartition
-		}
-	}
+	name, unknown := p.topicName(t)
 	out := kmsg.ProduceResponseTopic{
 		Topic: t.Topic, TopicID: t.TopicID, Partitions: make([]kmsg.ProduceResponseTopicPartition, len(t.Partitions)),
 	}
@@ -123,7 +122,7 @@ func (p *produce) topic(t *kmsg.ProduceRequestTopic, refused error) {
 		answer.BaseOffset = -1 // the other two are so by default
 		if refused != nil {
 			answer.ErrorCode = int16(protocol.CodeOf(refused))
-			if p.req.Version >= 8 && errors.Is(refused, protocol.CorruptMessage) {
+			if p.req.Version >= 8 {
 				answer.ErrorMessage = protocol.MessageOf(refused)
 			}
 			continue
@@ -177,23 +176,35 @@ func checkRecords(records []byte, version int16) protocol.Code {
 
 func (p *produce) append(topic string, in *kmsg.ProduceRequestTopicPartition, out *kmsg.ProduceResponseTopicPartition, topicAt, partitionAt int) {
 	partition, err := p.node.Replicas.Partition(topic, in.Partition)
-	var result replication.ProduceResult
-	if err == nil {
-		result, err = partition.Append(in.Records, replication.ProduceOptions{
-			Acks: p.req.Acks, Origin: storage.OriginClient, ProduceVersion: p.req.Version, LeaderEpoch: -1,
-		})
-		out.LogStartOffset = result.LogStartOffset
-		if err != nil {
-			out.LogStartOffset = partition.Log().Offsets().LogStart
-		}
-	}
 	if err != nil {
 		p.appendFailed(topic, out, err)
 		return
 	}
+	l := produceLater{topic, in, topicAt, partitionAt}
+	switch wait, err := p.startVerification(partition, in); {
+	case err != nil:
+		p.verificationFailed(topic, out, err)
+	case wait:
+		p.later = append(p.later, l)
+	default:
+		p.appendTo(partition, l, out, 0)
+	}
+}
+
+// appendTo appends the records of one partition under the guard that they were verified with.
+func (p *produce) appendTo(partition *replication.Partition, l produceLater, out *kmsg.ProduceResponseTopicPartition, guard storage.VerificationGuard) {
+	result, err := partition.Append(l.in.Records, replication.ProduceOptions{
+		Acks: p.req.Acks, Origin: storage.OriginClient, ProduceVersion: p.req.Version, LeaderEpoch: -1, Guard: guard, Deferred: true,
+	})
+	out.LogStartOffset = result.LogStartOffset
+	if err != nil {
+		out.LogStartOffset = partition.Log().Offsets().LogStart
+		p.appendFailed(l.topic, out, err)
+		return
+	}
 	out.BaseOffset, out.LogAppendTime = result.BaseOffset, result.LogAppendTime
-	if p.req.Acks == -1 && partition.Log().Offsets().HighWatermark <= result.LastOffset {
-		p.waits = append(p.waits, produceWait{partition, result.LastOffset, topicAt, partitionAt})
+	if result.Flushing() || p.req.Acks == -1 && partition.Log().Offsets().HighWatermark <= result.LastOffset {
+		p.waits = append(p.waits, produceWait{partition, result, l.topicAt, l.partitionAt})
 	}
 }
 
@@ -231,12 +242,32 @@ func (p *produce) setError(topic string, out *kmsg.ProduceResponseTopicPartition
 	}
 }
 
+// flushed waits until all appends of the request are durable that have to be: their fsyncs run side by side. It answers those that fail and
+// reports whether none has.
+func (p *produce) flushed() bool {
+	all := len(p.waits)
+	p.waits = slices.DeleteFunc(p.waits, func(w produceWait) bool {
+		err := w.partition.WaitFlushed(&w.result)
+		if err != nil {
+			out := &p.resp.Topics[w.topic].Partitions[w.partitionAt]
+			out.BaseOffset, out.LogAppendTime = -1, -1
+			p.appendFailed(w.partition.TopicPartition().Topic, out, err)
+		}
+		return err != nil
+	})
+	return len(p.waits) == all
+}
+
 // await waits for every append of the request. A partition that is not committed in time keeps its offsets, with REQUEST_TIMED_OUT.
-func (p *produce) await(ctx context.Context, timeout time.Duration) Result {
+func (p *produce) await(ctx context.Context, acks int16, timeout time.Duration) Result {
 	waiting, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	p.flushed()
 	for _, w := range p.waits {
-		err := w.partition.WaitCommitted(waiting, w.offset)
+		if acks != -1 {
+			break
+		}
+		err := w.partition.WaitCommitted(waiting, w.result.LastOffset)
 		if ctx.Err() != nil {
 			return fail(ctx.Err())
 		}

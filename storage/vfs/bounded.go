@@ -153,6 +153,24 @@ func (b *Bounded) CloseIdle() (closed int) {
 	return closed
 }
 
+// SyncVolume syncs v, and with it files, which Open or Create have returned: it does for each of them what its Sync does.
+func (b *Bounded) SyncVolume(v Volume, files []File) error {
+	for _, f := range files {
+		x := f.(*boundedFile)
+		if err := x.lost.Load(); err != nil {
+			return *err
+		}
+		x.dirty.Store(false)
+	}
+	err := v.Sync()
+	if err != nil {
+		for _, f := range files {
+			f.(*boundedFile).dirty.Store(true)
+		}
+	}
+	return err
+}
+
 // OpenFiles returns how many descriptors are open.
 func (b *Bounded) OpenFiles() int {
 	b.mu.Lock()

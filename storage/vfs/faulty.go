@@ -33,6 +33,7 @@ const (
 	OpSync      Op = "sync"
 	OpSize      Op = "size"
 	OpClose     Op = "close"
+	OpVolume    Op = "syncvolume" // with the path that OpenVolume was given
 )
 
 // ErrInjected is the error of a Fault that names none.
@@ -233,6 +234,28 @@ func (y *Faulty) Usage(path string) (total, usable int64, err error) {
 		return 0, 0, err
 	}
 	return y.fs.Usage(path)
+}
+
+// OpenVolume implements FS.
+func (y *Faulty) OpenVolume(path string) (Volume, error) {
+	v, err := y.fs.OpenVolume(path)
+	if err != nil {
+		return nil, err
+	}
+	return faultyVolume{v, y, path}, nil
+}
+
+type faultyVolume struct {
+	Volume
+	fs   *Faulty
+	path string
+}
+
+func (v faultyVolume) Sync() error {
+	if err := v.fs.err(OpVolume, v.path); err != nil {
+		return err
+	}
+	return v.Volume.Sync()
 }
 
 type faultyFile struct {

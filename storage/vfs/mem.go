@@ -297,6 +297,44 @@ func (m *Mem) SyncDir(path string) error {
 	return nil
 }
 
+// OpenVolume implements FS: all of the memory is one volume.
+func (m *Mem) OpenVolume(path string) (Volume, error) {
+	if _, err := m.List(path); err != nil {
+		return nil, err
+	}
+	return memVolume{m}, nil
+}
+
+type memVolume struct{ m *Mem }
+
+func (v memVolume) Close() error { return nil }
+
+// Sync syncs every file that has a name, and all names.
+func (v memVolume) Sync() error {
+	v.m.mu.Lock()
+	defer v.m.mu.Unlock()
+	for _, c := range v.m.pending {
+		for _, s := range c.set {
+			setName(s.dir.synced, s.name, s.node)
+		}
+	}
+	clear(v.m.pending)
+	v.m.pending = v.m.pending[:0]
+	v.m.root.syncAll()
+	return nil
+}
+
+// syncAll syncs the files of a folder and of those below it. Caller holds Mem.mu.
+func (n *inode) syncAll() {
+	if n.dir {
+		for _, child := range n.entries {
+			child.syncAll()
+		}
+		return
+	}
+	n.sync()
+}
+
 // touching says which pending changes have a part that match selects, or precede such a change of the same name: no change overtakes another. Caller holds mu.
 func (m *Mem) touching(match func(nameSet) bool) []bool {
 	type place struct {

@@ -191,10 +191,14 @@ func (f *memFile) Sync() error {
 	if err := f.check("sync"); err != nil {
 		return err
 	}
-	f.node.mu.Lock()
-	defer f.node.mu.Unlock()
-	f.node.syncedSize, f.node.old = f.node.size, nil
+	f.node.sync()
 	return nil
+}
+
+func (n *inode) sync() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.syncedSize, n.old = n.size, nil
 }
 
 func (f *memFile) Size() (int64, error) {

@@ -9,6 +9,9 @@ import (
 // ErrLocked is wrapped by the error of FS.Lock when another holder has the lock.
 var ErrLocked = errors.New("locked by another process or broker")
 
+// ErrNoVolumeSync is the error of OpenVolume where there is no such sync.
+var ErrNoVolumeSync = errors.New("no sync of a whole volume here")
+
 // FS is a file system as storage sees it. Paths are absolute or relative as given; separators are the system's. Errors wrap
 // those of package io/fs, so errors.Is(err, fs.ErrNotExist) works on every implementation. Safe for concurrent use.
 type FS interface {
@@ -39,6 +42,17 @@ type FS interface {
 	// Usage returns the size and the space that is left for this process of the volume that holds path, in bytes; -1 where
 	// the system does not tell.
 	Usage(path string) (total, usable int64, err error)
+	// OpenVolume opens the volume that holds the folder at path, for syncs of all of it. The error is ErrNoVolumeSync where that does not exist, or cannot
+	// be trusted.
+	OpenVolume(path string) (Volume, error)
+}
+
+// Volume is a file system's volume. Safe for concurrent use.
+type Volume interface {
+	// Sync makes everything durable that was written to the volume, and every name that was changed, before the call. An error may be that of anybody's
+	// write since the Volume was opened: syncs of the files tell whose.
+	Sync() error
+	Close() error
 }
 
 // File is one open file. ReadAt may run concurrently with everything but Close; writes and Truncate have one owner at a time.
