@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -29,24 +28,22 @@ func program(t *testing.T, stdin, name string, args ...string) string {
 }
 
 func TestPython(t *testing.T) {
-	venv, err := filepath.Abs("python/.venv")
-	if err != nil {
-		t.Fatal(err)
-	}
-	python := filepath.Join(venv, "bin", "python")
-	if _, err := os.Stat(python); err != nil {
-		program(t, "", "python3", "-m", "venv", venv)
-	}
-	program(t, "", python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", "python/requirements.txt")
 	b := process.New(t)
 	b.Start(t)
-	t.Log(program(t, "", python, "python/group.py", b.Addr))
+	command := pythonProgram(t, "python/group.py")
+	t.Log(program(t, "", command[0], command[1], b.Addr))
 }
 
-func TestNode(t *testing.T) {
+// nodeModules installs what package-lock.json names.
+func nodeModules(t *testing.T) {
+	t.Helper()
 	if _, err := os.Stat("node/node_modules/kafkajs"); err != nil {
 		program(t, "", "npm", "ci", "--prefix", "node", "--no-audit", "--no-fund")
 	}
+}
+
+func TestNode(t *testing.T) {
+	nodeModules(t)
 	b := process.New(t)
 	b.Start(t)
 	t.Log(program(t, "", "node", "node/group.js", b.Addr))
