@@ -46,7 +46,7 @@ type Coordinator struct {
 
 // New returns a Coordinator that leads nothing yet.
 func New(o Options) *Coordinator {
-	c := &Coordinator{o: o, settings: settingsOf(o.Config()), led: map[int32]int32{}}
+	c := &Coordinator{o: o, settings: settingsOf(o.Config), led: map[int32]int32{}}
 	c.runtime = runtime.New(runtime.Options[*shard]{
 		New: func(partition int32) *shard {
 			s := newShard(c.settings, o.Logger.With(zap.Int32("partition", partition)))
@@ -97,7 +97,7 @@ func (c *Coordinator) Apply(d *metadata.Delta) {
 		}
 	}
 	registered := c.o.Registered != nil && !c.o.Registered(d.Before) && c.o.Registered(d.Image)
-	if len(d.Deleted) > 0 || registered {
+	if registered || concernsSubscriptions(d) {
 		c.runtime.ImageChanged(d)
 	}
 }

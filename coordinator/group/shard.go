@@ -12,28 +12,36 @@ import (
 
 	"github.com/ottla/ottla/coordinator/runtime"
 	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/protocol/schema"
 	"github.com/ottla/ottla/replication/metadata"
 )
 
 // shard is the state of one partition of __consumer_offsets. The runtime's loop owns it.
 type shard struct {
-	settings   settings
-	logger     *zap.Logger
-	newID      func() string              // random part of member ids
-	registered func(*metadata.Image) bool // Options.Registered
+	settings      settings
+	logger        *zap.Logger
+	newID         func() string              // random part of the ids of classic members
+	newConsumerID func() string              // ids of members of consumer groups
+	registered    func(*metadata.Image) bool // Options.Registered
 
 	groups  map[string]group
 	offsets *offsetStore
 	parser  offsetParser
+	topics  topicIndex
+
+	resolving   map[string]struct{}                         // groups whose regular expressions are being resolved
+	newTopics   int64                                       // offset of the last image that came with new topics
+	describable func(from Client, topics []string) []string // of topics, those that a client may know of
 }
 
 var _ runtime.Shard = (*shard)(nil)
 
 func newShard(settings settings, logger *zap.Logger) *shard {
 	return &shard{
-		settings: settings, logger: logger, newID: newMemberUUID,
+		settings: settings, logger: logger, newID: newMemberUUID, newConsumerID: func() string { return protocol.NewUUID().String() },
 		registered: func(*metadata.Image) bool { return true },
-		groups:     map[string]group{}, offsets: newOffsetStore(),
+		groups:     map[string]group{}, offsets: newOffsetStore(), topics: newTopicIndex(),
+		resolving: map[string]struct{}{}, describable: func(_ Client, topics []string) []string { return topics },
 	}
 }
 
@@ -55,6 +63,8 @@ func (s *shard) Replay(offset, producerID int64, _ int16, key, value []byte) err
 		return s.replayOffset(offset, producerID, key, value)
 	case t == groupMetadataKey:
 		return s.replayGroup(key, value)
+	case t >= schema.ConsumerGroupMetadataType && t <= schema.ConsumerGroupCurrentMemberAssignmentType, t == schema.ConsumerGroupRegularExpressionType:
+		return s.replayConsumer(key, value)
 	default:
 		return nil
 	}
@@ -100,7 +110,9 @@ func (s *shard) replayGroup(key, value []byte) error {
 		return fmt.Errorf("group metadata key: %w", err)
 	}
 	if value == nil {
-		delete(s.groups, k.Group)
+		if _, ok := s.classic(k.Group); ok {
+			delete(s.groups, k.Group)
+		}
 		return nil
 	}
 	v, err := parseGroupValue(bytes.Clone(value))
@@ -166,10 +178,14 @@ func (s *shard) Committed(highWatermark int64) { s.offsets.committed(highWaterma
 // Loaded implements runtime.Shard: members get a full session timeout; a group that is larger than is allowed now rebalances.
 func (s *shard) Loaded(env runtime.Env) {
 	for _, g := range s.groups {
-		if g, ok := g.(*classicGroup); ok {
+		switch g := g.(type) {
+		case *classicGroup:
 			s.loadedClassic(env, g)
+		case *consumerGroup:
+			s.loadedConsumer(env, g)
 		}
 	}
+	s.newTopics = env.Image.Offset()
 	s.scheduleRetention(env)
 	s.scheduleVanished(env)
 }
@@ -179,6 +195,7 @@ func (s *shard) ImageChanged(env runtime.Env, d *metadata.Delta) runtime.Result 
 	if !s.registered(d.Before) && s.registered(d.Image) {
 		s.scheduleVanished(env)
 	}
+	s.topicsChanged(d)
 	if len(d.Deleted) == 0 {
 		return runtime.Result{}
 	}

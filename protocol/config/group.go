@@ -2,10 +2,10 @@ package config
 
 // groupKeys are the keys of one group, any protocol.
 var groupKeys = []Key{
-	{Name: "consumer.assignment.interval.ms", Type: Int, Default: "1000", Allowed: "[0,...]", Synonyms: []string{"group.consumer.assignment.interval.ms"}, NoEffect: noNewGroups, Doc: "Shortest time between two assignments of the group, in milliseconds."},
-	{Name: "consumer.assignor.offload.enable", Type: Boolean, Default: "true", Synonyms: []string{"group.consumer.assignor.offload.enable"}, Internal: true, NoEffect: noNewGroups, Doc: "Whether the group's assignments are computed off the coordinator's own thread."},
-	{Name: "consumer.heartbeat.interval.ms", Type: Int, Default: "5000", Allowed: "[1,...]", Synonyms: []string{"group.consumer.heartbeat.interval.ms"}, NoEffect: noNewGroups, Doc: "How often members send heartbeats, in milliseconds."},
-	{Name: "consumer.session.timeout.ms", Type: Int, Default: "45000", Allowed: "[1,...]", Synonyms: []string{"group.consumer.session.timeout.ms"}, NoEffect: noNewGroups, Doc: "Time in milliseconds without a heartbeat after which a member is removed."},
+	{Name: "consumer.assignment.interval.ms", Type: Int, Default: "1000", Allowed: "[0,...]", Synonyms: []string{"group.consumer.assignment.interval.ms"}, Doc: "Shortest time between two assignments of the group, in milliseconds."},
+	{Name: "consumer.assignor.offload.enable", Type: Boolean, Default: "true", Synonyms: []string{"group.consumer.assignor.offload.enable"}, Internal: true, NoEffect: noOffload, Doc: "Whether the group's assignments are computed off the coordinator's own thread."},
+	{Name: "consumer.heartbeat.interval.ms", Type: Int, Default: "5000", Allowed: "[1,...]", Synonyms: []string{"group.consumer.heartbeat.interval.ms"}, Doc: "How often members send heartbeats, in milliseconds."},
+	{Name: "consumer.session.timeout.ms", Type: Int, Default: "45000", Allowed: "[1,...]", Synonyms: []string{"group.consumer.session.timeout.ms"}, Doc: "Time in milliseconds without a heartbeat after which a member is removed."},
 	{Name: "errors.deadletterqueue.copy.record.enable", Type: Boolean, Default: "false", NoEffect: noNewGroups, Doc: "Whether records that go to the dead letter queue are copied with their contents."},
 	{Name: "errors.deadletterqueue.topic.name", Type: String, Default: "", NoEffect: noNewGroups, Doc: "Topic that takes the share group's records which could not be processed."},
 	{Name: "share.assignment.interval.ms", Type: Int, Default: "1000", Allowed: "[0,...]", Synonyms: []string{"group.share.assignment.interval.ms"}, NoEffect: noNewGroups, Doc: "Shortest time between two assignments of the share group, in milliseconds."},
