@@ -76,10 +76,11 @@ func newCleaner(s *Store) *cleaner {
 	return c
 }
 
-// Reconfigure takes over the dynamic broker configs that the Store heeds while it runs: log.cleaner.* and
-// transaction.partition.verification.enable. It does not wait.
+// Reconfigure takes over the dynamic broker configs that the Store heeds while it runs: log.cleaner.*,
+// transaction.partition.verification.enable and producer.id.expiration.ms. It does not wait.
 func (s *Store) Reconfigure(v config.Values) {
 	s.verify.Store(v.Bool("transaction.partition.verification.enable"))
+	s.expiration.Store(v.Int64("producer.id.expiration.ms"))
 	if s.cleaner == nil {
 		return
 	}

@@ -32,8 +32,16 @@ type ProducerState struct {
 
 // producerConfig is what the producer state of a log needs to know of the broker's config.
 type producerConfig struct {
-	expirationMs int64        // producer.id.expiration.ms
-	verify       *atomic.Bool // transaction.partition.verification.enable, as of now; nil: off
+	expirationMs int64         // producer.id.expiration.ms
+	expiration   *atomic.Int64 // the same as of now, instead of expirationMs; nil for a log without a Store
+	verify       *atomic.Bool  // transaction.partition.verification.enable, as of now; nil: off
+}
+
+func (c *producerConfig) expiresAfter() int64 {
+	if c.expiration != nil {
+		return c.expiration.Load()
+	}
+	return c.expirationMs
 }
 
 func (c *producerConfig) verifies() bool { return c.verify != nil && c.verify.Load() }
@@ -394,5 +402,5 @@ func (p *producerStates) expire(now int64) {
 }
 
 func (p *producerStates) expired(e *producerEntry, now int64) bool {
-	return e.txnStart == noOffset && now-e.lastTimestamp >= p.config.expirationMs
+	return e.txnStart == noOffset && now-e.lastTimestamp >= p.config.expiresAfter()
 }

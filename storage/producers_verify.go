@@ -54,7 +54,7 @@ func (p *producerStates) verified(id int64, guard VerificationGuard) bool {
 // expireVerifications drops those as old as producer.id.expiration.ms.
 func (p *producerStates) expireVerifications(now int64) {
 	for id, v := range p.verification {
-		if now-v.created >= p.config.expirationMs {
+		if now-v.created >= p.config.expiresAfter() {
 			delete(p.verification, id)
 		}
 	}

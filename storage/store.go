@@ -54,7 +54,8 @@ type Store struct {
 	running      sync.WaitGroup // the background goroutines
 	cleaner      *cleaner       // nil with log.cleaner.enable=false
 	mover        *mover
-	verify       atomic.Bool // transaction.partition.verification.enable
+	verify       atomic.Bool  // transaction.partition.verification.enable
+	expiration   atomic.Int64 // producer.id.expiration.ms
 
 	mu        sync.Mutex // guards what follows and the fields of logDir that say so
 	logs      map[protocol.TopicPartition]*hostedLog

@@ -40,6 +40,7 @@ func Open(o Options) (*Store, error) {
 	}
 	s.epoch.Store(-1)
 	s.verify.Store(o.Config.Bool("transaction.partition.verification.enable"))
+	s.expiration.Store(o.Config.Int64("producer.id.expiration.ms"))
 	if o.Config.Bool("log.cleaner.enable") {
 		s.cleaner = newCleaner(s)
 	}
@@ -249,7 +250,7 @@ func reservedTopic(name string) bool {
 func (s *Store) openOptions(d *logDir, tp protocol.TopicPartition, c LogConfig) openOptions {
 	return openOptions{
 		fs: d.fs, dir: d.partitionDir(tp), tp: tp, config: c, codecs: s.codecs, logger: s.logger, host: d.worker,
-		producers: producerConfig{expirationMs: s.config.Int64("producer.id.expiration.ms"), verify: &s.verify},
+		producers: producerConfig{expiration: &s.expiration, verify: &s.verify},
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/protocol/config"
 	"github.com/ottla/ottla/storage/vfs"
 )
 
@@ -230,6 +231,23 @@ func TestIdleProducersExpire(t *testing.T) {
 			t.Error("expired too early")
 		}
 		sleep(15 * time.Minute)
+		if got := l.Producers(); len(got) != 0 {
+			t.Errorf("not expired: %+v", got)
+		}
+	})
+}
+
+// producer.id.expiration.ms counts from the next check on when it changes, and those that are about to load see it, too.
+func TestExpirationChangesLive(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, _ *vfs.Mem, s *Store) {
+		l := create(t, s, tpOf("t", 0), protocol.NewUUID())
+		produce(t, l, 1, 0)
+		sleep(time.Hour)
+		if len(l.Producers()) != 1 {
+			t.Error("expired before a day has passed")
+		}
+		s.Reconfigure(config.Defaults().WithDynamic(map[string]string{"producer.id.expiration.ms": "60000"}, nil))
+		sleep(11 * time.Minute) // producer.id.expiration.check.interval.ms
 		if got := l.Producers(); len(got) != 0 {
 			t.Errorf("not expired: %+v", got)
 		}
