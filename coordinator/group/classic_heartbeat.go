@@ -12,6 +12,9 @@ import (
 
 // heartbeat handles Heartbeat: it keeps the member's session, and tells of a rebalance only while members are to join again.
 func (s *shard) heartbeat(env runtime.Env, req *kmsg.HeartbeatRequest) error {
+	if g, ok := s.groups[req.Group].(*consumerGroup); ok {
+		return s.heartbeatConsumer(env, g, req)
+	}
 	g, ok := s.classic(req.Group)
 	if !ok {
 		return protocol.UnknownMemberID

@@ -21,8 +21,12 @@ type joinRequest struct {
 // knownMemberVersion is the first version whose clients come back with the member id they are given (KIP-394).
 const knownMemberVersion = 4
 
-// join handles JoinGroup. A group is created for a member without an id; its first record says that it exists.
+// join handles JoinGroup. A group is created for a member without an id; its first record says that it exists. An empty consumer group makes way.
 func (s *shard) join(env runtime.Env, req *joinRequest) runtime.Result {
+	old, _ := s.groups[req.Group].(*consumerGroup)
+	if old != nil && !old.isEmpty() {
+		return s.joinConsumer(env, old, req)
+	}
 	g, known := s.classic(req.Group)
 	if !known {
 		if req.MemberID != "" {
@@ -43,15 +47,20 @@ func (s *shard) join(env runtime.Env, req *joinRequest) runtime.Result {
 		result = s.joinKnown(env, g, req)
 	}
 	if !known && len(result.Records) == 0 {
-		return s.writeNewGroup(env, g, req)
+		return s.writeNewGroup(g, old, req)
 	}
 	return result
 }
 
-// writeNewGroup makes a new group durable before it has a generation.
-func (s *shard) writeNewGroup(_ runtime.Env, g *classicGroup, req *joinRequest) runtime.Result {
+// writeNewGroup makes a new group durable before it has a generation. It takes the place of old, an empty group, unless that is nil.
+func (s *shard) writeNewGroup(g *classicGroup, old *consumerGroup, req *joinRequest) runtime.Result {
+	var records []runtime.Record
+	if old != nil {
+		s.logger.Info("an empty consumer group becomes a classic group", zap.String("group", g.id))
+		records = old.tombstones(nil)
+	}
 	return runtime.Result{
-		Records: []runtime.Record{newGroupRecord(g)},
+		Records: append(records, newGroupRecord(g)),
 		Applied: true,
 		Then: func(env runtime.Env, err error) {
 			if err == nil {
@@ -62,6 +71,9 @@ func (s *shard) writeNewGroup(_ runtime.Env, g *classicGroup, req *joinRequest) 
 			req.reply.fail("", code)
 			if s.groups[g.id] == g && protocol.CodeOf(err) != protocol.RequestTimedOut {
 				s.forget(env, g, code)
+				if old != nil {
+					s.groups[g.id] = old
+				}
 			}
 		},
 	}

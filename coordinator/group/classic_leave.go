@@ -10,6 +10,9 @@ import (
 
 // leave handles LeaveGroup. Each member has its own error; the error is for the whole group.
 func (s *shard) leave(env runtime.Env, req *kmsg.LeaveGroupRequest) ([]kmsg.LeaveGroupResponseMember, runtime.Result, error) {
+	if g, ok := s.groups[req.Group].(*consumerGroup); ok {
+		return s.leaveConsumer(env, g, req)
+	}
 	g, ok := s.classic(req.Group)
 	if !ok {
 		return nil, runtime.Result{}, protocol.UnknownMemberID

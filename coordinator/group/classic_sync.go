@@ -10,6 +10,9 @@ import (
 
 // sync handles SyncGroup. Members are parked until the leader's assignment is durable.
 func (s *shard) sync(env runtime.Env, req *kmsg.SyncGroupRequest, reply *syncReply) runtime.Result {
+	if g, ok := s.groups[req.Group].(*consumerGroup); ok {
+		return s.syncConsumer(env, g, req, reply)
+	}
 	g, ok := s.classic(req.Group)
 	if !ok || g.state == empty {
 		reply.fail(protocol.UnknownMemberID)

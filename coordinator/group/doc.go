@@ -37,6 +37,10 @@
 //	classic_heartbeat.go   Heartbeat and session expiry
 //	classic_leave.go       LeaveGroup
 //	classic_view.go        a classic group as one group among others
+//	consumer_regex.go      subscriptions by regular expression
+//	consumer_classic.go    members of the classic protocol in a consumer group
+//	migrate.go             classic groups become consumer groups, and back
+//	embedded.go            the consumer protocol inside the classic one
 //	subscription.go        topics in a consumer's subscription
 //	offset_store.go        committed and pending values by group, topic, partition
 //	offset_pending.go      values that open transactions have written
