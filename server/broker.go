@@ -115,12 +115,16 @@ func (b *Broker) openData(ctx context.Context) (clusterID string, wake chan stru
 	c := b.o.Config
 	b.codecs = record.NewCodecs()
 	b.store, err = storage.Open(storage.Options{
+// logDirReserve is how much room is kept in each log dir for a stop and a start while it is full: that for the indexes of a gigabyte of records, and the checkpoints of many partitions.
+const logDirReserve = 8 << 20
+
 		FS: b.o.FS, Dirs: c.LogDirs, NodeID: c.NodeID, Config: c.Values, Codecs: b.codecs, Logger: b.o.Logger.Named("storage"),
 	})
 	if err != nil {
 		return "", nil, err
 	}
 	b.store.OnDirFailure(b.dirFailed)
+		ReserveBytes: logDirReserve,
 	grew := make(chan struct{}, 1) // not the result itself, which a failure sets
 	b.controller, err = controller.Start(controller.Options{
 		NodeID: c.NodeID, ClusterID: b.store.ClusterID(), FS: b.o.FS, Dir: c.MetadataLogDir, Config: c.Values, Codecs: b.codecs,

@@ -200,6 +200,9 @@ func (s *Store) settleMoves() error {
 	if s.AnyDirOffline() {
 		return nil
 	}
+	if len(arrived) > 0 {
+		s.settleVanished(nil)
+	}
 	for _, h := range arrived {
 		if err := s.fs.Remove(filepath.Join(h.log.Dir(), arrivedName)); err != nil {
 			return err

@@ -53,7 +53,7 @@ type life struct {
 // The power fails at many steps of appends, rolls, retention, truncation, compaction, moves, deletion, stops and starts.
 func TestPowerLossAtEveryStep(t *testing.T) {
 	crashes := map[string]int{}
-	for seed := range crashSeeds(t, 100) {
+	for seed := range crashSeeds(t, 60) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				for op, n := range liveAndCrash(t, uint64(seed)) {

@@ -78,8 +78,12 @@ func (r *Reserved) Hold(hold bool) { r.closed.Store(hold) }
 
 // try runs op, and again for each piece of the reserve, while the disk is full.
 func (r *Reserved) try(op func() error) error {
-	err := op()
-	for IsFull(err) && r.give() {
+	return r.retry(op(), op)
+}
+
+// retry is try after op has returned err.
+func (r *Reserved) retry(err error, op func() error) error {
+	for err != nil && IsFull(err) && r.give() {
 		err = op()
 	}
 	return err
@@ -161,7 +165,9 @@ type reservedFile struct {
 
 // WriteAt implements File: what a full disk took of p before is written again.
 func (f *reservedFile) WriteAt(p []byte, off int64) (n int, err error) {
-	err = f.fs.try(func() (err error) { n, err = f.File.WriteAt(p, off); return err })
+	if n, err = f.File.WriteAt(p, off); err != nil {
+		err = f.fs.retry(err, func() (err error) { n, err = f.File.WriteAt(p, off); return err })
+	}
 	return n, err
 }
 
