@@ -22,6 +22,17 @@ type producerIDs struct {
 	refill    chan struct{} // guarded by mu: closed when the request for a block under way ends; nil if there is none
 }
 
+// TryNext returns a producer id that nobody has, if one is at hand.
+func (p *producerIDs) TryNext() (id int64, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.next == p.end {
+		return -1, false
+	}
+	p.next++
+	return p.next - 1, true
+}
+
 // Next returns a producer id that nobody has. Errors: CoordinatorLoadInProgress while no block can be had (clients try
 // again), ctx's error.
 func (p *producerIDs) Next(ctx context.Context) (int64, error) {

@@ -19,13 +19,14 @@ import (
 //	v5     clients know TRANSACTION_ABORTABLE (KIP-890)
 //	v6     key type 2: share-partition states (KIP-932)
 //
-// The first request of a cluster finds no __consumer_offsets: it starts to create it, and is answered COORDINATOR_NOT_AVAILABLE until its
-// leaders are there. Transactional ids and share states are refused with INVALID_REQUEST until they are served.
+// The first request of a cluster finds no __consumer_offsets, or no __transaction_state: it starts to create it, and is answered
+// COORDINATOR_NOT_AVAILABLE until its leaders are there. Share states are refused with INVALID_REQUEST until they are served.
 
 // Key types of FindCoordinator.
 const (
-	groupKeyType = 0
-	shareKeyType = 2
+	groupKeyType       = 0
+	transactionKeyType = 1
+	shareKeyType       = 2
 )
 
 const (
@@ -53,8 +54,8 @@ func handleFindCoordinator(_ context.Context, n *Node, r *Request) Result {
 	if req.Version < 1 {
 		keyType = groupKeyType
 	}
-	if keyType != groupKeyType {
-		n.Logger.Warn("coordinator refused: only groups have coordinators so far",
+	if keyType != groupKeyType && keyType != transactionKeyType {
+		n.Logger.Warn("coordinator refused: only groups and transactions have coordinators so far",
 			zap.Int8("key_type", keyType), zap.String("key", req.CoordinatorKey), zap.Strings("keys", req.CoordinatorKeys), zap.Stringer("remote", r.Remote))
 	}
 	if req.Version < findBatched {
@@ -79,15 +80,22 @@ func handleFindCoordinator(_ context.Context, n *Node, r *Request) Result {
 // findCoordinator finds where the leader of the key's partition listens under the listener's name.
 func findCoordinator(n *Node, listener string, keyType int8, key string) (endpoint, protocol.Code) {
 	none := endpoint{NodeID: -1, Port: -1}
-	if keyType != groupKeyType {
+	var topic string
+	var partition int32
+	switch keyType {
+	case groupKeyType:
+		topic, partition = protocol.GroupMetadataTopic, n.Groups.PartitionFor(key)
+	case transactionKeyType:
+		topic, partition = protocol.TransactionStateTopic, n.Transactions.PartitionFor(key)
+	default:
 		return none, protocol.InvalidRequest
 	}
 	image := n.Image()
-	if image.Topic(protocol.GroupMetadataTopic) == nil {
-		n.TopicCreator.Create(protocol.GroupMetadataTopic)
+	if image.Topic(topic) == nil {
+		n.TopicCreator.Create(topic)
 		return none, protocol.CoordinatorNotAvailable
 	}
-	p := image.Partition(protocol.GroupMetadataTopic, n.Groups.PartitionFor(key))
+	p := image.Partition(topic, partition)
 	if p == nil {
 		return none, protocol.CoordinatorNotAvailable
 	}

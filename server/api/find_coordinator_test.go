@@ -1,14 +1,15 @@
 package api
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/ottla/ottla/coordinator/group"
+	"github.com/ottla/ottla/coordinator/txn"
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/config"
-	"github.com/ottla/ottla/protocol/record"
 	"github.com/ottla/ottla/protocol/schema"
 )
 
@@ -61,7 +62,7 @@ func TestFindCoordinator(t *testing.T) {
 			t.Errorf("on a listener that the broker lacks: %+v", f)
 		}
 		message(f, "The coordinator is not available.")
-		for _, keyType := range []int8{1, 2, 9} {
+		for _, keyType := range []int8{2, 9} {
 			if version == 0 {
 				continue // has no key type
 			}
@@ -74,21 +75,24 @@ func TestFindCoordinator(t *testing.T) {
 }
 
 func TestFindCoordinatorCreatesTheTopic(t *testing.T) {
-	n, controller := imageNode(t, imageOf(t, &schema.RegisterBrokerRecord{
-		BrokerID: 1, EndPoints: []schema.BrokerEndpoint{{Name: "PLAINTEXT", Host: "here", Port: 9092}},
-	}), nil)
-	codecs := record.NewCodecs()
-	defer codecs.Close()
-	n.Groups = group.New(group.Options{NodeID: 1, Config: func() config.Values { return n.Config() }, Image: n.Image, Codecs: codecs, Logger: n.Logger})
-	defer n.Groups.Close()
-	if f := find(t, n, "PLAINTEXT", 3, 0, "g"); f.code != protocol.CoordinatorNotAvailable || f.node != -1 {
-		t.Errorf("found %+v", f)
-	}
-	n.TopicCreator.Close()
-	for _, req := range controller.requests() {
-		if create, ok := req.(*kmsg.CreateTopicsRequest); ok && create.Topics[0].Topic == protocol.GroupMetadataTopic && create.Topics[0].NumPartitions == 50 {
-			return
+	for keyType, topic := range []string{protocol.GroupMetadataTopic, protocol.TransactionStateTopic} {
+		n, controller := imageNode(t, imageOf(t, &schema.RegisterBrokerRecord{
+			BrokerID: 1, EndPoints: []schema.BrokerEndpoint{{Name: "PLAINTEXT", Host: "here", Port: 9092}},
+		}), nil)
+		values := func() config.Values { return n.Config() }
+		n.Groups = group.New(group.Options{NodeID: 1, Config: values, Image: n.Image, Logger: n.Logger})
+		n.Transactions = txn.New(txn.Options{NodeID: 1, Config: values, Image: n.Image, Logger: n.Logger})
+		if f := find(t, n, "PLAINTEXT", 3, int8(keyType), "g"); f.code != protocol.CoordinatorNotAvailable || f.node != -1 {
+			t.Errorf("found %+v", f)
+		}
+		n.TopicCreator.Close()
+		n.Groups.Close()
+		n.Transactions.Close()
+		if !slices.ContainsFunc(controller.requests(), func(req kmsg.Request) bool {
+			create, ok := req.(*kmsg.CreateTopicsRequest)
+			return ok && create.Topics[0].Topic == topic && create.Topics[0].NumPartitions == 50 && create.Topics[0].ReplicationFactor == 1
+		}) {
+			t.Errorf("%s: the controller was asked %+v", topic, controller.requests())
 		}
 	}
-	t.Errorf("the controller was asked %+v", controller.requests())
 }

@@ -4,12 +4,11 @@ import (
 	"context"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
-	"go.uber.org/zap"
 
 	"github.com/ottla/ottla/protocol"
 )
 
-// InitProducerId (22) gives an idempotent producer its id. Versions differ for transactional producers only:
+// InitProducerId (22) gives an idempotent producer its id, and a transactional one its id and the next epoch.
 //
 //	v1     throttle time changed its meaning
 //	v2     flexible
@@ -17,8 +16,7 @@ import (
 //	v4     clients know PRODUCER_FENCED
 //	v5     clients know TRANSACTION_ABORTABLE (KIP-890)
 //
-// v6 (two-phase commit, KIP-939) is unstable in Kafka and not advertised. Transactional ids are refused with INVALID_REQUEST until
-// transactions are served.
+// v6 (two-phase commit, KIP-939) is unstable in Kafka and not advertised.
 func handleInitProducerID(_ context.Context, n *Node, r *Request) Result {
 	req := r.Body.(*kmsg.InitProducerIDRequest)
 	resp := req.ResponseKind().(*kmsg.InitProducerIDResponse)
@@ -27,13 +25,8 @@ func handleInitProducerID(_ context.Context, n *Node, r *Request) Result {
 		resp.ErrorCode = int16(protocol.InvalidRequest)
 		return reply(resp)
 	}
-	if id := req.TransactionalID; id != nil {
-		if *id != "" {
-			n.Logger.Warn("transactional id refused: transactions are not supported yet",
-				zap.String("transactional id", *id), zap.Stringer("remote", r.Remote))
-		}
-		resp.ErrorCode = int16(protocol.InvalidRequest)
-		return reply(resp)
+	if req.TransactionalID != nil {
+		return await(n.Transactions.InitProducerID(req))
 	}
 	return Result{Detached: true, Later: func(ctx context.Context) Result {
 		id, err := n.ProducerIDs.Next(ctx)

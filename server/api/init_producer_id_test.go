@@ -39,11 +39,6 @@ func TestInitProducerID(t *testing.T) {
 		if got := ask(version, nil, -1, -1); got != want {
 			t.Errorf("v%d: %s, want %s", version, got, want)
 		}
-		for _, id := range []string{"", "tx"} {
-			if got := ask(version, &id, -1, -1); got != "INVALID_REQUEST -1/-1" {
-				t.Errorf("v%d transactional id %q: %s", version, id, got)
-			}
-		}
 	}
 	want := fmt.Sprintf("NONE %d/0", ids.next+1)
 	if got := ask(3, nil, 7, 3); got != want {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/ottla/ottla/coordinator/group"
+	"github.com/ottla/ottla/coordinator/txn"
 	"github.com/ottla/ottla/protocol/config"
 	"github.com/ottla/ottla/replication"
 	"github.com/ottla/ottla/replication/metadata"
@@ -15,18 +16,19 @@ import (
 // Node is what handlers may use: the parts of one broker, assembled by server.Broker. Its fields are set once, before the first
 // request, and never change afterwards; every part is safe for concurrent use.
 type Node struct {
-	NodeID      int32
-	ClusterID   string
-	Config      func() config.Values   // broker values as of now: static ones under the dynamic overlay
-	Image       func() *metadata.Image // as last published to replication and coordinators
-	Replicas    *replication.Manager
-	Groups      *group.Coordinator
-	Store       *storage.Store
-	Controller  Controller
-	ProducerIDs ProducerIDs
-	Sessions    *Sessions // fetch sessions of this broker
-	Routes      *Routes   // the APIs that this broker's client listeners serve
-	Logger      *zap.Logger
+	NodeID       int32
+	ClusterID    string
+	Config       func() config.Values   // broker values as of now: static ones under the dynamic overlay
+	Image        func() *metadata.Image // as last published to replication and coordinators
+	Replicas     *replication.Manager
+	Groups       *group.Coordinator
+	Transactions *txn.Coordinator
+	Store        *storage.Store
+	Controller   Controller
+	ProducerIDs  ProducerIDs
+	Sessions     *Sessions // fetch sessions of this broker
+	Routes       *Routes   // the APIs that this broker's client listeners serve
+	Logger       *zap.Logger
 
 	// TopicCreator creates the topics that Metadata and FindCoordinator find missing.
 	TopicCreator *TopicCreator

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 
+	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/storage"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -56,3 +57,19 @@ func reply(resp kmsg.Response) Result { return Result{Response: resp} }
 
 // fail closes the connection.
 func fail(err error) Result { return Result{Err: err} }
+
+// Serve answers a request that this process makes of itself, as the API's handler answers it. req must not be changed until then.
+func (n *Node) Serve(ctx context.Context, req kmsg.Request) (kmsg.Response, error) {
+	row := n.Routes.Get(req.Key())
+	if row == nil {
+		return nil, protocol.UnsupportedVersion
+	}
+	r := row.Handle(ctx, n, &Request{Key: req.Key(), Version: req.GetVersion(), Body: req, Conn: &Conn{}})
+	for r.Later != nil {
+		r = r.Later(ctx)
+	}
+	if r.Err != nil {
+		return nil, r.Err
+	}
+	return r.Response, nil
+}
