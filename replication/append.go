@@ -85,11 +85,12 @@ func (p *Partition) Append(b []byte, o ProduceOptions) (ProduceResult, error) {
 
 // WaitFlushed returns when the records of an append are durable, if flush.messages asks for that; until then they are not committed. Error: KafkaStorageError.
 func (p *Partition) WaitFlushed(r *ProduceResult) error {
-	err := r.flush.Wait()
-	for log := r.log; err != nil && p.Log() != log; { // moved to another dir meanwhile, with all it had
-		log = p.Log()
-		err = log.Flush().Wait()
-	}
+	err := p.WithLog(func(log *storage.Log) error {
+		if log == r.log {
+			return r.flush.Wait()
+		}
+		return log.Flush().Wait() // moved to another dir meanwhile, with all it had
+	})
 	if err != nil {
 		return err
 	}

@@ -139,13 +139,12 @@ func (m *Manager) readPartition(r *FetchRequest, f *FetchPartition, limit int, w
 
 // read reads the partition's log, and the next one if that was replaced meanwhile.
 func (p *Partition) read(r *FetchRequest, f *FetchPartition, limit int, whole bool) (FetchResult, error) {
-	for {
-		log := p.Log()
-		result, err := readLog(log, r, f, limit, whole)
-		if err == nil || p.Log() == log {
-			return result, err
-		}
-	}
+	var result FetchResult
+	err := p.WithLog(func(log *storage.Log) (err error) {
+		result, err = readLog(log, r, f, limit, whole)
+		return err
+	})
+	return result, err
 }
 
 func readLog(log *storage.Log, r *FetchRequest, f *FetchPartition, limit int, whole bool) (FetchResult, error) {

@@ -43,6 +43,24 @@ func (p *Partition) TopicID() protocol.UUID { return p.topicID }
 // former answers KafkaStorageError: ask again for each use.
 func (p *Partition) Log() *storage.Log { return p.log.Load() }
 
+// WithLog runs fn on the replica's log. If fn fails because the log was replaced meanwhile, by a move between log dirs, it runs again on the next one.
+func (p *Partition) WithLog(fn func(*storage.Log) error) error {
+	log := p.Log()
+	for {
+		err := fn(log)
+		if err == nil {
+			return nil
+		}
+		p.mu.RLock() // waits for a replacement that is under way
+		next := p.Log()
+		p.mu.RUnlock()
+		if next == log {
+			return err
+		}
+		log = next
+	}
+}
+
 // Leader returns the leader's node id (-1 none) and epoch.
 func (p *Partition) Leader() (id, epoch int32) {
 	p.mu.RLock()

@@ -90,7 +90,12 @@ func (p *Partition) StartVerification(producerID int64, epoch int16, sequence in
 	if err := p.CheckEpoch(-1); err != nil {
 		return 0, err
 	}
-	return p.Log().StartVerification(producerID, epoch, sequence, s == TxnAddPartition, time.Now().UnixMilli())
+	var guard storage.VerificationGuard
+	err := p.WithLog(func(log *storage.Log) (err error) {
+		guard, err = log.StartVerification(producerID, epoch, sequence, s == TxnAddPartition, time.Now().UnixMilli())
+		return err
+	})
+	return guard, err
 }
 
 // VerifyTxn finds out, for every partition of v, under which guard its records may be appended: it asks the transaction's coordinator where the transaction is not

@@ -46,7 +46,13 @@ func (l coordinatorLog) LogEndOffset() int64 { return l.Log().Offsets().LogEnd }
 
 // Load implements runtime.Log.
 func (l coordinatorLog) Load(ctx context.Context, fn func(record.Batch) error) error {
-	return l.Log().Batches(ctx, l.Log().Offsets().LogStart, fn)
+	next := int64(-1)
+	return l.WithLog(func(log *storage.Log) error {
+		return log.Batches(ctx, max(next, log.Offsets().LogStart), func(b record.Batch) error {
+			next = b.NextOffset()
+			return fn(b)
+		})
+	})
 }
 
 // MaxMessageBytes implements runtime.Log.

@@ -24,7 +24,7 @@ type cleaner struct {
 
 	mu          sync.Mutex // guards what follows; a leaf
 	config      cleanerConfig
-	busy        map[*Log]bool
+	busy        map[*Log]*cleanerWork
 	uncleanable map[*Log]error // until the log is opened again
 	status      CleanerStatus
 }
@@ -70,7 +70,7 @@ type UncleanableLog struct {
 
 func newCleaner(s *Store) *cleaner {
 	c := &cleaner{
-		store: s, logger: s.logger, changed: make(chan struct{}, 1), busy: map[*Log]bool{}, uncleanable: map[*Log]error{},
+		store: s, logger: s.logger, changed: make(chan struct{}, 1), busy: map[*Log]*cleanerWork{}, uncleanable: map[*Log]error{},
 		config: cleanerConfigOf(s.config),
 	}
 	return c
@@ -178,10 +178,11 @@ func (c *cleaner) cleanFilthiest(ctx context.Context, own *compactor) bool {
 		if ctx.Err() != nil {
 			return false
 		}
-		if !c.claim(h.log) {
+		work, ok := c.claim(ctx, h.log)
+		if !ok {
 			continue // another thread was faster
 		}
-		done := c.clean(ctx, own, h)
+		done := c.clean(work, own, h)
 		c.release(h.log)
 		if done {
 			return true
@@ -242,24 +243,53 @@ func (c *cleaner) logs() []*hostedLog {
 func (c *cleaner) free(l *Log) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.busy[l] && c.uncleanable[l] == nil
+	return c.busy[l] == nil && c.uncleanable[l] == nil
 }
 
-// claim takes l for the caller; false if another has it.
-func (c *cleaner) claim(l *Log) bool {
+// cleanerWork is what a thread does with the log that it has claimed.
+type cleanerWork struct {
+	stop context.CancelFunc
+	done chan struct{} // closed when the log is released
+}
+
+// claim takes l for the caller, and returns the context for the work on it; false if another has it, or it is on its way to another dir.
+func (c *cleaner) claim(ctx context.Context, l *Log) (context.Context, bool) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.busy[l] || c.uncleanable[l] != nil {
-		return false
+	if c.busy[l] != nil || c.uncleanable[l] != nil {
+		c.mu.Unlock()
+		return nil, false
 	}
-	c.busy[l] = true
-	return true
+	work, stop := context.WithCancel(ctx)
+	c.busy[l] = &cleanerWork{stop, make(chan struct{})}
+	c.mu.Unlock()
+	if c.store.future(l.TopicPartition()) != nil { // looked at after the claim: whoever makes a copy looks the other way round, in interrupt
+		c.release(l)
+		return nil, false
+	}
+	return work, true
 }
 
 func (c *cleaner) release(l *Log) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.busy[l].stop()
+	close(c.busy[l].done)
 	delete(c.busy, l)
+}
+
+// interrupt ends the work on l, a copy of which has been entered in Store.futures. As long as that is so no new work begins (LogCleaner.abortAndPauseCleaning).
+func (c *cleaner) interrupt(l *Log) {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	work := c.busy[l]
+	c.mu.Unlock()
+	if work == nil {
+		return
+	}
+	work.stop()
+	<-work.done
 }
 
 // clean compacts one claimed log, if it is still due; false if nothing came of it.
@@ -327,7 +357,10 @@ func (c *cleaner) retain(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if !h.log.Config().Compact || c.store.offline(h.dir) != nil || !c.claim(h.log) {
+		if !h.log.Config().Compact || c.store.offline(h.dir) != nil {
+			continue
+		}
+		if _, ok := c.claim(ctx, h.log); !ok {
 			continue
 		}
 		_, err := h.log.retain(time.Now().UnixMilli())

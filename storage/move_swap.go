@@ -61,10 +61,35 @@ func (l *Log) completeAs(original *Log) error {
 	if err := c.follow(original.Offsets()); err != nil {
 		return err
 	}
+	if err := l.adoptProducers(original); err != nil {
+		return err
+	}
 	if err := l.Sync(); err != nil {
 		return err
 	}
 	return l.syncNames()
+}
+
+// adoptProducers takes over the producer state of original, which ends where l does, with a snapshot of it: batches that retention or compaction has removed cannot
+// tell of their producers any more. Compaction goes on where it was.
+func (l *Log) adoptProducers(original *Log) error {
+	l.cleaned.Store(min(original.cleaned.Load(), l.logEnd.Load()))
+	original.mu.Lock()
+	state, guards := original.producers.copied(), original.guards
+	original.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.offline(); err != nil {
+		return err
+	}
+	l.guards = guards
+	l.producers.adopt(state, l.logEnd.Load())
+	if err := l.producers.takeSnapshot(true); err != nil {
+		return l.storageFailed("write of a producer snapshot", err)
+	}
+	l.dirUnsynced.Store(true)
+	l.setUnstable()
+	return nil
 }
 
 // syncNames makes durable what Sync leaves out where there is nothing to flush: the topic's id and the names of the files of a log without records.
@@ -134,7 +159,9 @@ func (s *Store) swap(tp protocol.TopicPartition, current, future *hostedLog) err
 		current.log.fail(err)
 		s.failDir(current.dir, err)
 	} else {
-		future.dir.worker.after(0, func() error { return s.forgetArrival(current.dir, future) })
+		future.dir.worker.after(0, func() error {
+			return errors.Join(s.forgetArrival(current.dir, future), s.checkpointCleaned(future.dir))
+		})
 	}
 	s.logger.Info("replica has moved to another log dir", zap.Stringer("partition", tp), zap.String("from", from), zap.String("to", folder),
 		zap.Int64("bytes", future.log.Size()), zap.Duration("appends waited", time.Since(began)))

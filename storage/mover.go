@@ -54,6 +54,7 @@ func (s *Store) Move(tp protocol.TopicPartition, path string, r Relocation) erro
 	if err := s.createFuture(h, d); err != nil {
 		return s.creationFailed(d, tp, err)
 	}
+	s.cleaner.interrupt(h.log)
 	s.mover.add(tp, r)
 	return nil
 }

@@ -360,6 +360,32 @@ func (p *producerStates) highWatermarkAdvanced(hw int64) {
 	}
 }
 
+// copied returns a state of its own with the same producers and transactions, without files.
+func (p *producerStates) copied() *producerStates {
+	c := &producerStates{
+		entries: make(map[int64]*producerEntry, len(p.entries)), verification: make(map[int64]*verification, len(p.verification)),
+		ongoing: slices.Clone(p.ongoing), unreplicated: slices.Clone(p.unreplicated),
+	}
+	for id, e := range p.entries {
+		if !e.tentative {
+			own := *e
+			own.pending = 0
+			c.entries[id] = &own
+		}
+	}
+	for id, v := range p.verification {
+		own := *v
+		c.verification[id] = &own
+	}
+	return c
+}
+
+// adopt takes over what copied returned of the same log, as of offset. The next snapshot is written even if there is one.
+func (p *producerStates) adopt(c *producerStates, offset int64) {
+	p.entries, p.verification, p.ongoing, p.unreplicated = c.entries, c.verification, c.ongoing, c.unreplicated
+	p.mapEnd, p.snapEnd = offset, min(p.snapEnd, offset-1)
+}
+
 // advanceTo notes that the log reaches to offset without the state being changed by what lies between: batches without a producer id.
 func (p *producerStates) advanceTo(offset int64) { p.mapEnd = offset }
 

@@ -128,8 +128,10 @@ func listOffset(n *Node, req *kmsg.ListOffsetsRequest, topic string, in *kmsg.Li
 		return err
 	}
 	if req.Version == 0 {
-		out.OldStyleOffsets, err = legacyOffsets(p.Log(), req.ReplicaID, in.Timestamp, int(in.MaxNumOffsets))
-		return err
+		return p.WithLog(func(log *storage.Log) (err error) {
+			out.OldStyleOffsets, err = legacyOffsets(log, req.ReplicaID, in.Timestamp, int(in.MaxNumOffsets))
+			return err
+		})
 	}
 	at := p.Log().Offsets()
 	upper := at.LogEnd
@@ -182,12 +184,14 @@ func lookup(p *replication.Partition, timestamp int64, at storage.Offsets, upper
 	}
 	var found storage.TimestampOffset
 	var ok bool
-	var err error
-	if timestamp == maxTimestamp {
-		found, ok, err = log.MaxTimestamp(upper)
-	} else {
-		found, ok, err = log.OffsetAtTime(timestamp, upper)
-	}
+	err := p.WithLog(func(log *storage.Log) (err error) {
+		if timestamp == maxTimestamp {
+			found, ok, err = log.MaxTimestamp(upper)
+		} else {
+			found, ok, err = log.OffsetAtTime(timestamp, upper)
+		}
+		return err
+	})
 	switch {
 	case err != nil:
 		return none, err
