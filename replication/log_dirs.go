@@ -32,7 +32,10 @@ func (m *Manager) MoveTo(tp protocol.TopicPartition, path string) error {
 // relocation is what a move of p's log needs of this package.
 func (m *Manager) relocation(p *Partition) storage.Relocation {
 	return storage.Relocation{
-		Replace: p.replaceLog,
+		Replace: func(swap func() (*storage.Log, error)) {
+			p.replaceLog(swap)
+			m.o.Moved(p.tp)
+		},
 		BytesPerSecond: func() int64 {
 			return m.o.Config().Int64("replica.alter.log.dirs.io.max.bytes.per.second")
 		},

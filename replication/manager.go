@@ -15,13 +15,15 @@ import (
 	"github.com/ottla/ottla/storage"
 )
 
-// Options is what a Manager works with; all fields are required.
+// Options is what a Manager works with; all fields but Moved are required.
 type Options struct {
 	NodeID int32
 	Store  *storage.Store
 	Codecs *record.Codecs
 	Config func() config.Values // the broker's values as of now
 	Logger *zap.Logger
+	// Moved is called after a replica moved to another log dir, or could not. It must not block. Default: nothing.
+	Moved func(protocol.TopicPartition)
 }
 
 // Manager hosts this broker's replicas and makes them follow the metadata. Apply has one caller, the publisher; everything
@@ -43,6 +45,9 @@ type Manager struct {
 
 // NewManager returns a manager that hosts nothing until the first Apply.
 func NewManager(o Options) *Manager {
+	if o.Moved == nil {
+		o.Moved = func(protocol.TopicPartition) {}
+	}
 	m := &Manager{o: o, parts: make(map[protocol.TopicPartition]*Partition), lost: make(map[protocol.TopicPartition]struct{})}
 	m.image.Store(metadata.Empty())
 	return m

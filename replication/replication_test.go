@@ -255,10 +255,20 @@ func TestCommitWaiters(t *testing.T) {
 		waited := make(chan error)
 		go func() { waited <- p.WaitCommitted(t.Context(), 5) }()
 		synctest.Wait()
-		h.change(reelection(p))
-		if err := <-waited; !errors.Is(err, protocol.NotLeaderOrFollower) {
-			t.Errorf("a new epoch gave %v", err)
+		h.change(reelection(p)) // in its place: the log goes on, and so does the wait
+		synctest.Wait()
+		select {
+		case err := <-waited:
+			t.Fatalf("a new epoch of the same leader gave %v", err)
+		default:
 		}
+		deposed := schema.NewPartitionChangeRecord(p.TopicID(), p.TopicPartition().Partition)
+		deposed.Leader = -1
+		h.change(deposed)
+		if err := <-waited; !errors.Is(err, protocol.NotLeaderOrFollower) {
+			t.Errorf("the end of the leadership gave %v", err)
+		}
+		h.change(reelection(p))
 		go func() { waited <- p.WaitCommitted(t.Context(), 1) }()
 		synctest.Wait()
 		h.append(p, "a", "b")
