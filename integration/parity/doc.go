@@ -7,5 +7,5 @@
 //
 //   - conversation.go: sockets, frames, steps; compare.go: the comparison; allowed.go: the differences that are right
 //   - batch.go: record batches, built by hand so that they can be wrong; requests.go, group_requests.go: requests that many areas send
-//   - parity_test.go: the servers and the areas; *_area_test.go: the scripts, one area each
+//   - parity_test.go: the servers and the areas; *_area_test.go: the scripts, one area each; consumer_requests_test.go: what the consumer areas send
 package parity

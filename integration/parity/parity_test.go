@@ -13,7 +13,8 @@ import (
 // settings are those of both servers: what is left out is the default of each, which is compared too.
 var settings = []string{
 	"group.initial.rebalance.delay.ms=200", "offsets.topic.num.partitions=5", "group.min.session.timeout.ms=500",
-	"log.message.timestamp.type=CreateTime", "fetch.max.bytes=10485760",
+	"log.message.timestamp.type=CreateTime", "fetch.max.bytes=10485760", "group.consumer.assignment.interval.ms=0",
+	"group.consumer.min.session.timeout.ms=500", "group.consumer.min.heartbeat.interval.ms=100",
 }
 
 // slow is how long a step may take before it is worth a line of the verbose output.
@@ -130,4 +131,12 @@ var areas = []area{
 	{"GroupTimes", groupTimes},
 	{"Commits", commits},
 	{"GroupAdmin", groupAdmin},
+	{"ConsumerRefusals", consumerRefusals},
+	{"ConsumerLife", consumerLife},
+	{"ConsumerAssignors", consumerAssignors},
+	{"ConsumerStatic", consumerStatic},
+	{"ConsumerTimes", consumerTimes},
+	{"ConsumerTopics", consumerTopics},
+	{"ConsumerOffsets", consumerOffsets},
+	{"ConsumerConversions", consumerConversions},
 }
