@@ -84,8 +84,10 @@ func (g *consumerGroup) checkFetch(memberID *string, epoch int32) error {
 	}
 	m, ok := g.members[deref(memberID)]
 	switch {
+	case memberID == nil:
+		return protocol.UnknownServerError // as in Kafka, where nobody is looked up
 	case !ok:
-		return unknownMember(g.id, deref(memberID))
+		return unknownMember(g.id, *memberID)
 	case epoch == m.epoch:
 		return nil
 	case m.classic != nil:

@@ -36,7 +36,7 @@ func (s *shard) commitOffsets(env runtime.Env, req *kmsg.OffsetCommitRequest) (*
 				code = protocol.OffsetMetadataTooLarge
 			} else {
 				if check != nil {
-					if err := check(t.Topic, t.TopicID, p.Partition); err != nil {
+					if err := check(t.Topic, topicIDOf(env, t), p.Partition); err != nil {
 						return nil, nil, err
 					}
 				}
@@ -48,6 +48,14 @@ func (s *shard) commitOffsets(env runtime.Env, req *kmsg.OffsetCommitRequest) (*
 		resp.Topics = append(resp.Topics, topic)
 	}
 	return resp, records, nil
+}
+
+// topicIDOf is the topic's id: older versions name it only.
+func topicIDOf(env runtime.Env, t *kmsg.OffsetCommitRequestTopic) protocol.UUID {
+	if topic := env.Image.Topic(t.Topic); t.TopicID == (protocol.UUID{}) && topic != nil {
+		return topic.ID
+	}
+	return t.TopicID
 }
 
 // checkCommit decides whether the request may commit offsets of its group.

@@ -17,6 +17,12 @@ const noOffset = -1
 func (s *shard) fetchOffsets(req *kmsg.OffsetFetchRequestGroup, latest bool) kmsg.OffsetFetchResponseGroup {
 	resp := kmsg.NewOffsetFetchResponseGroup()
 	resp.Group = req.Group
+	if g, ok := s.groups[req.Group]; ok {
+		if err := g.checkFetch(req.MemberID, req.MemberEpoch); err != nil {
+			resp.ErrorCode = int16(protocol.CodeOf(err))
+			return resp
+		}
+	}
 	if req.Topics == nil {
 		resp.Topics = s.fetchAll(req.Group, latest)
 		return resp
