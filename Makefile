@@ -6,7 +6,7 @@ FUZZTIME      ?= 60s
 VERSION       ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS       := -s -w -X main.version=$(VERSION)
 
-.PHONY: run build test race test-clients lint fuzz soak bench docs
+.PHONY: run build test race test-clients lint fuzz soak full-disk bench docs
 
 run: ## start a broker on localhost:9092
 	$(GO) run ./cmd/ottla
@@ -33,6 +33,9 @@ fuzz: ## every fuzz target for FUZZTIME each
 soak: build ## two hundred kill -9 cycles under load, and thousands of power losses and damaged files
 	OTTLA_CRASH_SEEDS=3000 $(GO) test ./storage -run 'Crash|PowerLoss|Survives|Damage|Model' -timeout 3h
 	OTTLA=$(CURDIR)/ottla OTTLA_CRASH_CYCLES=200 $(GO) test ./integration/crash -run Crash -v -timeout 90m
+
+full-disk: build ## a broker on a volume that fills up; needs root and kcat
+	sh integration/full_disk.sh $(CURDIR)/ottla
 
 bench: build ## against Apache Kafka; BENCH=names runs some cases, BENCH_OUT=docs/bench writes charts and bench.json
 	OTTLA=$(CURDIR)/ottla $(MAKE) -C integration bench BENCH='$(BENCH)' BENCH_OUT='$(if $(BENCH_OUT),$(abspath $(BENCH_OUT)))'
