@@ -1,0 +1,118 @@
+package api
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ottla/ottla/coordinator/runtime"
+	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/replication"
+)
+
+// WriteTxnMarkers (27) ends transactions in partitions that this broker leads. It comes from transaction coordinators, and from kafka-transactions.
+//
+//	v1     flexible
+//	v2     transaction version, by which the producer's epoch is checked (KIP-1228)
+//
+// Each partition has its own error. The answer comes when all markers are committed, after request.timeout.ms at the latest. Partitions of
+// __consumer_offsets are written by the group coordinator, which then knows in order.
+
+// markers is one request on its way.
+type markers struct {
+	node  *Node
+	resp  *kmsg.WriteTxnMarkersResponse
+	at    map[int64]int // by producer id: its place in the response
+	waits []markerWait
+}
+
+// markerWait is a marker that is not committed yet: commit waits for it. The others are its place in the response.
+type markerWait struct {
+	marker, topic, partition int
+	commit                   func(ctx context.Context) error
+}
+
+func handleWriteTxnMarkers(_ context.Context, n *Node, r *Request) Result {
+	req := r.Body.(*kmsg.WriteTxnMarkersRequest)
+	m := &markers{node: n, resp: req.ResponseKind().(*kmsg.WriteTxnMarkersResponse), at: make(map[int64]int, len(req.Markers))}
+	for i := range req.Markers {
+		m.write(&req.Markers[i])
+	}
+	if len(m.waits) == 0 {
+		return reply(m.resp)
+	}
+	return Result{Later: m.await}
+}
+
+// write appends one marker to its partitions. Markers of one producer share an entry of the response.
+func (m *markers) write(in *kmsg.WriteTxnMarkersRequestMarker) {
+	at, again := m.at[in.ProducerID]
+	if !again {
+		at = len(m.resp.Markers)
+		m.at[in.ProducerID] = at
+		m.resp.Markers = append(m.resp.Markers, kmsg.WriteTxnMarkersResponseMarker{ProducerID: in.ProducerID})
+	}
+	marker := replication.TxnMarker{
+		ProducerID: in.ProducerID, ProducerEpoch: in.ProducerEpoch, CoordinatorEpoch: in.CoordinatorEpoch, Commit: in.Committed,
+		TransactionVersion: int16(in.TransactionVersion),
+	}
+	for i := range in.Topics {
+		t := &in.Topics[i]
+		out := kmsg.WriteTxnMarkersResponseMarkerTopic{Topic: t.Topic, Partitions: make([]kmsg.WriteTxnMarkersResponseMarkerTopicPartition, len(t.Partitions))}
+		topicAt := len(m.resp.Markers[at].Topics)
+		for j, id := range t.Partitions {
+			commit, err := m.end(t.Topic, id, marker)
+			out.Partitions[j].Partition, out.Partitions[j].ErrorCode = id, int16(protocol.CodeOf(err))
+			if commit != nil {
+				m.waits = append(m.waits, markerWait{at, topicAt, j, commit})
+			}
+		}
+		m.resp.Markers[at].Topics = append(m.resp.Markers[at].Topics, out)
+	}
+}
+
+// end writes a marker to one partition. commit is nil if it is committed already.
+func (m *markers) end(topic string, id int32, marker replication.TxnMarker) (commit func(context.Context) error, err error) {
+	p, err := m.node.Replicas.Partition(topic, id)
+	if err != nil {
+		return nil, protocol.UnknownTopicOrPartition
+	}
+	if topic == protocol.GroupMetadataTopic {
+		return m.endInGroups(id, marker), nil
+	}
+	offset, err := p.AppendMarker(marker)
+	if err != nil || p.Log().Offsets().HighWatermark > offset {
+		return nil, err
+	}
+	return func(ctx context.Context) error { return p.WaitCommitted(ctx, offset) }, nil
+}
+
+// endInGroups leaves the marker to the group coordinator.
+func (m *markers) endInGroups(partition int32, marker replication.TxnMarker) (commit func(context.Context) error) {
+	type outcome struct{ err error }
+	done := runtime.NewFuture[outcome]()
+	m.node.Groups.CompleteTransaction(partition, runtime.Marker(marker), func(err error) { done.Complete(outcome{err}) })
+	return func(ctx context.Context) error {
+		ended, err := done.Wait(ctx)
+		if err != nil {
+			return err
+		}
+		return ended.err
+	}
+}
+
+// await fills in what became of the markers that are on their way.
+func (m *markers) await(ctx context.Context) Result {
+	waiting, cancel := context.WithTimeout(ctx, m.node.Config().Duration("request.timeout.ms"))
+	defer cancel()
+	for _, w := range m.waits {
+		err := w.commit(waiting)
+		if ctx.Err() != nil {
+			return fail(ctx.Err())
+		}
+		if err != nil {
+			m.resp.Markers[w.marker].Topics[w.topic].Partitions[w.partition].ErrorCode = int16(protocol.CodeOf(err))
+		}
+	}
+	return reply(m.resp)
+}
