@@ -38,8 +38,9 @@ func FrameSize(prefix [4]byte, max int32) (int, error) {
 // ParseRequestHeader reads the header of frame (without its 4-byte size); flexible says whether (key, version) has header v2.
 // It is asked for keys and versions that may not exist. ApiVersions is decided here (header v2 from version 3 on, also in
 // versions yet unknown), so that a newer client can be told the versions that there are (KIP-511).
+// clientID, which may be nil, is one that is likely: an equal one in the frame is not copied again.
 // body is what follows the header and aliases frame. A header that is cut short or malformed is InvalidRequest.
-func ParseRequestHeader(frame []byte, flexible func(key, version int16) bool) (h RequestHeader, body []byte, err error) {
+func ParseRequestHeader(frame []byte, flexible func(key, version int16) bool, clientID *string) (h RequestHeader, body []byte, err error) {
 	r := reader{b: frame}
 	h.Key = r.int16()
 	h.Version = r.int16()
@@ -51,8 +52,12 @@ func ParseRequestHeader(frame []byte, flexible func(key, version int16) bool) (h
 		return h, r.b, nil
 	}
 	if n := r.int16(); n >= 0 {
-		id := string(r.take(int(n)))
-		h.ClientID = &id
+		if b := r.take(int(n)); clientID != nil && string(b) == *clientID {
+			h.ClientID = clientID
+		} else {
+			id := string(b)
+			h.ClientID = &id
+		}
 	} else if n != -1 {
 		return h, nil, Errorf(InvalidRequest, "the client id has the negative length %d", n)
 	}

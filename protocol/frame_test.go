@@ -52,7 +52,7 @@ func TestParseRequestHeader(t *testing.T) {
 		"a key that is not known":  {"\x7f\x03\x00\x08\x00\x00\x00\x07\x00\x00", RequestHeader{0x7f03, 8, 7, id("")}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h, body, err := ParseRequestHeader([]byte(test.frame), flexibleFrom(3, 9))
+			h, body, err := ParseRequestHeader([]byte(test.frame), flexibleFrom(3, 9), nil)
 			if err != nil || string(body) != test.body {
 				t.Fatalf("body %q, %v", body, err)
 			}
@@ -66,7 +66,7 @@ func TestParseRequestHeader(t *testing.T) {
 			}
 			full := len(test.frame) - len(test.body)
 			for cut := range full {
-				if _, _, err := ParseRequestHeader([]byte(test.frame[:cut]), flexibleFrom(3, 9)); !errors.Is(err, InvalidRequest) {
+				if _, _, err := ParseRequestHeader([]byte(test.frame[:cut]), flexibleFrom(3, 9), nil); !errors.Is(err, InvalidRequest) {
 					t.Fatalf("cut to %d bytes: %v", cut, err)
 				}
 			}
@@ -82,7 +82,7 @@ func TestParseRequestHeaderRefuses(t *testing.T) {
 		"tag of 4 GB":                 "\x00\x03\x00\x09\x00\x00\x00\x07\x00\x00\x01\x00\xff\xff\xff\xff\x0f",
 		"tag count of 64 bits":        "\x00\x03\x00\x09\x00\x00\x00\x07\x00\x00\xff\xff\xff\xff\x7f",
 	} {
-		if h, body, err := ParseRequestHeader([]byte(frame), flexibleFrom(3, 9)); !errors.Is(err, InvalidRequest) {
+		if h, body, err := ParseRequestHeader([]byte(frame), flexibleFrom(3, 9), nil); !errors.Is(err, InvalidRequest) {
 			t.Errorf("%s: %+v %q %v", name, h, body, err)
 		}
 	}
@@ -92,13 +92,17 @@ func FuzzParseRequestHeader(f *testing.F) {
 	f.Add([]byte("\x00\x03\x00\x09\x00\x00\x00\x07\x00\x01a\x02\x00\x02xy\x81\x01\x00."), true)
 	f.Add([]byte("\x00\x12\x7f\xff\x00\x00\x00\x07\x00\x01a\x00\xff\xff"), false)
 	f.Add([]byte("\x00\x07\x00\x00\x00\x00\x00\x07"), false)
+	likely := "a"
 	f.Fuzz(func(t *testing.T, frame []byte, flexible bool) {
-		h, body, err := ParseRequestHeader(frame, func(int16, int16) bool { return flexible })
+		h, body, err := ParseRequestHeader(frame, func(int16, int16) bool { return flexible }, &likely)
 		if err != nil {
 			if !errors.Is(err, InvalidRequest) || body != nil {
 				t.Fatalf("%q %v", body, err)
 			}
 			return
+		}
+		if again, _, _ := ParseRequestHeader(frame, func(int16, int16) bool { return flexible }, h.ClientID); again != h {
+			t.Fatalf("%+v, then %+v", h, again)
 		}
 		used := len(frame) - len(body)
 		if used < 8 || h.ClientID != nil && len(*h.ClientID) > used || len(body) > 0 && &body[0] != &frame[used] {

@@ -117,6 +117,17 @@ func (b *budget) shrink(r *reservation, n int64) {
 	}
 }
 
+// move has to hold n bytes that from held.
+func (b *budget) move(from, to *reservation, n int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	from.held -= n
+	to.held += n
+	if from.held == 0 && b.elder == from {
+		b.elder = to
+	}
+}
+
 // release gives all of r back.
 func (b *budget) release(r *reservation) { b.shrink(r, r.held) }
 

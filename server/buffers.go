@@ -1,12 +1,24 @@
 package server
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // bufferClasses are the capacities of pooled buffers in bytes. Larger ones are made for one use and left to the collector.
 var bufferClasses = [...]int{1 << 10, 8 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20}
 
-// buffer is a pooled byte slice; b may be resliced and reallocated freely.
-type buffer struct{ b []byte }
+// buffer is a pooled byte slice; b may be resliced and reallocated freely, while only one holds it.
+type buffer struct {
+	b      []byte
+	shares atomic.Int32 // how many hold it besides the first
+}
+
+// share lets one more hold b: put has to be called once more.
+func (b *buffer) share() *buffer {
+	b.shares.Add(1)
+	return b
+}
 
 // bufferPool holds the frame and answer buffers of one broker by size class. Safe for concurrent use.
 type bufferPool struct {
@@ -27,8 +39,12 @@ func (p *bufferPool) get(n int) *buffer {
 	return &buffer{b: make([]byte, 0, n)}
 }
 
-// put takes b back; the caller forgets it.
+// put takes b back, once all who hold it have called it; the caller forgets it.
 func (p *bufferPool) put(b *buffer) {
+	if b.shares.Add(-1) >= 0 {
+		return
+	}
+	b.shares.Store(0)
 	c := cap(b.b)
 	if c > bufferClasses[len(bufferClasses)-1] {
 		return

@@ -62,6 +62,9 @@ type conn struct {
 	answers     chan *answer // nil until the writer is started; the reader's
 	writerDone  chan struct{}
 
+	pending  *buffer // answers of requests that were read together, not yet written; nil if there are none; the reader's
+	clientID *string // of the last request
+
 	writeDeadline time.Time // as set on the socket; belongs to who writes
 }
 
@@ -101,6 +104,11 @@ func (s *socketServer) freeConn(c *conn) {
 func (c *conn) serve() (rests bool) {
 	err := c.input.arm(time.Now(), false)
 	for err == nil {
+		if !c.input.ready() {
+			if err = c.writePending(); err != nil {
+				break
+			}
+		}
 		a := c.server.newAnswer()
 		if err = c.input.next(c.ctx, &a.frame); err == nil {
 			err = c.handle(a)
@@ -135,6 +143,10 @@ func (c *conn) end(err error) {
 		c.cancel() // the client is gone, or is to go: nobody waits for what is not ready
 	}
 	c.logEnd(err)
+	if c.pending != nil {
+		_ = c.nc.SetWriteDeadline(time.Now().Add(lastWords))
+		_ = c.writePending()
+	}
 	if c.answers != nil && !errors.Is(err, errDrained) {
 		_ = c.nc.SetWriteDeadline(time.Now().Add(lastWords))
 	}
@@ -203,10 +215,11 @@ var (
 // handle runs one request. An error ends the connection; a stays the caller's then, else it is on its way.
 func (c *conn) handle(a *answer) error {
 	c.server.requests.Add(1)
-	header, body, err := protocol.ParseRequestHeader(a.b, c.server.flexible)
+	header, body, err := protocol.ParseRequestHeader(a.b, c.server.flexible, c.clientID)
 	if err != nil {
 		return err
 	}
+	c.clientID = header.ClientID
 	if err := c.turn(header.Key); err != nil {
 		return err
 	}
@@ -249,6 +262,11 @@ func (c *conn) decode(a *answer, body []byte) error {
 	}
 	if estimate > c.server.budget.capacity {
 		return errTooMuchToDecode
+	}
+	if c.pending != nil && c.server.budget.contended() {
+		if err := c.writePending(); err != nil { // which must not wait for memory
+			return err
+		}
 	}
 	if err := c.server.budget.grow(c.ctx, &a.reservation, estimate); err != nil {
 		return err
@@ -303,6 +321,9 @@ func (c *conn) answer(a *answer) error {
 		}
 		c.finish(a)
 		return nil
+	}
+	if err := c.writePending(); err != nil {
+		return err
 	}
 	if c.answers == nil {
 		c.answers = make(chan *answer, maxPipeline)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/binary"
 	"io"
 	"strings"
 	"testing"
@@ -388,4 +389,41 @@ func TestRequestHeaderFields(t *testing.T) {
 	if !strings.Contains(kmsg.NameForKey(r.Body.Key()), "Metadata") {
 		t.Errorf("body %T", r.Body)
 	}
+}
+
+// TestAnswersLeaveTogether where their requests came together: one write for all of them, in order.
+func TestAnswersLeaveTogether(t *testing.T) {
+	s := newFakeServer(t, nil, row(metadataRequest(), echo))
+	c := s.pipe.dial(t)
+	const n = 10
+	var frames []byte
+	for i := range int32(n) {
+		frames = append(frames, frameOf(i, metadataRequest())...)
+	}
+	if len(frames) > inputSize {
+		t.Fatalf("%d bytes are more than is read at once", len(frames))
+	}
+	c.write(frames)
+	first := make([]byte, 1<<16)
+	got, err := c.Read(first) // of a pipe: what was written at once
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		size := 4 + int(binary.BigEndian.Uint32(first))
+		if got -= size; got < 0 || first[7] != byte(i) {
+			t.Fatalf("answer %d is not there, but one to %d", i, first[7])
+		}
+		first = first[size:]
+	}
+}
+
+// TestAnswersBeforeABadRequest leave although it closes the connection.
+func TestAnswersBeforeABadRequest(t *testing.T) {
+	s := newFakeServer(t, nil, row(metadataRequest(), echo))
+	c := s.pipe.dial(t)
+	good := frameOf(7, metadataRequest())
+	go func() { _, _ = c.Write(append(good, rawFrame(99, 0, 8, false, nil)...)) }() // ends with the reading of it
+	c.answer(metadataRequest(), 7)
+	c.closed()
 }

@@ -90,10 +90,36 @@ func (c *conn) later(a *answer) (err error) {
 	return c.ctx.Err()
 }
 
-// writeNow sends an answer that waits for nothing, from the reader while the writer is idle.
+// writeNow sends an answer that waits for nothing, from the reader while the writer is idle; or only encodes it, if it is small and the next request
+// has come with this one.
 func (c *conn) writeNow(a *answer) (err error) {
 	defer c.catch(a, &err)
-	return c.write(a)
+	resp := a.result.Response
+	if a.result.Err != nil || resp == nil || !c.input.ready() && c.pending == nil {
+		if err := c.writePending(); err != nil {
+			return err
+		}
+		return c.write(a)
+	}
+	if c.pending == nil {
+		c.pending = c.server.buffers.get(0)
+	}
+	c.pending.b = encode(c.pending.b, a, resp)
+	if len(c.pending.b) < coalesce && c.input.ready() {
+		return nil
+	}
+	return c.writePending()
+}
+
+// writePending sends what writeNow only encoded.
+func (c *conn) writePending() error {
+	if c.pending == nil {
+		return nil
+	}
+	err := c.flush(c.pending)
+	c.server.buffers.put(c.pending)
+	c.pending = nil
+	return err
 }
 
 // write sends one complete answer.

@@ -20,6 +20,6 @@
 //	listener.go         accepting connections, limits, draining
 //	conn.go             one connection: reading and handling; conn_write.go: answering
 //	resting.go          connections between requests that are far apart, without goroutines; poller_*.go wakes them
-//	frame.go            reading frames within the memory budget; budget.go, buffers.go, memory_*.go
+//	frame.go            reading frames, several at once, within the memory budget; budget.go, buffers.go, memory_*.go
 //	sendfile_*.go       log segments from disk to socket
 package server

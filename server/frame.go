@@ -23,6 +23,9 @@ const (
 	chunkGrowth = 16
 	wholeChunk  = 1 << 20
 	wholeGrowth = 4
+	// A client that sends large frames ahead of their answers has several read at once, into a buffer of chunkSize. Smaller ones than firstChunk are then
+	// copied out of it, so that they do not keep all of it.
+	chunkSize = 256 << 10
 	// stallPatience is for a client that stops sending in a large frame while others wait for memory.
 	stallPatience = 30 * time.Second
 )
@@ -49,21 +52,37 @@ type frameReader struct {
 	between   bool          // it waits for that
 
 	in     [inputSize]byte
-	r, w   int       // in[r:w] is read from the socket and not yet taken
+	r, w   int       // in[r:w] is read from the socket and not yet taken; nothing as long as there is a chunk
 	ahead  *buffer   // read while an earlier request was waited for; follows in. nil if there is none
+	chunk  chunk     // what was read with the last large frame
+	runs   bool      // large frames come in a row
 	proven int       // capacity that an earlier whole frame filled, up to wholeChunk: trusted at once next time
 	active time.Time // of the last bytes
+	stall  time.Time // the read deadline, if it is one of readSocket's
 }
 
-// frame is one request's bytes without the size, and what they hold of the budget.
+// chunk is input behind a large frame, in the same buffer. The zero chunk is none.
+type chunk struct {
+	buffer *buffer
+	left   []byte      // of it, not yet taken; not empty
+	held   reservation // for buffer, less what the frames in it hold
+}
+
+// frame is one request's bytes b without the size, and what they hold of the budget.
 type frame struct {
-	*buffer
+	b      []byte
+	buffer *buffer // that b is in; others may be in it too
 	reservation
 }
 
 // next reads the next frame into fr, which is empty. The caller gives it back through release, also after an error. After errQuiet no byte of a frame
 // was read.
 func (f *frameReader) next(ctx context.Context, fr *frame) error {
+	if f.chunk.buffer != nil {
+		if done, err := f.fromChunk(ctx, fr); done || err != nil {
+			return midFrame(err)
+		}
+	}
 	f.between = f.r == f.w && f.ahead == nil
 	for f.w-f.r < 4 {
 		err := f.fill()
@@ -83,11 +102,7 @@ func (f *frameReader) next(ctx context.Context, fr *frame) error {
 	}
 	f.r += 4
 	have := min(size, f.w-f.r)
-	want := size
-	if have < size {
-		want = min(size, max(firstChunk, f.proven))
-	}
-	if err := f.grow(ctx, fr, want); err != nil {
+	if err := f.begin(ctx, fr, size, have); err != nil {
 		return err
 	}
 	fr.b = append(fr.b, f.in[f.r:f.r+have]...)
@@ -96,6 +111,88 @@ func (f *frameReader) next(ctx context.Context, fr *frame) error {
 		return nil
 	}
 	return midFrame(f.rest(ctx, fr, size))
+}
+
+// begin gives fr its first buffer, for a frame of which have bytes were read.
+func (f *frameReader) begin(ctx context.Context, fr *frame, size, have int) error {
+	want := size
+	if have < size {
+		want = max(have, min(size, max(firstChunk, f.proven)))
+		if f.runs && want == size && chunkSize <= f.budget.capacity/smallShare && !f.budget.contended() {
+			want = max(size, chunkSize)
+		}
+	}
+	return f.grow(ctx, fr, want)
+}
+
+// fromChunk takes the next frame from the chunk. If done is false, there is no chunk any more, and in has the start of the frame. io.EOF is that of a frame
+// that was begun.
+func (f *frameReader) fromChunk(ctx context.Context, fr *frame) (done bool, err error) {
+	left := f.chunk.left
+	size := inputSize
+	if len(left) >= 4 {
+		if size, err = protocol.FrameSize([4]byte(left), f.max); err != nil {
+			return false, err
+		}
+	}
+	switch {
+	case len(left) >= 4+size && size >= firstChunk:
+		fr.b, fr.buffer = left[4:4+size:4+size], f.chunk.buffer.share()
+		f.budget.move(&f.chunk.held, &fr.reservation, min(f.chunk.held.held, int64(4+size)))
+		f.consume(fr, 4+size)
+		return true, nil
+	case len(left) >= 4+size:
+		f.budget.move(&f.chunk.held, &fr.reservation, min(f.chunk.held.held, int64(size)))
+		err := f.grow(ctx, fr, size)
+		if err == nil {
+			fr.b = append(fr.b, left[4:4+size]...)
+			f.consume(nil, 4+size)
+		}
+		return true, err
+	case len(left) <= inputSize:
+		f.r, f.w = 0, copy(f.in[:], left)
+		f.consume(nil, len(left))
+		return false, nil
+	}
+	f.budget.move(&f.chunk.held, &fr.reservation, f.chunk.held.held)
+	if err := f.begin(ctx, fr, size, len(left)-4); err != nil {
+		return true, err
+	}
+	fr.b = append(fr.b, left[4:]...)
+	f.consume(nil, len(left))
+	return true, f.rest(ctx, fr, size)
+}
+
+// consume takes n bytes off the chunk, which ends with its last: fr, if not nil, then holds what nobody else does for it.
+func (f *frameReader) consume(fr *frame, n int) {
+	if f.chunk.left = f.chunk.left[n:]; len(f.chunk.left) > 0 {
+		return
+	}
+	if fr != nil {
+		f.budget.move(&f.chunk.held, &fr.reservation, f.chunk.held.held)
+	}
+	f.dropChunk()
+}
+
+func (f *frameReader) dropChunk() {
+	if f.chunk.buffer != nil {
+		f.pool.put(f.chunk.buffer)
+		f.budget.release(&f.chunk.held)
+		f.chunk.buffer, f.chunk.left = nil, nil
+	}
+}
+
+// ready reports whether the next frame is read already.
+func (f *frameReader) ready() bool {
+	b := f.in[f.r:f.w]
+	if f.chunk.buffer != nil {
+		b = f.chunk.left
+	}
+	if len(b) < 4 {
+		return false
+	}
+	size, err := protocol.FrameSize([4]byte(b), f.max)
+	return err == nil && len(b) >= 4+size
 }
 
 // rest reads what is missing of a frame, growing its buffer as the bytes come.
@@ -110,15 +207,26 @@ func (f *frameReader) rest(ctx context.Context, fr *frame, size int) error {
 				return err
 			}
 		}
-		// Room behind the frame takes the start of the next one, which saves a system call for each.
-		n, err := f.read(fr.b[len(fr.b):min(size+inputSize, cap(fr.b))], &fr.reservation)
+		// Room behind the frame takes the start of the next one, or more of them, which saves system calls.
+		most := min(size+inputSize, cap(fr.b))
+		if f.runs {
+			most = cap(fr.b)
+		}
+		n, err := f.read(fr.b[len(fr.b):most], &fr.reservation)
 		fr.b = fr.b[:len(fr.b)+n]
 		if err != nil {
 			return err
 		}
 	}
-	f.r, f.w = 0, copy(f.in[:], fr.b[size:])
-	fr.b = fr.b[:size]
+	behind := fr.b[size:]
+	fr.b = fr.b[:size:size]
+	f.runs = len(behind) > 0
+	if len(behind) <= inputSize {
+		f.r, f.w = 0, copy(f.in[:], behind)
+	} else {
+		f.chunk.buffer, f.chunk.left = fr.buffer.share(), behind
+		f.budget.move(&fr.reservation, &f.chunk.held, fr.held-int64(size))
+	}
 	f.proven = max(f.proven, min(size, wholeChunk))
 	return nil
 }
@@ -126,12 +234,15 @@ func (f *frameReader) rest(ctx context.Context, fr *frame, size int) error {
 // grow gives fr a buffer of at least n bytes that begins with what it holds, and charges the difference.
 func (f *frameReader) grow(ctx context.Context, fr *frame, n int) error {
 	b := f.pool.get(n)
-	if err := f.budget.grow(ctx, &fr.reservation, int64(cap(b.b))-fr.held); err != nil {
+	if more := int64(cap(b.b)) - fr.held; more < 0 {
+		f.budget.shrink(&fr.reservation, -more)
+	} else if err := f.budget.grow(ctx, &fr.reservation, more); err != nil {
 		f.pool.put(b)
 		return err
 	}
+	old := fr.b
+	fr.b = append(b.b[:0], old...)
 	if fr.buffer != nil {
-		b.b = append(b.b, fr.b...)
 		f.pool.put(fr.buffer)
 	}
 	fr.buffer = b
@@ -142,7 +253,7 @@ func (f *frameReader) grow(ctx context.Context, fr *frame, n int) error {
 func (fr *frame) release(p *bufferPool, b *budget) {
 	if fr.buffer != nil {
 		p.put(fr.buffer)
-		fr.buffer = nil
+		fr.b, fr.buffer = nil, nil
 	}
 	b.release(&fr.reservation)
 }
@@ -161,7 +272,7 @@ func (f *frameReader) fill() error {
 // lookAhead reads whatever comes, until there is no more room for it or reading fails. It is how a connection whose request is parked notices
 // that its client has gone.
 func (f *frameReader) lookAhead() error {
-	for f.w-f.r < len(f.in) && f.ahead == nil {
+	for f.w-f.r < len(f.in) && f.ahead == nil && f.chunk.buffer == nil {
 		if err := f.fill(); err != nil {
 			return err
 		}
@@ -187,7 +298,7 @@ func (f *frameReader) read(p []byte, held *reservation) (int, error) {
 	n := copy(p, f.ahead.b)
 	f.ahead.b = f.ahead.b[:copy(f.ahead.b, f.ahead.b[n:])]
 	if len(f.ahead.b) == 0 {
-		f.close()
+		f.dropAhead()
 	}
 	if n == 0 {
 		return f.readSocket(p, held)
@@ -197,6 +308,11 @@ func (f *frameReader) read(p []byte, held *reservation) (int, error) {
 
 // close gives back what was read ahead.
 func (f *frameReader) close() {
+	f.dropAhead()
+	f.dropChunk()
+}
+
+func (f *frameReader) dropAhead() {
 	if f.ahead != nil {
 		f.pool.put(f.ahead)
 		f.ahead = nil
@@ -208,8 +324,11 @@ func (f *frameReader) close() {
 func (f *frameReader) readSocket(p []byte, held *reservation) (int, error) {
 	impatient := held != nil && held.held > smallRequest
 	if impatient {
-		if err := f.nc.SetReadDeadline(time.Now().Add(stallPatience)); err != nil {
-			return 0, err
+		if now := time.Now(); f.stall.Sub(now) < stallPatience {
+			f.stall = now.Add(2 * stallPatience)
+			if err := f.nc.SetReadDeadline(f.stall); err != nil {
+				return 0, err
+			}
 		}
 	}
 	for {
@@ -232,7 +351,7 @@ func (f *frameReader) readSocket(p []byte, held *reservation) (int, error) {
 			return 0, err
 		}
 		now := time.Now()
-		if impatient && f.budget.contended() {
+		if impatient && now.Sub(f.active) >= stallPatience && f.budget.contended() {
 			return 0, errStalled
 		}
 		if f.busy() {
@@ -266,6 +385,7 @@ func (f *frameReader) stopped() error {
 // arm sets the read deadline to when the connection will have been idle for too long, or quiet for long enough to rest.
 func (f *frameReader) arm(now time.Time, impatient bool) error {
 	var at time.Time
+	f.stall = at
 	if f.idle > 0 {
 		at = f.active.Add(f.idle)
 	}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -273,5 +274,84 @@ func BenchmarkRequest(b *testing.B) {
 		if _, err := nc.Read(answer); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// TestFramesReadTogether share a buffer: they stay as they are while later ones are read, and in the end everything is given back.
+func TestFramesReadTogether(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	for range 8 {
+		var sent [][]byte
+		var stream []byte
+		for range 60 {
+			size := []int{60_000, 66_000, firstChunk, firstChunk - 1, 100, 1, 20_000, 300_000}[random.IntN(8)]
+			p := make([]byte, size)
+			for i := range p {
+				p[i] = byte(len(sent) + i)
+			}
+			sent = append(sent, p)
+			stream = append(stream, framed(p)...)
+		}
+		f, client := newFrameReader(t, 64<<20)
+		cuts := rand.New(rand.NewPCG(random.Uint64(), 6))
+		go func() { // ends with the stream, or the pipe
+			for len(stream) > 0 {
+				n := min(len(stream), 1+cuts.IntN(400_000))
+				if _, err := client.Write(stream[:n]); err != nil {
+					return
+				}
+				stream = stream[n:]
+			}
+			_ = client.Close()
+		}()
+		frames := make([]frame, len(sent))
+		for i := range frames {
+			if err := f.next(t.Context(), &frames[i]); err != nil {
+				t.Fatal(err)
+			}
+			if late := i - random.IntN(8); late >= 0 && frames[late].buffer != nil {
+				if !slices.Equal(frames[late].b, sent[late]) {
+					t.Fatalf("frame %d differs after %d was read", late, i)
+				}
+				frames[late].release(f.pool, f.budget)
+			}
+		}
+		for i := range frames {
+			if frames[i].buffer != nil && !slices.Equal(frames[i].b, sent[i]) {
+				t.Fatalf("frame %d differs in the end", i)
+			}
+			frames[i].release(f.pool, f.budget)
+		}
+		var fr frame
+		if err := f.next(t.Context(), &fr); !errors.Is(err, io.EOF) {
+			t.Errorf("at the end: %v", err)
+		}
+		f.close()
+		if f.budget.used != 0 {
+			t.Errorf("%d bytes of the budget are lost", f.budget.used)
+		}
+	}
+}
+
+// TestLargeFramesAheadOfTheirAnswers take less than a read each.
+func TestLargeFramesAheadOfTheirAnswers(t *testing.T) {
+	f, client := newFrameReader(t, 100<<20)
+	reads := &countedReads{Conn: f.nc}
+	f.nc = reads
+	const frames = 41
+	stream := bytes.Repeat(framed(make([]byte, 60_000)), frames)
+	go func() { _, _ = client.Write(stream) }() // ends with the test's last read, or with the pipe
+	for i := range frames {
+		var fr frame
+		if err := f.next(t.Context(), &fr); err != nil {
+			t.Fatal(err)
+		}
+		fr.release(f.pool, f.budget)
+		if i == 0 {
+			reads.n = 0
+		}
+	}
+	if reads.n > (frames-1)/3 {
+		t.Errorf("%d reads for %d frames", reads.n, frames-1)
 	}
 }

@@ -48,7 +48,7 @@ func FuzzRequest(f *testing.F) {
 		a := s.newAnswer()
 		route := s.node.Routes.Get(key)
 		flexible := route != nil && route.Flexible(version)
-		a.buffer = &buffer{b: rawFrame(key, version, 1, flexible, body)[4:]}
+		a.b = rawFrame(key, version, 1, flexible, body)[4:]
 		runtime.ReadMemStats(&before)
 		err := c.handle(a)
 		runtime.ReadMemStats(&after)
@@ -100,7 +100,7 @@ func TestTruncatedBodies(t *testing.T) {
 			for n := range len(body) + 1 {
 				c := newConn(s.socketServer, "PLAINTEXT", discard{})
 				a := s.newAnswer()
-				a.buffer = &buffer{b: rawFrame(r.Key, version, 1, r.Key != keyAPIVersions && req.IsFlexible() || version >= 3 && r.Key == keyAPIVersions, body[:n])[4:]}
+				a.b = rawFrame(r.Key, version, 1, r.Key != keyAPIVersions && req.IsFlexible() || version >= 3 && r.Key == keyAPIVersions, body[:n])[4:]
 				before := handled
 				err := c.handle(a)
 				c.cancel()
