@@ -7,7 +7,6 @@ const (
 	noPurgatory    = "finished requests leave the waiting room at once"
 	noJava         = "there is no Java virtual machine to load classes"
 	noTiers        = "this version has no tiered storage"
-	noTransactions = "this version has no transactions"
 	noSecurity     = "this version has no TLS, SASL or delegation tokens"
 	noQuotas       = "this version has no quotas"
 	noNewGroups    = "this version serves no share and streams groups"
