@@ -36,7 +36,7 @@ type memberClient struct {
 func javaMemberClient(version, protocol string) memberClient {
 	c := memberClient{
 		name:    "java-" + version + "-" + protocol,
-		command: func(t *testing.T) []string { return javaMemberCommand(t, version) },
+		command: func(t *testing.T) []string { return javaProgram(t, "Member", version) },
 		pattern: true, prompt: true,
 	}
 	if protocol == "consumer" {
@@ -50,23 +50,25 @@ func javaMemberClient(version, protocol string) memberClient {
 func ms(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
 // javaClients are releases of the Java client alone, without tools.
-var javaClients = map[string]string{"2.8.2": "clients-2.8.2", "1.1.1": "clients-1.1.1", "4.3.1": "4.3.1", "3.9.1": "3.9.1"}
+var javaClients = map[string]string{
+	"4.3.1": "4.3.1", "3.9.1": "3.9.1", "2.8.2": "clients-2.8.2", "2.4.1": "clients-2.4.1", "1.1.1": "clients-1.1.1",
+}
 
-var javaMembers sync.Map // version to func() ([]string, error): compiled once a test run
+var javaPrograms sync.Map // class and version to func() ([]string, error): compiled once a test run
 
-// javaMemberCommand compiles the member against a release of the client and says how to run it.
-func javaMemberCommand(t *testing.T, version string) []string {
+// javaProgram compiles a class of members/ against a release of the client and says how to run it.
+func javaProgram(t *testing.T, class, version string) []string {
 	t.Helper()
-	build, _ := javaMembers.LoadOrStore(version, sync.OnceValues(func() ([]string, error) {
+	build, _ := javaPrograms.LoadOrStore(class+" "+version, sync.OnceValues(func() ([]string, error) {
 		libs, err := process.KafkaJars(filepath.Join("java", javaClients[version]))
 		if err != nil {
 			return nil, err
 		}
-		out := filepath.Join("java", javaClients[version], "target", "member")
-		if b, err := exec.Command("javac", "-nowarn", "-d", out, "-cp", libs+"/*", "members/Member.java").CombinedOutput(); err != nil {
+		out := filepath.Join("java", javaClients[version], "target", class)
+		if b, err := exec.Command("javac", "-nowarn", "-d", out, "-cp", libs+"/*", "members/"+class+".java").CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("javac: %w\n%s", err, b)
 		}
-		return []string{"java", "-Xmx64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-cp", out + ":" + libs + "/*", "Member"}, nil
+		return []string{"java", "-Xmx64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-cp", out + ":" + libs + "/*", class}, nil
 	}))
 	command, err := build.(func() ([]string, error))()
 	if err != nil {
@@ -334,6 +336,11 @@ func changingGroup(r *memberRun, c memberClient) {
 	r.settled("two members share", m1, m2)
 	m3 := r.member(c)
 	r.settled("the third member is idle", m1, m2, m3)
+	if slices.Contains(c.settings, "group.protocol=consumer") { // a client may fall back silently
+		r.expectType("Consumer")
+	} else {
+		r.expectType("Classic")
+	}
 
 	dies, rest := m1, []*groupMember{m2, m3}
 	if dies.holds() == 0 {
