@@ -66,7 +66,7 @@ func eachVersion(t *testing.T, key int16, test func(t *testing.T, n *Node, versi
 	}
 }
 
-func wantCode(t *testing.T, what string, got int16, want protocol.Code) {
+func wantCode(t testing.TB, what string, got int16, want protocol.Code) {
 	t.Helper()
 	if protocol.Code(got) != want {
 		t.Errorf("%s: %v, want %v", what, protocol.Code(got), want)

@@ -24,6 +24,7 @@ type hosting struct {
 	t      testing.TB
 	image  atomic.Pointer[metadata.Image]
 	codecs *record.Codecs
+	delta  *metadata.Delta // of the last change
 }
 
 func newHosting(t testing.TB, static map[string]string) *hosting {
@@ -75,6 +76,17 @@ func (h *hosting) change(records ...schema.MetadataRecord) {
 	}
 	h.Replicas.Apply(delta)
 	h.image.Store(image)
+	h.delta = delta
+}
+
+// log is the log of a hosted partition.
+func (h *hosting) log(topic string, partition int32) *storage.Log {
+	h.t.Helper()
+	p, err := h.Replicas.Partition(topic, partition)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return p.Log()
 }
 
 // topic creates a topic with as many partitions, all led by this broker alone.

@@ -143,19 +143,6 @@ func TestProduceOfOtherPartitionsSucceeds(t *testing.T) {
 	}
 }
 
-func TestProduceTransactionalIDIsRefused(t *testing.T) {
-	h := newHosting(t, nil)
-	h.topic("t", 1, 1, nil)
-	b := record.NewBuilder()
-	b.Transactional, b.ProducerID, b.BaseSequence = true, 1, 0
-	b.Add(1, nil, nil)
-	req := produceTo(9, "t", 1, 0, build(t, b))
-	req.TransactionID = ptr("tx")
-	if p := call[*kmsg.ProduceResponse](h, req).Topics[0].Partitions[0]; protocol.Code(p.ErrorCode) != protocol.InvalidRequest {
-		t.Errorf("code %v", protocol.Code(p.ErrorCode))
-	}
-}
-
 func TestProduceToInternalTopicAsAdminClient(t *testing.T) {
 	h := newHosting(t, nil)
 	h.topic(protocol.GroupMetadataTopic, 4, 1, nil)
