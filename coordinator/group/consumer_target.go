@@ -121,12 +121,10 @@ func (s *shard) updateTarget(
 
 // mayAssign reports whether the last target assignment is long enough ago.
 func (s *shard) mayAssign(env runtime.Env, g *consumerGroup) bool {
-	if g.assignmentTimestamp == 0 {
-		return true
-	}
-	interval := s.settings.assignment
-	interval.value = s.settings.live().Int(assignmentIntervalKey)
-	return env.Now.UnixMilli() >= g.assignmentTimestamp+interval.of(env.Image, g.id).Milliseconds()
+	each := s.settings.assignment
+	each.value = s.settings.live().Int(assignmentIntervalKey)
+	interval := each.of(env.Image, g.id).Milliseconds()
+	return g.assignmentTimestamp == 0 || interval == 0 || env.Now.UnixMilli() >= g.assignmentTimestamp+interval
 }
 
 // assignorNamed returns an assignor of the broker's list.
