@@ -23,7 +23,7 @@ type completion struct {
 	epoch         int32 // coordinator epoch
 
 	missing   int  // guarded by markers.mu: partitions without their marker
-	cancelled bool // guarded by markers.mu: a partition's leader knows of a later coordinator or producer
+	cancelled bool // guarded by markers.mu: a leader refused a marker for good, so that the transaction is not complete by its markers
 }
 
 // finish has the markers of a decided transaction written, and the record of its completion after them. It returns what that record will say.

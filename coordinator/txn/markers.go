@@ -204,7 +204,7 @@ func (m *markers) take(node int32) []*markerEntry {
 	producers := map[int64]bool{}
 	for _, e := range m.queues[node] {
 		switch {
-		case e.of.cancelled || e.of.shard.gone.Load():
+		case e.of.shard.gone.Load():
 		case len(batch) == markersAtOnce || producers[e.of.producerID]:
 			rest = append(rest, e)
 		default:
@@ -296,7 +296,7 @@ type verdict uint8
 const (
 	markerAgain verdict = iota
 	markerDone
-	markerRefused // for good: the transaction's markers are not sent any more
+	markerRefused // for good: the transaction stays prepared
 )
 
 func (m *markers) verdict(node int32, e *markerEntry, tp protocol.TopicPartition, code protocol.Code) verdict {

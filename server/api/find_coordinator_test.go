@@ -96,3 +96,14 @@ func TestFindCoordinatorCreatesTheTopic(t *testing.T) {
 		}
 	}
 }
+
+func TestFindCoordinatorOfTransactions(t *testing.T) {
+	eachTransactionVersion(t, 10, func(t *testing.T, n *Node, version int16) {
+		if version == 0 {
+			return // has no key type
+		}
+		if f := find(t, n, "PLAINTEXT", version, 1, "tx"); f.code != protocol.None || f.node != 1 || f.host != "here" || f.port != 9092 {
+			t.Errorf("found %+v", f)
+		}
+	})
+}

@@ -52,3 +52,27 @@ func TestInitProducerID(t *testing.T) {
 		t.Errorf("without a block of ids: %s", got)
 	}
 }
+
+func TestInitProducerIDOfATransactionalID(t *testing.T) {
+	eachTransactionVersion(t, 22, func(t *testing.T, n *Node, version int16) {
+		for _, c := range []struct {
+			id      string
+			timeout int32
+			want    string
+		}{
+			{"", 60_000, "INVALID_REQUEST -1/-1"},
+			{"tx", 0, "INVALID_TRANSACTION_TIMEOUT -1/-1"},
+			{"tx", -1, "INVALID_TRANSACTION_TIMEOUT -1/-1"},
+			{"tx", 900_001, "INVALID_TRANSACTION_TIMEOUT -1/-1"},
+			{"tx", 900_000, "NONE 1001/1"},
+			{"another", 1, "NONE 1002/0"},
+		} {
+			req := kmsg.NewPtrInitProducerIDRequest()
+			req.Version, req.TransactionalID, req.TransactionTimeoutMillis = version, &c.id, c.timeout
+			resp := ask[*kmsg.InitProducerIDResponse](t, n, "PLAINTEXT", req)
+			if got := fmt.Sprintf("%v %d/%d", protocol.Code(resp.ErrorCode), resp.ProducerID, resp.ProducerEpoch); got != c.want {
+				t.Errorf("%q with %d ms: %s, want %s", c.id, c.timeout, got, c.want)
+			}
+		}
+	})
+}

@@ -1,0 +1,216 @@
+package txn
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/protocol/schema"
+)
+
+func sleep(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// TestMarkersByCode holds what becomes of a transaction whose markers are answered with a code for a while.
+func TestMarkersByCode(t *testing.T) {
+	const again, done, stuck = "again", "done", "stuck"
+	for code, want := range map[protocol.Code]string{
+		protocol.UnknownTopicOrPartition:      again,
+		protocol.NotLeaderOrFollower:          again,
+		protocol.NotEnoughReplicas:            again,
+		protocol.NotEnoughReplicasAfterAppend: again,
+		protocol.RequestTimedOut:              again,
+		protocol.KafkaStorageError:            again,
+		protocol.UnknownServerError:           again,
+		protocol.UnsupportedForMessageFormat:  done,
+		protocol.UnsupportedVersion:           done,
+		protocol.InvalidProducerEpoch:         stuck,
+		protocol.TransactionCoordinatorFenced: stuck,
+	} {
+		t.Run(code.String(), func(t *testing.T) {
+			run(t, nil, func(h *harness) {
+				h.leaders.answer = func(node int32, _ *kmsg.WriteTxnMarkersRequestMarker, _ protocol.TopicPartition) (protocol.Code, bool) {
+					if node == 2 {
+						return code, true
+					}
+					return protocol.None, true
+				}
+				p := h.init()
+				h.must("add", h.add(5, p, 0, 1))
+				ended, _ := h.end(5, p, true)
+				h.must("commit", ended)
+				sleep(10 * time.Second)
+				if (h.describe() == "CompleteCommit 101/1 []") != (want == done) {
+					t.Errorf("while a leader answers so it is %s", h.describe())
+				}
+				h.leaders.set(func(f *fakeLeaders) { f.answer = nil })
+				sleep(10 * time.Second)
+				if (h.describe() == "CompleteCommit 101/1 []") != (want != stuck) {
+					t.Errorf("afterwards it is %s", h.describe())
+				}
+				got := h.leaders.markers()
+				slices.Sort(got)
+				written := []string{"1 101/1 COMMIT a-0"}
+				if want == again {
+					written = append(written, "2 101/1 COMMIT a-1")
+				}
+				if !slices.Equal(got, written) {
+					t.Errorf("markers %v, want %v", got, written)
+				}
+			})
+		})
+	}
+}
+
+func TestALeaderThatDoesNotAnswer(t *testing.T) {
+	run(t, nil, func(h *harness) {
+		h.leaders.answer = func(int32, *kmsg.WriteTxnMarkersRequestMarker, protocol.TopicPartition) (protocol.Code, bool) {
+			return 0, false
+		}
+		p := h.init()
+		h.must("add", h.add(5, p, 0))
+		ended, _ := h.end(5, p, true)
+		h.must("commit", ended)
+		sleep(time.Minute)
+		if h.leaders.calls < 10 || h.leaders.calls > 100 {
+			t.Errorf("asked %d times in a minute", h.leaders.calls)
+		}
+		h.leaders.set(func(f *fakeLeaders) { f.answer = nil })
+		sleep(2 * maxMarkerRetry)
+		h.expect("CompleteCommit 101/1 []")
+	})
+}
+
+func TestPartitionsThatAreGoneNeedNoMarker(t *testing.T) {
+	run(t, nil, func(h *harness) {
+		p := h.init()
+		h.must("add", h.add(5, p, 0, 1, 7)) // the third was never there
+		h.change(&schema.RemoveTopicRecord{TopicID: topicID(1)})
+		ended, _ := h.end(5, p, true)
+		h.must("commit", ended)
+		synctest.Wait()
+		h.expect("CompleteCommit 101/1 []")
+		if got := h.leaders.markers(); len(got) != 0 {
+			t.Errorf("markers %v", got)
+		}
+	})
+}
+
+// TestAnOldImageDoesNotKnowWhatIsGone starts a coordinator with an image from before its registration, which lacks a topic.
+func TestAnOldImageDoesNotKnowWhatIsGone(t *testing.T) {
+	run(t, nil, func(h *harness) {
+		p := h.init()
+		h.must("add", h.add(5, p, 0))
+		h.leaders.block()
+		ended, _ := h.end(5, p, true)
+		h.must("commit", ended)
+		h.c.Close()
+		h.leaders.set(func(f *fakeLeaders) { f.gate = nil })
+		full := h.image.Load()
+		old, _, err := full.With(full.Offset()+1, 1, []schema.MetadataRecord{&schema.RemoveTopicRecord{TopicID: topicID(1)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.image.Store(old)
+		registered := full.Offset() + 2
+		h.o.Registered = imageFrom(registered)
+		h.start()
+		sleep(10 * time.Second)
+		h.expect("PrepareCommit 101/1 [a-0]")
+		h.change(&schema.TopicRecord{Name: "a", TopicID: topicID(1)}, partitionOn(topicID(1), 0, 2, 0))
+		if got := h.leaders.markers(); !slices.Equal(got, []string{"2 101/1 COMMIT a-0"}) {
+			t.Errorf("markers %v", got)
+		}
+		h.expect("CompleteCommit 101/1 []")
+	})
+}
+
+func TestMarkersFollowTheLeader(t *testing.T) {
+	run(t, nil, func(h *harness) {
+		p := h.init()
+		h.must("add", h.add(5, p, 0))
+		h.change(partitionOn(topicID(1), 0, -1, 1))
+		ended, _ := h.end(5, p, false)
+		h.must("abort", ended)
+		sleep(time.Hour)
+		h.expect("PrepareAbort 101/1 [a-0]")
+		h.change(partitionOn(topicID(1), 0, 2, 2))
+		if got := h.leaders.markers(); !slices.Equal(got, []string{"2 101/1 ABORT a-0"}) {
+			t.Errorf("markers %v", got)
+		}
+		h.expect("CompleteAbort 101/1 []")
+	})
+}
+
+// TestMarkersWaitInLine checks that a broker gets one request at a time, with all that came meanwhile.
+func TestMarkersWaitInLine(t *testing.T) {
+	run(t, nil, func(h *harness) {
+		release := h.leaders.block()
+		const ids = 20
+		for i := range ids {
+			id := string(rune('a' + i))
+			resp := now(t, h.initAs(5, id, nil, 60_000))
+			add := kmsg.NewPtrAddPartitionsToTxnRequest()
+			add.Version, add.TransactionalID, add.ProducerID, add.Topics = 3, id, resp.ProducerID, []kmsg.AddPartitionsToTxnRequestTopic{
+				{Topic: "b", Partitions: []int32{0}},
+			}
+			now(t, h.c.AddPartitionsToTxn(add))
+			end := kmsg.NewPtrEndTxnRequest()
+			end.Version, end.TransactionalID, end.ProducerID, end.Commit = 4, id, resp.ProducerID, true
+			now(t, h.c.EndTxn(end))
+		}
+		if h.leaders.calls != 1 {
+			t.Errorf("%d requests under way, want 1", h.leaders.calls)
+		}
+		release()
+		if got := h.leaders.markers(); len(got) != ids || h.leaders.calls != 2 {
+			t.Errorf("%d markers in %d requests, want %d in 2", len(got), h.leaders.calls, ids)
+		}
+	})
+}
+
+// TestTheEndIsAppendedAgain lets the record of the completed transaction fail.
+func TestTheEndIsAppendedAgain(t *testing.T) {
+	run(t, nil, func(h *harness) {
+		p := h.init()
+		h.must("add", h.add(5, p, 0))
+		release := h.leaders.block()
+		ended, _ := h.end(5, p, true)
+		h.must("commit", ended)
+		h.log.Refuse(protocol.NotEnoughReplicas)
+		release()
+		sleep(time.Minute)
+		h.expect("PrepareCommit 101/1 [a-0]")
+		h.log.Refuse(nil)
+		sleep(completionRetry)
+		h.expect("CompleteCommit 101/1 []")
+	})
+}
+
+// TestDecisionsAreDurableBeforeTheirMarkers restarts over a log whose end is not committed yet.
+func TestDecisionsAreDurableBeforeTheirMarkers(t *testing.T) {
+	run(t, nil, func(h *harness) {
+		p := h.init()
+		h.must("add", h.add(5, p, 0))
+		h.log.Hold(true)
+		parked(t, h.endFuture(5, p, true))
+		h.restart()
+		sleep(10 * time.Minute)
+		if got := h.leaders.markers(); len(got) != 0 {
+			t.Errorf("markers of a decision that may be lost: %v", got)
+		}
+		h.log.Hold(false)
+		h.log.Commit(-1)
+		sleep(time.Second)
+		if got := h.leaders.markers(); !slices.Equal(got, []string{"1 101/1 COMMIT a-0"}) {
+			t.Errorf("markers %v", got)
+		}
+		h.expect("CompleteCommit 101/1 []")
+	})
+}
