@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ottla/ottla/coordinator/group"
+	"github.com/ottla/ottla/coordinator/txn"
 	"github.com/ottla/ottla/protocol"
 	values "github.com/ottla/ottla/protocol/config"
 	"github.com/ottla/ottla/protocol/record"
@@ -41,17 +42,20 @@ type Broker struct {
 	failed chan error                    // has room for the first failure
 	abort  context.CancelCauseFunc       // ends a start that is under way; set by Start before anything can fail
 	values atomic.Pointer[values.Values] // the broker's configuration as of now
+	lost   chan struct{}                 // signalled when a log dir fails; has room for one
 
-	codecs     *record.Codecs
-	store      *storage.Store
-	controller *controller.Controller
-	replicas   *replication.Manager
-	groups     *group.Coordinator
-	lifecycle  *lifecycle
-	observer   *metadata.Observer
-	node       *api.Node
-	sockets    *socketServer
-	listeners  []boundListener
+	codecs       *record.Codecs
+	store        *storage.Store
+	controller   *controller.Controller
+	replicas     *replication.Manager
+	groups       *group.Coordinator
+	transactions *txn.Coordinator
+	lifecycle    *lifecycle
+	assignments  *assignments
+	observer     *metadata.Observer
+	node         *api.Node
+	sockets      *socketServer
+	listeners    []boundListener
 }
 
 // New returns a broker that holds nothing yet.
@@ -65,7 +69,7 @@ func New(o Options) *Broker {
 	if o.Listen == nil {
 		o.Listen = net.Listen
 	}
-	b := &Broker{o: o, failed: make(chan error, 1)}
+	b := &Broker{o: o, failed: make(chan error, 1), lost: make(chan struct{}, 1)}
 	b.values.Store(&o.Config.Values)
 	return b
 }
@@ -93,6 +97,7 @@ func (b *Broker) Start(ctx context.Context) (err error) {
 	go func() { identified <- b.store.SetClusterID(clusterID) }() // meanwhile, as it syncs the disk when the id is new
 	b.assemble(clusterID, wake)
 	b.lifecycle.start()
+	b.assignments.start()
 	select {
 	case <-b.lifecycle.ready:
 	case <-ctx.Done():
@@ -110,21 +115,21 @@ func (b *Broker) Start(ctx context.Context) (err error) {
 	return nil
 }
 
+// logDirReserve is how much room is kept in each log dir for a stop and a start while it is full: that for the indexes of a gigabyte of records, and the checkpoints of many partitions.
+const logDirReserve = 8 << 20
+
 // openData opens the folders and elects the controller. wake is signalled when the metadata log grew.
 func (b *Broker) openData(ctx context.Context) (clusterID string, wake chan struct{}, err error) {
 	c := b.o.Config
 	b.codecs = record.NewCodecs()
 	b.store, err = storage.Open(storage.Options{
-// logDirReserve is how much room is kept in each log dir for a stop and a start while it is full: that for the indexes of a gigabyte of records, and the checkpoints of many partitions.
-const logDirReserve = 8 << 20
-
 		FS: b.o.FS, Dirs: c.LogDirs, NodeID: c.NodeID, Config: c.Values, Codecs: b.codecs, Logger: b.o.Logger.Named("storage"),
+		ReserveBytes: logDirReserve, Context: ctx,
 	})
 	if err != nil {
 		return "", nil, err
 	}
 	b.store.OnDirFailure(b.dirFailed)
-		ReserveBytes: logDirReserve,
 	grew := make(chan struct{}, 1) // not the result itself, which a failure sets
 	b.controller, err = controller.Start(controller.Options{
 		NodeID: c.NodeID, ClusterID: b.store.ClusterID(), FS: b.o.FS, Dir: c.MetadataLogDir, Config: c.Values, Codecs: b.codecs,
@@ -154,29 +159,42 @@ func (b *Broker) assemble(clusterID string, wake <-chan struct{}) {
 	registration := b.registration(clusterID)
 	b.replicas = replication.NewManager(replication.Options{
 		NodeID: c.NodeID, Store: b.store, Codecs: b.codecs, Config: b.Config, Logger: logger.Named("replication"),
+		Moved: func(tp protocol.TopicPartition) { b.assignments.look(tp) },
 	})
+	registered := func(i *metadata.Image) bool {
+		self := i.Broker(c.NodeID)
+		return self != nil && self.Incarnation == registration.IncarnationID
+	}
 	b.groups = group.New(group.Options{
 		NodeID: c.NodeID, Config: b.Config, Open: openCoordinatorLog(b.replicas, protocol.GroupMetadataTopic),
-		Image: b.replicas.Image, Codecs: b.codecs, Logger: logger.Named("group"),
-		Registered: func(i *metadata.Image) bool {
-			self := i.Broker(c.NodeID)
-			return self != nil && self.Incarnation == registration.IncarnationID
-		},
+		Image: b.replicas.Image, Codecs: b.codecs, Logger: logger.Named("group"), Registered: registered,
 	})
 	local := localController{b.controller}
-	b.lifecycle = newLifecycle(local, registration, c.Values.Duration("broker.heartbeat.interval.ms"), logger.Named("lifecycle"))
+	b.lifecycle = newLifecycle(local, registration, c.Values.Duration("broker.heartbeat.interval.ms"), b.offlineDirs, b.lost, logger.Named("lifecycle"))
+	b.assignments = newAssignments(c.NodeID, b.lifecycle.epoch.Load, local, b.replicas.Image, b.store, logger.Named("directories"))
+	ids := &producerIDs{node: c.NodeID, epoch: b.lifecycle.epoch.Load, controller: local}
+	peers := &peers{self: c.NodeID}
+	b.transactions = txn.New(txn.Options{
+		NodeID: c.NodeID, Config: b.Config, Open: openCoordinatorLog(b.replicas, protocol.TransactionStateTopic),
+		Image: b.replicas.Image, Codecs: b.codecs, Logger: logger.Named("transaction"), Registered: registered,
+		ProducerIDs: ids, Markers: peers,
+	})
+	b.replicas.SetVerifier(&txnVerifier{image: b.replicas.Image, partitionFor: b.transactions.PartitionFor, ask: peers.ask})
 	b.node = &api.Node{
 		NodeID: c.NodeID, ClusterID: clusterID, Config: b.Config, Image: b.replicas.Image, Replicas: b.replicas, Groups: b.groups,
-		Store: b.store, Controller: local,
-		ProducerIDs: &producerIDs{node: c.NodeID, epoch: b.lifecycle.epoch.Load, controller: local},
-		Sessions:    api.NewSessions(c.Values.Int("max.incremental.fetch.session.cache.slots")),
+		Transactions: b.transactions, Store: b.store, Controller: local, ProducerIDs: ids,
+		Sessions: api.NewSessions(c.Values.Int("max.incremental.fetch.session.cache.slots")),
 		TopicCreator: api.NewTopicCreator(api.TopicCreatorOptions{
 			Controller: local, Config: b.Config, Image: b.replicas.Image, Logger: logger.Named("topics"),
 		}),
 		Logger: logger.Named("api"),
 	}
+	peers.node = b.node
 	b.sockets = newSocketServer(b.node, logger.Named("network"))
-	p := &publisher{node: c.NodeID, static: c.Values, values: &b.values, store: b.store, replicas: b.replicas, groups: b.groups, lifecycle: b.lifecycle}
+	p := &publisher{
+		node: c.NodeID, static: c.Values, values: &b.values, store: b.store, replicas: b.replicas, groups: b.groups, transactions: b.transactions,
+		lifecycle: b.lifecycle, assignments: b.assignments,
+	}
 	b.observer = metadata.NewObserver(metadata.ObserverOptions{
 		Log: b.controller.Log(), FS: b.o.FS, Codecs: b.codecs, Wake: wake, Publish: p.publish,
 		OnFailure: b.fail, Logger: logger.Named("metadata"),
@@ -201,6 +219,23 @@ func (b *Broker) dirFailed(dir string, err error) {
 	if !online || dir == b.o.Config.MetadataLogDir {
 		b.fail(fmt.Errorf("log dir %s failed: %w", dir, err))
 	}
+	select {
+	case b.lost <- struct{}{}:
+	default: // the next heartbeat tells of it
+	}
+}
+
+// offlineDirs are the ids of the folders that failed.
+func (b *Broker) offlineDirs() []protocol.UUID {
+	var ids []protocol.UUID
+	if b.store.AnyDirOffline() {
+		for _, d := range b.store.Dirs() {
+			if d.Offline != nil {
+				ids = append(ids, d.ID)
+			}
+		}
+	}
+	return ids
 }
 
 // registration is what this broker tells the controller about itself (KIP-631).
@@ -224,7 +259,9 @@ func (b *Broker) registration(clusterID string) *kmsg.BrokerRegistrationRequest 
 		req.Features = append(req.Features, f)
 	}
 	for _, dir := range b.store.Dirs() {
-		req.LogDirs = append(req.LogDirs, dir.ID)
+		if dir.Offline == nil {
+			req.LogDirs = append(req.LogDirs, dir.ID)
+		}
 	}
 	return req
 }
@@ -247,9 +284,16 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 	}
 	if b.lifecycle != nil {
 		b.lifecycle.stop()
+		b.assignments.stop()
+		if epoch := b.lifecycle.epoch.Load(); epoch >= 0 {
+			b.store.SetBrokerEpoch(epoch)
+		}
 	}
 	if b.observer != nil {
 		b.observer.Close()
+	}
+	if b.transactions != nil {
+		b.transactions.Close()
 	}
 	if b.groups != nil {
 		b.groups.Close()

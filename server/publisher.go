@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"github.com/ottla/ottla/coordinator/group"
+	"github.com/ottla/ottla/coordinator/txn"
 	"github.com/ottla/ottla/protocol/config"
 	"github.com/ottla/ottla/replication"
 	"github.com/ottla/ottla/replication/metadata"
@@ -15,13 +16,15 @@ import (
 // elected for; the life cycle goes last, because its heartbeat tells the controller that the change is in force here.
 // The observer's goroutine is its only caller.
 type publisher struct {
-	node      int32
-	static    config.Values
-	values    *atomic.Pointer[config.Values] // read by everybody, written here
-	store     *storage.Store
-	replicas  *replication.Manager
-	groups    *group.Coordinator
-	lifecycle *lifecycle
+	node         int32
+	static       config.Values
+	values       *atomic.Pointer[config.Values] // read by everybody, written here
+	store        *storage.Store
+	replicas     *replication.Manager
+	groups       *group.Coordinator
+	transactions *txn.Coordinator
+	lifecycle    *lifecycle
+	assignments  *assignments
 }
 
 // publish makes one change take effect.
@@ -29,6 +32,8 @@ func (p *publisher) publish(d *metadata.Delta) {
 	p.overlayConfig(d)
 	p.replicas.Apply(d)
 	p.groups.Apply(d)
+	p.transactions.Apply(d)
+	p.assignments.applied(d)
 	p.lifecycle.applied(d.Image)
 }
 
