@@ -125,13 +125,38 @@ func Create(ctx context.Context, addr string, txns, compaction bool) error {
 
 // Compact lets the cleaner begin that Create held back.
 func Compact(ctx context.Context, addr string, txns bool) error {
+	return CompactTopics(ctx, addr, Compacted(txns)...)
+}
+
+// CreateCompacted makes a compacted topic whose cleaning begins with CompactTopics.
+func CreateCompacted(ctx context.Context, addr, topic string) error {
+	client, err := kgo.NewClient(kgo.SeedBrokers(addr))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	configs := map[string]*string{
+		"cleanup.policy": new("compact"), "retention.ms": new("-1"), "min.cleanable.dirty.ratio": new("0.01"), "min.compaction.lag.ms": new(noCompaction),
+		"segment.ms": new("9223372036854775807"),
+	}
+	return retry(ctx, func() error {
+		_, err := kadm.NewClient(client).CreateTopic(ctx, 1, 1, configs, topic)
+		if errors.Is(err, kerr.TopicAlreadyExists) {
+			return nil
+		}
+		return err
+	})
+}
+
+// CompactTopics lets the cleaner begin to clean the topics.
+func CompactTopics(ctx context.Context, addr string, topics ...string) error {
 	client, err := kgo.NewClient(kgo.SeedBrokers(addr))
 	if err != nil {
 		return err
 	}
 	defer client.Close()
 	change := []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "min.compaction.lag.ms", Value: new("0")}}
-	answers, err := kadm.NewClient(client).AlterTopicConfigs(ctx, change, Compacted(txns)...)
+	answers, err := kadm.NewClient(client).AlterTopicConfigs(ctx, change, topics...)
 	for _, a := range answers {
 		err = errors.Join(err, a.Err)
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -37,6 +38,7 @@ type kafka struct {
 	version, libs    string
 	addr             string
 	data, properties string
+	jvm              []string // flags
 
 	cmd    *exec.Cmd
 	log    *os.File
@@ -51,7 +53,7 @@ func newKafka(t *testing.T, version string) *kafka {
 		t.Fatal(err)
 	}
 	dir, port := t.TempDir(), process.FreePort(t)
-	k := &kafka{version: version, libs: libs, addr: fmt.Sprintf("127.0.0.1:%d", port), data: filepath.Join(dir, "data"), properties: filepath.Join(dir, "server.properties")}
+	k := &kafka{jvm: []string{"-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"}, version: version, libs: libs, addr: fmt.Sprintf("127.0.0.1:%d", port), data: filepath.Join(dir, "data"), properties: filepath.Join(dir, "server.properties")}
 	text := process.KafkaProperties(port, process.FreePort(t), k.data, kafkaSettings...)
 	if err := os.WriteFile(k.properties, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
@@ -73,7 +75,7 @@ func newKafka(t *testing.T, version string) *kafka {
 }
 
 func (k *kafka) java(args ...string) *exec.Cmd {
-	return exec.Command("java", append([]string{"-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-cp", k.libs + "/*"}, args...)...)
+	return exec.Command("java", slices.Concat(k.jvm, []string{"-cp", k.libs + "/*"}, args)...)
 }
 
 // start runs the node and waits until it listens.
