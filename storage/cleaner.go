@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"sync"
 	"syscall"
@@ -131,6 +132,9 @@ func (c *cleaner) run() {
 		config := c.config
 		c.mu.Unlock()
 		c.throttle.setRate(config.rate)
+		if config.memory > math.MaxInt32 {
+			c.logger.Warn("a thread of the log cleaner uses no more than 2 GiB of log.cleaner.dedupe.buffer.size", zap.Int64("bytes for each thread", config.memory))
+		}
 		ctx, stop := context.WithCancel(c.store.ctx)
 		var threads sync.WaitGroup
 		for range config.threads {
@@ -201,7 +205,7 @@ func (c *cleaner) candidates() []*hostedLog {
 	ratio, delay := 0.0, int64(0)
 	now := time.Now()
 	for _, h := range c.logs() {
-		if !h.log.Config().Compact || !c.free(h.log) {
+		if !h.log.config.Load().Compact || !c.free(h.log) {
 			continue
 		}
 		d, err := h.log.dirtiness(now.UnixMilli())
@@ -357,7 +361,7 @@ func (c *cleaner) retain(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if !h.log.Config().Compact || c.store.offline(h.dir) != nil {
+		if !h.log.config.Load().Compact || c.store.offline(h.dir) != nil {
 			continue
 		}
 		if _, ok := c.claim(ctx, h.log); !ok {

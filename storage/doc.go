@@ -47,6 +47,8 @@
 //	producers_snapshot.go    .snapshot files
 //	producers_verify.go      verification of transactional appends (KIP-890)
 //	log.go                   Log: its state, marks and small questions
+//	loading.go               progress of a start, and its end before time
+//	split.go                 segments with more offsets than an index can tell
 //	load.go recover.go       opening a log; checking it after an unclean stop
 //	standalone.go            what a log without a Store keeps by itself
 //	append.go roll.go        writing, new segments, fsync

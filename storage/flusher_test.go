@@ -65,7 +65,7 @@ func TestAcknowledgedSurvivesPowerLoss(t *testing.T) {
 						for p := range acked {
 							promised[p] = acked[p].Load()
 						}
-						crash = disk.Mem.Crash(seed*10 + int64(life))
+						crash = disk.Crash(seed*10 + int64(life))
 					}
 				})
 				var all sync.WaitGroup
@@ -87,7 +87,7 @@ func TestAcknowledgedSurvivesPowerLoss(t *testing.T) {
 				all.Wait()
 				disk.watch(nil)
 				if crash == nil {
-					crash = disk.Mem.Crash(seed)
+					crash = disk.Crash(seed)
 					for p := range acked {
 						promised[p] = acked[p].Load()
 					}

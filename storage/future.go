@@ -154,12 +154,14 @@ func (s *Store) dropFuture(tp protocol.TopicPartition) {
 }
 
 // loadFuture opens a copy that was being made when the broker stopped. The folder is kept as it is if the copy cannot be opened.
-func (s *Store) loadFuture(d *logDir, name string, defaults LogConfig) error {
+func (s *Store) loadFuture(d *logDir, name string, defaults LogConfig, progress *loading) error {
 	tp, _, _ := parseFolder(name)
 	o := s.openOptions(d, tp, defaults)
 	o.dir = filepath.Join(d.path, name)
 	o.clean, o.recoveryPoint, o.logStart, o.highWatermark = d.clean, d.recoveryPoints[tp], d.logStarts[tp], d.highWatermarks[tp]
+	o.loading = progress
 	log, err := openLog(o)
+	progress.logs.Add(-1)
 	if err != nil {
 		return fmt.Errorf("future log %s in %s: %w", tp, d.path, err)
 	}

@@ -1,6 +1,8 @@
 package storage
 
 import (
+	"sync/atomic"
+
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/record"
 	"github.com/ottla/ottla/storage/vfs"
@@ -32,7 +34,8 @@ type openOptions struct {
 	config LogConfig
 	codecs *record.Codecs
 	logger *zap.Logger
-	host   host // may be nil
+	host   host         // may be nil
+	marked *atomic.Bool // set when the high watermark moves; may be nil
 
 	fresh         bool  // just created: partition.metadata and the folder itself are not synced yet
 	clean         bool  // the last stop was clean: nothing at all is recovered
@@ -40,6 +43,8 @@ type openOptions struct {
 	logStart      int64 // log start offset of the checkpoint; 0 if unknown
 	highWatermark int64 // of the checkpoint; clamped to [log start, log end]; 0 if unknown
 	cleaned       int64 // compacted up to here, of the checkpoint; 0 if unknown
+
+	loading *loading // may be nil
 
 	producers producerConfig
 }

@@ -18,7 +18,7 @@ import (
 
 // openLog loads the log in o.dir, or starts one if the folder holds none (Kafka's LogLoader).
 func openLog(o openOptions) (*Log, error) {
-	l := &Log{fs: o.fs, folder: newFolder(o.dir), tp: o.tp, codecs: o.codecs, logger: o.logger, host: o.host, firstUnstable: noOffset, fullySynced: math.MaxInt64}
+	l := &Log{fs: o.fs, folder: newFolder(o.dir), tp: o.tp, codecs: o.codecs, logger: o.logger, host: o.host, marked: o.marked, firstUnstable: noOffset, fullySynced: math.MaxInt64}
 	l.scratch.size, l.copies.size = scratchSize, copySize
 	config := o.config
 	l.config.Store(&config)
@@ -42,6 +42,25 @@ func (l *Log) load(o openOptions) error {
 		return err
 	}
 	l.topicID.Store(&topicID)
+	for {
+		err := l.loadSegments(o)
+		var wide *wideSegment
+		if !errors.As(err, &wide) {
+			return err
+		}
+		for _, s := range l.view.Load().segments {
+			l.release(s)
+		}
+		l.view.Store(nil)
+		l.fullySynced = math.MaxInt64
+		if err := splitWide(l.fs, o.dir, wide.base, l.logger); err != nil {
+			return err
+		}
+	}
+}
+
+// loadSegments loads all but the topic's id. Error: *wideSegment for a segment that must be split first.
+func (l *Log) loadSegments(o openOptions) (err error) {
 	if err := finishReplacements(l.fs, o.dir, l.logger); err != nil {
 		return err
 	}

@@ -27,6 +27,7 @@ type Log struct {
 	logger *zap.Logger
 	host   host // nil for a log on its own
 	alone  *standalone
+	marked *atomic.Bool // of the log's dir, set when the high watermark moves; nil for a log on its own
 
 	scratch bufferPool // of scratchSize, for lookups
 	copies  bufferPool // of copySize, for copying
@@ -173,6 +174,13 @@ func (l *Log) settleTransactions(hw int64) {
 
 // storeHighWatermark stores hw and what the last stable offset is with it. Caller holds offMu.
 func (l *Log) storeHighWatermark(hw int64) {
+	if l.marked != nil && hw != l.highWatermark.Load() {
+		defer func() {
+			if !l.marked.Load() {
+				l.marked.Store(true)
+			}
+		}()
+	}
 	stable := hw
 	if l.firstUnstable >= 0 {
 		stable = min(hw, max(l.firstUnstable, l.logStart.Load()))

@@ -3,6 +3,8 @@ package storage
 import (
 	"errors"
 	"io"
+	"io/fs"
+	"math"
 
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/record"
@@ -13,6 +15,9 @@ import (
 // not whole (LogSegment.recover, LogLoader.recoverLog). It returns the offset at which the log ends. What the records hold is not looked at.
 func (l *Log) recover(from int, names []segmentFiles, o openOptions) (end int64, err error) {
 	v := l.view.Load()
+	left := len(v.segments) - from
+	o.loading.recovering(left)
+	defer func() { o.loading.recovering(-left) }()
 	first := v.segments[from]
 	l.fullySynced = first.base
 	start := max(o.logStart, v.segments[0].base)
@@ -33,9 +38,12 @@ func (l *Log) recover(from int, names []segmentFiles, o openOptions) (end int64,
 			return end, l.dropRecovered(v, i)
 		}
 		var lost int64
-		if end, lost, err = l.recoverSegment(seg, end, known); err != nil {
-			return 0, err
+		if end, lost, err = l.recoverSegment(seg, end, known, o.loading); err != nil {
+			// Without its index it is recovered again, even below the recovery point.
+			return 0, errors.Join(err, ignoreMissing(l.fs.Remove(seg.path(indexSuffix))))
 		}
+		left--
+		o.loading.recovering(-1)
 		if i+1 < len(v.segments) || lost > 0 {
 			if err := l.producers.takeSnapshot(false); err != nil {
 				return 0, err
@@ -51,6 +59,13 @@ func (l *Log) recover(from int, names []segmentFiles, o openOptions) (end int64,
 		}
 	}
 	return end, nil
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // lostTail reports whether before, which ends at end, lost its tail before it was synced, so that the segment next does not follow it.
@@ -93,7 +108,7 @@ func (l *Log) dropRecovered(v *view, n int) error {
 
 // recoverSegment checks one segment and builds what belongs to it anew. last is where the segment before ends, known are the epochs that the checkpoint has for the
 // segment. It returns the offset after the last good batch, and how many bytes it cut off.
-func (l *Log) recoverSegment(seg *segment, last int64, known []epochEntry) (end, lost int64, err error) {
+func (l *Log) recoverSegment(seg *segment, last int64, known []epochEntry, loading *loading) (end, lost int64, err error) {
 	if err := errors.Join(seg.offsets.create(), seg.times.create(), seg.txns.reset()); err != nil {
 		return 0, 0, err
 	}
@@ -106,6 +121,9 @@ func (l *Log) recoverSegment(seg *segment, last int64, known []epochEntry) (end,
 	size := seg.size.Load()
 	r := batchReader{file: seg.file, end: size}
 	for {
+		if err := loading.ended(); err != nil {
+			return 0, 0, err
+		}
 		good := r.pos
 		h, b, err := r.next()
 		if err == nil {
@@ -119,6 +137,9 @@ func (l *Log) recoverSegment(seg *segment, last int64, known []epochEntry) (end,
 		}
 		if err != nil {
 			return 0, 0, err
+		}
+		if h.lastOffset-seg.base > math.MaxInt32 {
+			return 0, 0, &wideSegment{seg.base}
 		}
 		seg.noteBatch(&h, config.IndexIntervalBytes, maxEntries)
 		if seg.offsets.crowded() || seg.times.crowded() {

@@ -194,7 +194,7 @@ func (s *segment) noteBatch(h *batchHeader, interval, maxEntries int) {
 
 // finish writes what a segment lacks that gets no more batches: the last time index entry, and files of exact length.
 func (s *segment) finish() error {
-	if t := s.maxTimestamp(); t.timestamp >= 0 {
+	if t := s.maxTimestamp(); t.timestamp >= 0 && t.offset-s.base <= math.MaxInt32 {
 		s.times.maybeAppend(t)
 	}
 	if size := s.size.Load(); s.fileEnd > size {

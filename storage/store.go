@@ -25,6 +25,9 @@ type Options struct {
 	Codecs *record.Codecs
 	Logger *zap.Logger
 
+	// Context, if not nil, ends Open before its time when it ends: what is being recovered then is recovered again by the next start.
+	Context context.Context
+
 	// OpenFiles is how many files of logs are open at most, but for those in use: idle ones are closed, and opened again when needed. 0 derives it from what the process may
 	// have open (RLIMIT_NOFILE).
 	OpenFiles int
@@ -50,6 +53,7 @@ type Store struct {
 	reserveBytes int64
 	prevEp       int64
 	ctx          context.Context // ends when Close begins
+	starting     context.Context // ends a load before its time; nil never
 	stop         context.CancelFunc
 	running      sync.WaitGroup // the background goroutines
 	cleaner      *cleaner       // nil with log.cleaner.enable=false

@@ -34,6 +34,7 @@ type logDir struct {
 
 	vanished atomic.Bool // a partition's folder has lost its name since the dir was last synced: after a crash it may be back
 
+	marked  atomic.Bool // a high watermark has moved since the last checkpoint of them
 	flusher *flusher
 	volume  vfs.Volume // of flusher, nil if there is none
 
@@ -219,6 +220,18 @@ func (s *Store) checkpointLogStarts(d *logDir) error {
 // checkpointHighWatermarks writes the high watermarks of d's logs, if they have changed.
 func (s *Store) checkpointHighWatermarks(d *logDir) error {
 	return s.checkpoint(d, replicationCheckpoint, &d.highWatermarks, func(l *Log) (int64, bool) { return l.Offsets().HighWatermark, true })
+}
+
+// checkpointMovedWatermarks writes the high watermarks if one has moved since they were written: of idle logs nothing is asked.
+func (s *Store) checkpointMovedWatermarks(d *logDir) error {
+	if !d.marked.Swap(false) {
+		return nil
+	}
+	err := s.checkpointHighWatermarks(d)
+	if err != nil {
+		d.marked.Store(true)
+	}
+	return err
 }
 
 // checkpointCleaned writes up to where d's logs are compacted, if that has changed.

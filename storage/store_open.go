@@ -34,7 +34,7 @@ const (
 func Open(o Options) (*Store, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Store{
-		fs: o.FS, config: o.Config, nodeID: o.NodeID, codecs: o.Codecs, logger: o.Logger, ctx: ctx, stop: stop,
+		fs: o.FS, config: o.Config, nodeID: o.NodeID, codecs: o.Codecs, logger: o.Logger, ctx: ctx, stop: stop, starting: o.Context,
 		logs: map[protocol.TopicPartition]*hostedLog{}, claimed: map[protocol.TopicPartition]chan struct{}{},
 		futures: map[protocol.TopicPartition]*hostedLog{}, preferred: map[protocol.TopicPartition]string{},
 	}
@@ -97,7 +97,7 @@ func (s *Store) load() error {
 		if err == nil {
 			err = s.loadDir(d)
 		}
-		if err == nil || errors.Is(err, errUnusable) {
+		if err == nil || errors.Is(err, errUnusable) || errors.Is(err, errLoadingEnded) {
 			return err
 		}
 		s.logger.Error("log dir is offline", zap.String("dir", d.path), zap.Error(err))
@@ -139,11 +139,18 @@ func (s *Store) loadDir(d *logDir) error {
 		}
 	}
 	defaults := LogConfigOf(s.config.Topic(nil))
+	progress := &loading{ctx: s.starting}
+	progress.logs.Store(int64(len(partitions) + len(copies)))
+	defer progress.report(s.logger, d.path, d.clean)()
 	err = parallel(s.recoveryThreads(), partitions, func(tp protocol.TopicPartition) error {
 		o := s.openOptions(d, tp, defaults)
 		o.clean, o.recoveryPoint, o.logStart, o.highWatermark = d.clean, d.recoveryPoints[tp], d.logStarts[tp], d.highWatermarks[tp]
-		o.cleaned = d.cleaned[tp]
+		o.cleaned, o.loading = d.cleaned[tp], progress
+		if err := progress.ended(); err != nil {
+			return err
+		}
 		log, err := openLog(o)
+		progress.logs.Add(-1)
 		if err != nil {
 			return fmt.Errorf("log %s in %s: %w", tp, d.path, err)
 		}
@@ -156,7 +163,7 @@ func (s *Store) loadDir(d *logDir) error {
 	if err != nil {
 		return err
 	}
-	if err := parallel(s.recoveryThreads(), copies, func(name string) error { return s.loadFuture(d, name, defaults) }); err != nil {
+	if err := parallel(s.recoveryThreads(), copies, func(name string) error { return s.loadFuture(d, name, defaults, progress) }); err != nil {
 		return err
 	}
 	message, level := "loaded log dir", zap.InfoLevel
@@ -249,7 +256,7 @@ func reservedTopic(name string) bool {
 // openOptions is what all of d's logs are opened with.
 func (s *Store) openOptions(d *logDir, tp protocol.TopicPartition, c LogConfig) openOptions {
 	return openOptions{
-		fs: d.fs, dir: d.partitionDir(tp), tp: tp, config: c, codecs: s.codecs, logger: s.logger, host: d.worker,
+		fs: d.fs, dir: d.partitionDir(tp), tp: tp, config: c, codecs: s.codecs, logger: s.logger, host: d.worker, marked: &d.marked,
 		producers: producerConfig{expiration: &s.expiration, verify: &s.verify},
 	}
 }

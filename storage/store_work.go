@@ -218,7 +218,7 @@ func (s *Store) startWork() {
 	s.every("log.flush.scheduler.interval.ms", initial, s.flushDue)
 	s.every("log.flush.offset.checkpoint.interval.ms", initial, s.onlineDirs(s.checkpointRecoveryPoints))
 	s.every("log.flush.start.offset.checkpoint.interval.ms", initial, s.onlineDirs(s.checkpointLogStarts))
-	s.every("replica.high.watermark.checkpoint.interval.ms", 0, s.onlineDirs(s.checkpointHighWatermarks))
+	s.every("replica.high.watermark.checkpoint.interval.ms", 0, s.onlineDirs(s.checkpointMovedWatermarks))
 	s.every("producer.id.expiration.check.interval.ms", 0, s.expireAllProducers)
 }
 

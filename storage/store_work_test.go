@@ -254,6 +254,27 @@ func TestExpirationChangesLive(t *testing.T) {
 	})
 }
 
+// The checkpoint of high watermarks is written when one has moved, and not looked at otherwise.
+func TestIdleHighWatermarksCostNothing(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, m *vfs.Mem, s *Store) {
+		l := create(t, s, tpOf("t", 0), protocol.NewUUID())
+		produce(t, l, 3, 0)
+		sleep(11 * time.Second)
+		d := s.dirs[0]
+		if d.highWatermarks[l.tp] != l.Offsets().HighWatermark || d.marked.Load() {
+			t.Fatalf("checkpointed %v, marked %v", d.highWatermarks, d.marked.Load())
+		}
+		sleep(time.Minute)
+		if d.marked.Load() {
+			t.Error("marked while nothing happened")
+		}
+		produce(t, l, 1, 3) // within the 5 s until the next look
+		if !d.marked.Load() {
+			t.Error("not marked after an append")
+		}
+	})
+}
+
 func TestFlushMs(t *testing.T) {
 	inBubble(t, map[string]string{"log.flush.scheduler.interval.ms": "1000"}, func(t *testing.T, m *vfs.Mem, s *Store) {
 		c := testLogConfig()

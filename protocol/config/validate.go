@@ -145,7 +145,7 @@ var threadCounts = []string{
 
 // startOnly are the keys that Kafka changes at run time and this broker reads at start only. A change is refused.
 var startOnly = []string{
-	"listeners", "listener.security.protocol.map", "num.recovery.threads.per.data.dir", "producer.id.expiration.ms",
+	"listeners", "listener.security.protocol.map", "num.recovery.threads.per.data.dir",
 }
 
 // ValidateDynamic checks what the dynamic configs of one broker (perBroker) or of all brokers would be. v is the broker's
@@ -186,6 +186,9 @@ func (v Values) ValidateDynamic(overrides map[string]string, perBroker bool) err
 	}
 	if err := refused("Cannot update these configs dynamically", func(k *Key) bool { return slices.Contains(startOnly, k.Name) }); err != nil {
 		return err
+	}
+	if err := v.WithDynamic(nil, overrides).Validate(); err != nil {
+		return protocol.Errorf(protocol.InvalidRequest, "%s", *protocol.MessageOf(err))
 	}
 	return v.validateThreads(overrides)
 }

@@ -231,6 +231,12 @@ func (s *snapshot) find(name string) (*Key, *value) {
 // Validate checks what no single key's rule can see, for a broker's or a topic's values: nil or the first InvalidConfig error,
 // in Kafka's words.
 func (v Values) Validate() error {
+	if v.s.table == brokers {
+		if v.Int64("log.cleaner.dedupe.buffer.size")/int64(max(1, v.Int("log.cleaner.threads"))) <= 1<<20 {
+			return protocol.Errorf(protocol.InvalidConfig, "log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread.")
+		}
+		return nil
+	}
 	if v.s.table != topics {
 		return nil
 	}

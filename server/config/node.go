@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/ottla/ottla/protocol"
 )
 
 const (
@@ -66,6 +68,9 @@ func (b *builder) crossChecks() {
 	}
 	if v.Int64("log.roll.jitter.ms") < 0 {
 		b.fail("log.roll.jitter.ms", "log.roll.jitter.ms must be at least 0")
+	}
+	if err := v.Validate(); err != nil {
+		b.fail("log.cleaner.dedupe.buffer.size", "%s", *protocol.MessageOf(err))
 	}
 	if v.Int("group.min.session.timeout.ms") > v.Int("group.max.session.timeout.ms") {
 		b.fail("group.min.session.timeout.ms", "group.min.session.timeout.ms %d must not be above group.max.session.timeout.ms %d",

@@ -47,7 +47,7 @@ type osVolume struct{ dir *os.File }
 func (v osVolume) Sync() error {
 	for {
 		err := unix.Syncfs(int(v.dir.Fd()))
-		if err == unix.EINTR { //nolint:errorlint // a bare errno
+		if err == unix.EINTR {
 			continue
 		}
 		if err != nil {
