@@ -22,6 +22,8 @@ type lifecycle struct {
 	controller api.Controller
 	register   *kmsg.BrokerRegistrationRequest
 	interval   time.Duration
+	offline    func() []protocol.UUID // the log dirs that are lost
+	dirFailed  <-chan struct{}        // signalled when one more is
 	logger     *zap.Logger
 
 	epoch   atomic.Int64  // the broker's epoch; -1 before registration
@@ -34,9 +36,11 @@ type lifecycle struct {
 	done      chan struct{}
 }
 
-func newLifecycle(c api.Controller, register *kmsg.BrokerRegistrationRequest, interval time.Duration, l *zap.Logger) *lifecycle {
+func newLifecycle(c api.Controller, register *kmsg.BrokerRegistrationRequest, interval time.Duration, offline func() []protocol.UUID,
+	dirFailed <-chan struct{}, l *zap.Logger,
+) *lifecycle {
 	lc := &lifecycle{
-		controller: c, register: register, interval: interval, logger: l,
+		controller: c, register: register, interval: interval, offline: offline, dirFailed: dirFailed, logger: l,
 		changed: make(chan struct{}, 1), ready: make(chan struct{}), done: make(chan struct{}),
 	}
 	lc.epoch.Store(-1)
@@ -88,6 +92,7 @@ func (lc *lifecycle) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-lc.changed:
+		case <-lc.dirFailed:
 		case <-tick.C:
 		}
 	}
@@ -113,6 +118,9 @@ func (lc *lifecycle) heartbeat(ctx context.Context) {
 	req.SetVersion(req.MaxVersion())
 	req.BrokerID, req.BrokerEpoch = lc.register.BrokerID, lc.epoch.Load()
 	req.CurrentMetadataOffset = lc.offset.Load()
+	for _, dir := range lc.offline() {
+		req.OfflineLogDirs = append(req.OfflineLogDirs, dir)
+	}
 	answer, err := lc.controller.Handle(ctx, req)
 	if err != nil {
 		lc.logFailure(ctx, "heartbeat failed", err)
