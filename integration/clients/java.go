@@ -51,6 +51,7 @@ var toolClasses = map[string]string{
 	"console-producer":    "org.apache.kafka.tools.ConsoleProducer",
 	"console-consumer":    "org.apache.kafka.tools.consumer.ConsoleConsumer",
 	"consumer-groups":     "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
+	"groups":              "org.apache.kafka.tools.GroupsCommand",
 	"configs":             "kafka.admin.ConfigCommand",
 	"broker-api-versions": "org.apache.kafka.tools.BrokerApiVersionsCommand",
 	"cluster":             "org.apache.kafka.tools.ClusterTool",
