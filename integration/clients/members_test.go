@@ -59,12 +59,18 @@ var javaPrograms sync.Map // class and version to func() ([]string, error): comp
 // javaProgram compiles a class of members/ against a release of the client and says how to run it.
 func javaProgram(t *testing.T, class, version string) []string {
 	t.Helper()
-	build, _ := javaPrograms.LoadOrStore(class+" "+version, sync.OnceValues(func() ([]string, error) {
-		libs, err := process.KafkaJars(filepath.Join("java", javaClients[version]))
+	return javaProgramOf(t, class, javaClients[version])
+}
+
+// javaProgramOf is javaProgram for a folder of java/.
+func javaProgramOf(t *testing.T, class, folder string) []string {
+	t.Helper()
+	build, _ := javaPrograms.LoadOrStore(class+" "+folder, sync.OnceValues(func() ([]string, error) {
+		libs, err := process.KafkaJars(filepath.Join("java", folder))
 		if err != nil {
 			return nil, err
 		}
-		out := filepath.Join("java", javaClients[version], "target", class)
+		out := filepath.Join("java", folder, "target", class)
 		if b, err := exec.Command("javac", "-nowarn", "-d", out, "-cp", libs+"/*", "members/"+class+".java").CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("javac: %w\n%s", err, b)
 		}
