@@ -24,6 +24,7 @@ func groupNode(t *testing.T, test func(t *testing.T, n *Node)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		var records []schema.MetadataRecord
+		records = append(records, &schema.FeatureLevelRecord{Name: protocol.GroupVersion, FeatureLevel: 1})
 		records = append(records, &schema.RegisterBrokerRecord{BrokerID: 1, EndPoints: []schema.BrokerEndpoint{
 			{Name: "PLAINTEXT", Host: "here", Port: 9092}, {Name: "OTHER", Host: "there", Port: 19092},
 		}})
