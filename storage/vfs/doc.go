@@ -11,6 +11,7 @@
 //	os.go               OS: the operating system's files
 //	lock_*.go           Lock for each family of systems
 //	usage_*.go          Usage for each family of systems
+//	volume_*.go         OpenVolume: syncs of all of a volume
 //	mem.go              Mem: the tree of names
 //	mem_file.go         content of a file in memory, in chunks
 //	mem_crash.go        Mem.Crash: what a power loss leaves
