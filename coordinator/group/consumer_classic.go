@@ -19,7 +19,7 @@ import (
 func (s *shard) joinConsumer(env runtime.Env, g *consumerGroup, req *joinRequest) runtime.Result {
 	j := &consumerJoin{s: s, g: g, joinRequest: req, unknown: req.MemberID == ""}
 	if j.unknown {
-		req.MemberID = protocol.NewUUID().String()
+		req.MemberID = s.newConsumerID()
 	}
 	if err := j.check(); err != nil {
 		req.reply.fail("", runtime.CodeFor(err))

@@ -32,7 +32,7 @@ func (h *harness) change(records ...schema.MetadataRecord) {
 func (h *harness) addTopic(name string, partitions int32) protocol.UUID {
 	h.t.Helper()
 	var records []schema.MetadataRecord
-	id, have := protocol.NewUUID(), int32(0)
+	id, have := h.uuid(), int32(0)
 	if t := h.image.Topic(name); t != nil {
 		id, have = t.ID, int32(len(t.Partitions))
 	} else {
@@ -69,7 +69,7 @@ type modern struct {
 }
 
 func (h *harness) modern(topics ...string) *modern {
-	return &modern{h: h, group: testGroup, id: protocol.NewUUID().String(), topics: topics}
+	return &modern{h: h, group: testGroup, id: h.uuid().String(), topics: topics}
 }
 
 // request is the next heartbeat: all of the member if it joins, else only what changed.

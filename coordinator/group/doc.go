@@ -17,6 +17,10 @@
 //
 // Coordinator.mu guards the set of partitions that this broker was elected for. Nothing else here is locked.
 //
+// # Tests
+//
+// Behaviour is tested in a bubble of fake time. sim_*_test.go runs groups of both protocols through seeded faults; `make sim` runs thousands.
+//
 // # Files
 //
 //	coordinator.go         Options, elections, routing

@@ -37,7 +37,16 @@ type harness struct {
 	log   *runtimetest.Log
 	image *metadata.Image
 
-	registered *metadata.Image // the first image that tells which topics are gone
+	registered *metadata.Image      // the first image that tells which topics are gone
+	newUUID    func() protocol.UUID // ids of topics and members; nil: random ones
+}
+
+// uuid is a new id.
+func (h *harness) uuid() protocol.UUID {
+	if h.newUUID != nil {
+		return h.newUUID()
+	}
+	return protocol.NewUUID()
 }
 
 // run runs test against a coordinator with the default config and the overrides.
