@@ -292,3 +292,17 @@ func (l *Log) Copy() *Log {
 	defer l.mu.Unlock()
 	return &Log{batches: slices.Clone(l.batches), end: l.end, watermark: l.end}
 }
+
+// Cut returns a log with the batches that end at offset end or before, all of them committed: what is left after a crash.
+func (l *Log) Cut(end int64) *Log {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	cut := &Log{}
+	for _, b := range l.batches {
+		if b.NextOffset() <= end {
+			cut.batches = append(cut.batches, b)
+			cut.end, cut.watermark = b.NextOffset(), b.NextOffset()
+		}
+	}
+	return cut
+}
