@@ -78,7 +78,7 @@ func settingsOf(live func() config.Values) settings {
 		assignment: intervalOf(v, "consumer.assignment.interval.ms",
 			assignmentIntervalKey, "group.consumer.min.assignment.interval.ms", "group.consumer.max.assignment.interval.ms"),
 		consumerMaxSize: v.Int("group.consumer.max.size"),
-		assignors:       v.List("group.consumer.assignors"),
+		assignors:       config.ConsumerAssignors(v.List("group.consumer.assignors")),
 		regexRefresh:    v.Duration("group.consumer.regex.refresh.interval.ms"),
 		migration:       migrationOf(v.String("group.consumer.migration.policy")),
 		live:            live,

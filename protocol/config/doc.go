@@ -20,6 +20,7 @@
 //	getters.go          typed reads
 //	reasons.go          why keys are without effect
 //	validate.go         what a change of configs must hold to, beyond each key's rule
+//	validate_group.go   how a broker's keys of consumer groups fit together
 //	describe.go         values as DescribeConfigs shows them, with source and synonyms
 //	topic.go group.go client_metrics.go broker_*.go     the tables
 package config

@@ -235,7 +235,7 @@ func (v Values) Validate() error {
 		if v.Int64("log.cleaner.dedupe.buffer.size")/int64(max(1, v.Int("log.cleaner.threads"))) <= 1<<20 {
 			return protocol.Errorf(protocol.InvalidConfig, "log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread.")
 		}
-		return nil
+		return v.validateConsumerGroups()
 	}
 	if v.s.table != topics {
 		return nil
