@@ -25,6 +25,16 @@ type bufferPool struct {
 	classes [len(bufferClasses)]sync.Pool
 }
 
+// bufferSize is the least capacity of what get(n) returns.
+func bufferSize(n int) int {
+	for _, size := range bufferClasses {
+		if n <= size {
+			return size
+		}
+	}
+	return n
+}
+
 // get returns an empty buffer with a capacity of at least n bytes.
 func (p *bufferPool) get(n int) *buffer {
 	for i, size := range bufferClasses {

@@ -231,17 +231,16 @@ func (f *frameReader) rest(ctx context.Context, fr *frame, size int) error {
 	return nil
 }
 
-// grow gives fr a buffer of at least n bytes that begins with what it holds, and charges the difference.
+// grow gives fr a buffer of at least n bytes that begins with what it holds, and charges the difference before it takes the buffer.
 func (f *frameReader) grow(ctx context.Context, fr *frame, n int) error {
-	b := f.pool.get(n)
-	if more := int64(cap(b.b)) - fr.held; more < 0 {
+	size := bufferSize(n)
+	if more := int64(size) - fr.held; more < 0 {
 		f.budget.shrink(&fr.reservation, -more)
 	} else if err := f.budget.grow(ctx, &fr.reservation, more); err != nil {
-		f.pool.put(b)
 		return err
 	}
-	old := fr.b
-	fr.b = append(b.b[:0], old...)
+	b := f.pool.get(n)
+	fr.b = append(b.b[:0:size], fr.b...)
 	if fr.buffer != nil {
 		f.pool.put(fr.buffer)
 	}
