@@ -3,10 +3,11 @@
 GO            ?= go
 GOLANGCI_LINT ?= $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 FUZZTIME      ?= 60s
+SECONDS_LIMIT ?= 60
 VERSION       ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS       := -s -w -X main.version=$(VERSION)
 
-.PHONY: run build test race test-clients lint fuzz soak full-disk bench docs
+.PHONY: run build test race test-clients lint fuzz sim soak full-disk bench docs
 
 run: ## start a broker on localhost:9092
 	$(GO) run ./cmd/ottla
@@ -30,6 +31,9 @@ lint:
 fuzz: ## every fuzz target for FUZZTIME each
 	GO=$(GO) FUZZTIME=$(FUZZTIME) sh integration/fuzz.sh
 
+sim: ## thousands of simulated groups of consumers, whose network, coordinator and members fail
+	OTTLA_SIM_SEEDS=5000 $(GO) test ./coordinator/group -run Simulation -timeout 1h
+
 soak: build ## two hundred kill -9 cycles under load, and thousands of power losses and damaged files
 	OTTLA_CRASH_SEEDS=3000 $(GO) test ./storage -run 'Crash|PowerLoss|Survives|Damage|Model' -timeout 3h
 	OTTLA=$(CURDIR)/ottla OTTLA_CRASH_CYCLES=200 $(GO) test ./integration/crash -run Crash -v -timeout 90m
@@ -39,6 +43,9 @@ full-disk: build ## a broker on a volume that fills up; needs root and kcat
 
 bench: build ## against Apache Kafka; BENCH=names runs some cases, BENCH_OUT=docs/bench writes charts and bench.json
 	OTTLA=$(CURDIR)/ottla $(MAKE) -C integration bench BENCH='$(BENCH)' BENCH_OUT='$(if $(BENCH_OUT),$(abspath $(BENCH_OUT)))'
+
+benchstat: ## micro-benchmarks of the hot paths against the commit before, or BASE
+	GO=$(GO) SECONDS_LIMIT=$(SECONDS_LIMIT) sh integration/benchstat.sh
 
 docs: ## regenerate the generated pages
 	$(GO) generate ./...
