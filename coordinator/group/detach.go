@@ -39,6 +39,23 @@ func detachCommit(req *kmsg.OffsetCommitRequest) *kmsg.OffsetCommitRequest {
 	return &r
 }
 
+// detachTxnCommit copies a TxnOffsetCommit with the topic names that its version may not carry.
+func detachTxnCommit(req *kmsg.TxnOffsetCommitRequest) *kmsg.TxnOffsetCommitRequest {
+	r := *req
+	r.Group, r.MemberID, r.InstanceID = strings.Clone(req.Group), strings.Clone(req.MemberID), cloned(req.InstanceID)
+	r.TransactionalID = strings.Clone(req.TransactionalID)
+	r.Topics = slices.Clone(req.Topics)
+	for i := range r.Topics {
+		t := &r.Topics[i]
+		t.Topic = strings.Clone(t.Topic)
+		t.Partitions = slices.Clone(t.Partitions)
+		for j := range t.Partitions {
+			t.Partitions[j].Metadata = cloned(t.Partitions[j].Metadata)
+		}
+	}
+	return &r
+}
+
 // detachFetch copies the groups of an OffsetFetch, in the form of version 8 and later, with the topic names that version 10 does not carry.
 func detachFetch(req *kmsg.OffsetFetchRequest) []kmsg.OffsetFetchRequestGroup {
 	var groups []kmsg.OffsetFetchRequestGroup

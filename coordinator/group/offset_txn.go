@@ -8,10 +8,11 @@ import (
 )
 
 // TxnOffsetCommit answers when the offsets are durable. They count when the transaction is committed. guard is that of the group's partition's
-// verification, 0 if there was none. Existence of topics is the caller's business.
+// verification, 0 if there was none. Topics are taken by name in every version; those of version 6 must carry both name and id. Existence of
+// topics is the caller's business.
 func (c *Coordinator) TxnOffsetCommit(req *kmsg.TxnOffsetCommitRequest, guard uint64) *runtime.Future[*kmsg.TxnOffsetCommitResponse] {
 	future := runtime.NewFuture[*kmsg.TxnOffsetCommitResponse]()
-	copied := detach(req)
+	copied := detachTxnCommit(req)
 	fail := func(err error) { future.Complete(TxnOffsetCommitError(copied, runtime.CodeFor(err))) }
 	c.runtime.Write(c.PartitionFor(copied.Group), func(s *shard, env runtime.Env) runtime.Result {
 		resp, records, err := s.commitTxnOffsets(env, copied)
@@ -35,7 +36,7 @@ func (c *Coordinator) TxnOffsetCommit(req *kmsg.TxnOffsetCommitRequest, guard ui
 func TxnOffsetCommitError(req *kmsg.TxnOffsetCommitRequest, code protocol.Code) *kmsg.TxnOffsetCommitResponse {
 	resp := req.ResponseKind().(*kmsg.TxnOffsetCommitResponse)
 	for i := range req.Topics {
-		topic := kmsg.TxnOffsetCommitResponseTopic{Topic: req.Topics[i].Topic}
+		topic := kmsg.TxnOffsetCommitResponseTopic{Topic: req.Topics[i].Topic, TopicID: req.Topics[i].TopicID}
 		for j := range req.Topics[i].Partitions {
 			topic.Partitions = append(topic.Partitions, kmsg.TxnOffsetCommitResponseTopicPartition{
 				Partition: req.Topics[i].Partitions[j].Partition, ErrorCode: int16(code),
@@ -68,19 +69,19 @@ func (s *shard) commitTxnOffsets(env runtime.Env, req *kmsg.TxnOffsetCommitReque
 	var records []runtime.Record
 	for i := range req.Topics {
 		t := &req.Topics[i]
-		topic := kmsg.TxnOffsetCommitResponseTopic{Topic: t.Topic}
+		topic := kmsg.TxnOffsetCommitResponseTopic{Topic: t.Topic, TopicID: t.TopicID}
 		for j := range t.Partitions {
 			p := &t.Partitions[j]
 			code := protocol.None
 			if utf16Len(deref(p.Metadata)) > s.settings.offsetMetadataMax {
 				code = protocol.OffsetMetadataTooLarge
 			} else {
-				if err := check.allows(env, t.Topic, p.Partition); err != nil {
+				if err := check.allows(env, req.Version, t, p.Partition); err != nil {
 					return nil, nil, err
 				}
 				records = append(records, offsetRecord(offsetKey{req.Group, t.Topic, p.Partition}, offsetValue{
 					offset: p.Offset, leaderEpoch: p.LeaderEpoch, metadata: deref(p.Metadata),
-					commitTimestamp: env.Now.UnixMilli(), expireTimestamp: noTimestamp,
+					commitTimestamp: env.Now.UnixMilli(), expireTimestamp: noTimestamp, topicID: t.TopicID,
 				}))
 			}
 			topic.Partitions = append(topic.Partitions, kmsg.TxnOffsetCommitResponseTopicPartition{Partition: p.Partition, ErrorCode: int16(code)})
@@ -90,36 +91,44 @@ func (s *shard) commitTxnOffsets(env runtime.Env, req *kmsg.TxnOffsetCommitReque
 	return resp, records, nil
 }
 
-// checkTxnCommit decides whether the request may commit offsets of its group. A member whose epoch is stale is told so by IllegalGeneration, which producers
-// know. A group that does not exist is made by the records, for consumers without membership.
-func (s *shard) checkTxnCommit(req *kmsg.TxnOffsetCommitRequest) (partitionCheck, error) {
+// txnCommitByIDVersion is the first version with topic ids. Its clients know GroupIDNotFound and StaleMemberEpoch; older ones are told of both by
+// IllegalGeneration (KIP-1319).
+const txnCommitByIDVersion = 6
+
+// checkTxnCommit decides whether the request may commit offsets of its group. A group that does not exist is made by the records, for consumers without
+// membership.
+func (s *shard) checkTxnCommit(req *kmsg.TxnOffsetCommitRequest) (check partitionCheck, err error) {
 	g, ok := s.groups[req.Group]
-	if !ok {
-		if req.Generation < 0 {
-			return nil, nil
-		}
-		return nil, protocol.IllegalGeneration
+	switch {
+	case ok:
+		check, err = g.checkCommit(committer{
+			memberID: req.MemberID, instanceID: req.InstanceID, epoch: req.Generation, transactional: true, version: req.Version,
+		})
+	case req.Generation >= 0:
+		err = protocol.Errorf(protocol.GroupIDNotFound, "Group %s not found.", req.Group)
 	}
-	check, err := g.checkCommit(committer{
-		memberID: req.MemberID, instanceID: req.InstanceID, epoch: req.Generation, transactional: true, version: req.Version,
-	})
-	return check, staleIsIllegal(err)
+	return check, inVersion(err, req.Version)
 }
 
-// allows is the check of one partition of a transactional commit, which names topics only.
-func (c partitionCheck) allows(env runtime.Env, topic string, partition int32) error {
+// allows is the check of one partition.
+func (c partitionCheck) allows(env runtime.Env, version int16, t *kmsg.TxnOffsetCommitRequestTopic, partition int32) error {
 	if c == nil {
 		return nil
 	}
-	known := env.Image.Topic(topic)
-	if known == nil {
-		return protocol.IllegalGeneration
+	id := protocol.UUID(t.TopicID)
+	if version < txnCommitByIDVersion {
+		known := env.Image.Topic(t.Topic)
+		if known == nil {
+			return protocol.IllegalGeneration
+		}
+		id = known.ID
 	}
-	return staleIsIllegal(c(topic, known.ID, partition))
+	return inVersion(c(t.Topic, id, partition), version)
 }
 
-func staleIsIllegal(err error) error {
-	if protocol.CodeOf(err) == protocol.StaleMemberEpoch {
+// inVersion is err as clients of a version of TxnOffsetCommit know it.
+func inVersion(err error, version int16) error {
+	if code := protocol.CodeOf(err); version < txnCommitByIDVersion && (code == protocol.StaleMemberEpoch || code == protocol.GroupIDNotFound) {
 		return protocol.IllegalGeneration
 	}
 	return err

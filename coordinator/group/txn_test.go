@@ -110,6 +110,9 @@ func TestMembersOfConsumerGroupsInTransactions(t *testing.T) {
 		wantCode(t, "current", int16(c.commitTxn(1)), protocol.None)
 		c.generation = 0
 		wantCode(t, "stale", int16(c.commitTxn(2)), protocol.IllegalGeneration)
+		byID := c.txnRequest(1, 2)
+		byID.Version, byID.Topics[0].TopicID = 6, h.image.Topic("topic").ID
+		wantCode(t, "stale, v6", int16(h.commitTxn(byID)), protocol.StaleMemberEpoch)
 		c.memberID = "stranger"
 		wantCode(t, "a stranger", int16(c.commitTxn(2)), protocol.UnknownMemberID)
 		h.end(1, true)

@@ -185,8 +185,9 @@ func lookup(p *replication.Partition, timestamp int64, at storage.Offsets, upper
 	var found storage.TimestampOffset
 	var ok bool
 	err := p.WithLog(func(log *storage.Log) (err error) {
-		if timestamp == maxTimestamp {
-			found, ok, err = log.MaxTimestamp(upper)
+		if timestamp == maxTimestamp { // one that cannot be read yet hides those before it, as in Kafka
+			found, ok, err = log.MaxTimestamp(at.LogEnd)
+			ok = ok && found.Offset < upper
 		} else {
 			found, ok, err = log.OffsetAtTime(timestamp, upper)
 		}

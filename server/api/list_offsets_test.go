@@ -117,7 +117,7 @@ func TestListOffsetsSeesOnlyWhatIsCommitted(t *testing.T) {
 	h.timed("t", []int64{5})
 	h.change(partitionRecord(1, 0, 1, 1, 1, 2))
 	h.timed("t", []int64{7})
-	for timestamp, want := range map[int64]string{-1: "1/-1/1", -3: "0/5/0", 6: "-1/-1/-1"} {
+	for timestamp, want := range map[int64]string{-1: "1/-1/1", -3: "-1/-1/-1", 5: "0/5/0", 6: "-1/-1/-1"} {
 		if got := found(call[*kmsg.ListOffsetsResponse](h, listOffsetsRequest(7, timestamp)).Topics[0].Partitions[0]); got != want {
 			t.Errorf("timestamp %d: %s, want %s", timestamp, got, want)
 		}

@@ -20,11 +20,15 @@ import (
 //	v3     flexible; generation, member id and group instance id (KIP-447)
 //	v4     clients know TRANSACTION_ABORTABLE (KIP-890)
 //	v5     as v4; the group's partition joins the transaction by it (KIP-890 part 2)
+//	v6     topics by id; clients know GROUP_ID_NOT_FOUND and STALE_MEMBER_EPOCH (KIP-1319)
 //
 // Topics and partitions that do not exist are refused one by one; the others are committed, and stand behind them in the answer.
 
 // txnCommitLoadVersion is the first version whose clients know CoordinatorLoadInProgress (KAFKA-7296).
 const txnCommitLoadVersion = 2
+
+// txnCommitByID is the first version with topic ids.
+const txnCommitByID = 6
 
 func handleTxnOffsetCommit(_ context.Context, n *Node, r *Request) Result {
 	req := r.Body.(*kmsg.TxnOffsetCommitRequest)
@@ -67,23 +71,30 @@ func commitTxnOffsets(ctx context.Context, n *Node, req *kmsg.TxnOffsetCommitReq
 	return n.Groups.TxnOffsetCommit(req, guard).Wait(ctx)
 }
 
-// splitTxnCommit separates what exists from what does not: resp has the codes of what is refused.
+// splitTxnCommit separates what exists from what does not: resp has the codes of what is refused, and the accepted topics have names in every version.
 func splitTxnCommit(image *metadata.Image, req *kmsg.TxnOffsetCommitRequest) (accepted *kmsg.TxnOffsetCommitRequest, resp *kmsg.TxnOffsetCommitResponse) {
 	resp = req.ResponseKind().(*kmsg.TxnOffsetCommitResponse)
 	copied := *req
 	copied.Topics = nil
 	for i := range req.Topics {
 		asked := &req.Topics[i]
-		good := kmsg.TxnOffsetCommitRequestTopic{Topic: asked.Topic}
-		bad := kmsg.TxnOffsetCommitResponseTopic{Topic: asked.Topic}
+		name, unknown := asked.Topic, protocol.UnknownTopicOrPartition
+		if req.Version >= txnCommitByID {
+			name = ""
+			if known := image.TopicByID(asked.TopicID); known != nil {
+				name = known.Name
+			} else {
+				unknown = protocol.UnknownTopicID
+			}
+		}
+		good := kmsg.TxnOffsetCommitRequestTopic{Topic: name, TopicID: asked.TopicID}
+		bad := kmsg.TxnOffsetCommitResponseTopic{Topic: asked.Topic, TopicID: asked.TopicID}
 		for _, p := range asked.Partitions {
-			if image.Partition(asked.Topic, p.Partition) != nil {
+			if image.Partition(name, p.Partition) != nil {
 				good.Partitions = append(good.Partitions, p)
 				continue
 			}
-			bad.Partitions = append(bad.Partitions, kmsg.TxnOffsetCommitResponseTopicPartition{
-				Partition: p.Partition, ErrorCode: int16(protocol.UnknownTopicOrPartition),
-			})
+			bad.Partitions = append(bad.Partitions, kmsg.TxnOffsetCommitResponseTopicPartition{Partition: p.Partition, ErrorCode: int16(unknown)})
 		}
 		if len(good.Partitions) > 0 {
 			copied.Topics = append(copied.Topics, good)
@@ -99,12 +110,17 @@ func splitTxnCommit(image *metadata.Image, req *kmsg.TxnOffsetCommitRequest) (ac
 func mergeTxnCommit(resp, committed *kmsg.TxnOffsetCommitResponse) {
 	for i := range committed.Topics {
 		t := &committed.Topics[i]
+		if resp.Version >= txnCommitByID {
+			t.Topic = "" // as in what is there already
+		}
 		for j := range t.Partitions {
 			if p := &t.Partitions[j]; resp.Version < txnCommitLoadVersion && p.ErrorCode == int16(protocol.CoordinatorLoadInProgress) {
 				p.ErrorCode = int16(protocol.CoordinatorNotAvailable)
 			}
 		}
-		at := slices.IndexFunc(resp.Topics, func(known kmsg.TxnOffsetCommitResponseTopic) bool { return known.Topic == t.Topic })
+		at := slices.IndexFunc(resp.Topics, func(known kmsg.TxnOffsetCommitResponseTopic) bool {
+			return known.Topic == t.Topic && known.TopicID == t.TopicID
+		})
 		if at < 0 {
 			resp.Topics = append(resp.Topics, *t)
 			continue

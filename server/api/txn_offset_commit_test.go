@@ -14,7 +14,10 @@ func txnCommit(version int16, topics map[string][]int32) *kmsg.TxnOffsetCommitRe
 	req := kmsg.NewPtrTxnOffsetCommitRequest()
 	req.Version, req.TransactionalID, req.Group, req.ProducerID, req.Generation = version, "tx", "g", 7, -1
 	for name, ids := range topics {
-		topic := kmsg.TxnOffsetCommitRequestTopic{Topic: name}
+		topic := kmsg.TxnOffsetCommitRequestTopic{Topic: name, TopicID: uid(99)}
+		if name == "t" {
+			topic.TopicID = uid(1)
+		}
 		for _, id := range ids {
 			p := kmsg.NewTxnOffsetCommitRequestTopicPartition()
 			p.Partition, p.Offset = id, 5
@@ -30,7 +33,11 @@ func txnCommitCodes(resp *kmsg.TxnOffsetCommitResponse) string {
 	codes := map[string]protocol.Code{}
 	for _, t := range resp.Topics {
 		for _, p := range t.Partitions {
-			codes[fmt.Sprint(t.Topic, "-", p.Partition)] = protocol.Code(p.ErrorCode)
+			name := t.Topic
+			if resp.Version >= 6 {
+				name = map[byte]string{1: "t", 99: "unknown"}[t.TopicID[15]]
+			}
+			codes[fmt.Sprint(name, "-", p.Partition)] = protocol.Code(p.ErrorCode)
 		}
 	}
 	return fmt.Sprint(codes)
@@ -59,11 +66,14 @@ func endGroupTxn(h *hosting, commit bool) {
 }
 
 func TestTxnOffsetCommitCountsFromTheCommitOn(t *testing.T) {
-	for version := int16(0); version <= 5; version++ {
+	for version := int16(0); version <= 6; version++ {
 		for _, commit := range []bool{true, false} {
 			txnHosting(t, nil, func(h *hosting, v *scriptedVerifier) {
 				resp := call[*kmsg.TxnOffsetCommitResponse](h, txnCommit(version, map[string][]int32{"t": {0, 9}, "unknown": {1}}))
 				want := fmt.Sprint(map[string]protocol.Code{"t-0": 0, "t-9": protocol.UnknownTopicOrPartition, "unknown-1": protocol.UnknownTopicOrPartition})
+				if version >= 6 {
+					want = fmt.Sprint(map[string]protocol.Code{"t-0": 0, "t-9": protocol.UnknownTopicOrPartition, "unknown-1": protocol.UnknownTopicID})
+				}
 				if got := txnCommitCodes(resp); got != want {
 					h.t.Errorf("v%d: %s, want %s", version, got, want)
 				}
@@ -100,6 +110,7 @@ func TestTxnOffsetCommitErrors(t *testing.T) {
 		want    protocol.Code
 	}{
 		{"no group id", 3, 0, func(req *kmsg.TxnOffsetCommitRequest) { req.Group = "" }, protocol.InvalidGroupID},
+		{"a generation of no group", 6, 0, func(req *kmsg.TxnOffsetCommitRequest) { req.Generation = 3 }, protocol.GroupIDNotFound},
 		{"a generation of no group", 3, 0, func(req *kmsg.TxnOffsetCommitRequest) { req.Generation = 3 }, protocol.IllegalGeneration},
 		{"metadata", 3, 0, func(req *kmsg.TxnOffsetCommitRequest) {
 			req.Topics[0].Partitions[0].Metadata = ptr(string(make([]byte, 4097)))

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -12,7 +13,7 @@ import (
 
 // WriteTxnMarkers (27) ends transactions in partitions that this broker leads. It comes from transaction coordinators, and from kafka-transactions.
 //
-//	v1     flexible
+//	v1     flexible (v0 was dropped by Kafka 4.0)
 //	v2     transaction version, by which the producer's epoch is checked (KIP-1228)
 //
 // Each partition has its own error. The answer comes when all markers are committed, after request.timeout.ms at the latest. Partitions of
@@ -58,17 +59,29 @@ func (m *markers) write(in *kmsg.WriteTxnMarkersRequestMarker) {
 	}
 	for i := range in.Topics {
 		t := &in.Topics[i]
-		out := kmsg.WriteTxnMarkersResponseMarkerTopic{Topic: t.Topic, Partitions: make([]kmsg.WriteTxnMarkersResponseMarkerTopicPartition, len(t.Partitions))}
-		topicAt := len(m.resp.Markers[at].Topics)
-		for j, id := range t.Partitions {
+		topicAt := m.topic(at, t.Topic, again)
+		out := &m.resp.Markers[at].Topics[topicAt]
+		for _, id := range t.Partitions {
 			commit, err := m.end(t.Topic, id, marker)
-			out.Partitions[j].Partition, out.Partitions[j].ErrorCode = id, int16(protocol.CodeOf(err))
 			if commit != nil {
-				m.waits = append(m.waits, markerWait{at, topicAt, j, commit})
+				m.waits = append(m.waits, markerWait{at, topicAt, len(out.Partitions), commit})
 			}
+			out.Partitions = append(out.Partitions, kmsg.WriteTxnMarkersResponseMarkerTopicPartition{Partition: id, ErrorCode: int16(protocol.CodeOf(err))})
 		}
-		m.resp.Markers[at].Topics = append(m.resp.Markers[at].Topics, out)
 	}
+}
+
+// topic is the place of a topic in a producer's entry, which may have it already if this is not the producer's first marker.
+func (m *markers) topic(at int, name string, again bool) int {
+	topics := &m.resp.Markers[at].Topics
+	if again {
+		known := slices.IndexFunc(*topics, func(t kmsg.WriteTxnMarkersResponseMarkerTopic) bool { return t.Topic == name })
+		if known >= 0 {
+			return known
+		}
+	}
+	*topics = append(*topics, kmsg.WriteTxnMarkersResponseMarkerTopic{Topic: name})
+	return len(*topics) - 1
 }
 
 // end writes a marker to one partition. commit is nil if it is committed already.

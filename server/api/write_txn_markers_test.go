@@ -34,7 +34,7 @@ func markerCodes(resp *kmsg.WriteTxnMarkersResponse) map[string]protocol.Code {
 }
 
 func TestWriteTxnMarkersEndsTransactions(t *testing.T) {
-	for version := int16(1); version <= 2; version++ {
+	for version := int16(0); version <= 2; version++ {
 		txnHosting(t, nil, func(h *hosting, _ *scriptedVerifier) {
 			produceTxn(h, 12, txnBatch(h.t, 3, 0), txnBatch(h.t, 3, 0))
 			if at := h.log("t", 1).Offsets(); at.LastStable != 0 || at.HighWatermark != 1 {
