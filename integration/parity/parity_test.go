@@ -14,6 +14,7 @@ import (
 var settings = []string{
 	"group.initial.rebalance.delay.ms=200", "offsets.topic.num.partitions=5", "group.min.session.timeout.ms=500",
 	"log.message.timestamp.type=CreateTime", "fetch.max.bytes=10485760", "group.consumer.assignment.interval.ms=0",
+	"transaction.state.log.replication.factor=1", "transaction.state.log.min.isr=1", "transaction.state.log.num.partitions=5",
 	"group.consumer.min.session.timeout.ms=500", "group.consumer.min.heartbeat.interval.ms=100",
 }
 
@@ -22,8 +23,7 @@ const slow = time.Second
 
 // TestParity runs every area's script on both servers. The first areas see an empty cluster.
 func TestParity(t *testing.T) {
-	// Eligible leader replicas would give the cluster a min.insync.replicas of its own.
-	compareServers(t, "4.3.1", []string{"--feature", "eligible.leader.replicas.version=0"}, settings, areas)
+	compareServers(t, "4.3.1", nil, settings, areas)
 }
 
 // TestOldVersions compares the versions that Apache Kafka dropped in 4.0 with the last release that has them.
@@ -122,6 +122,10 @@ var areas = []area{
 	{"ListOffsets", listOffsetsArea},
 	{"Epochs", epochs},
 	{"DeleteRecords", deleteRecordsArea},
+	{"UpdateFeatures", updateFeatures},
+	{"ElectLeaders", electLeaders},
+	{"Reassignments", reassignments},
+	{"Quorum", quorum},
 	{"LogDirs", logDirs},
 	{"Coordinators", coordinators},
 	{"GroupVersions", groupVersions},
@@ -139,4 +143,8 @@ var areas = []area{
 	{"ConsumerTopics", consumerTopics},
 	{"ConsumerOffsets", consumerOffsets},
 	{"ConsumerConversions", consumerConversions},
+	{"TxnMarkers", txnMarkers},
+	{"TxnVerification", txnVerification},
+	{"TxnIsolation", txnIsolation},
+	{"TxnOffsets", txnOffsets},
 }
