@@ -59,11 +59,11 @@ func (s *shard) advanceMember(
 	env runtime.Env, g *consumerGroup, reported []kmsg.ConsumerGroupHeartbeatRequestTopic, member, updated *consumerMember,
 	subscribed bool, regex regexChange, records []runtime.Record,
 ) (*consumerMember, []runtime.Record, error) {
-	epoch, homogeneous := g.epoch, g.homogeneous(g.regexes, g.subscribed, len(g.members))
+	epoch, all := g.epoch, audience{g.regexes, g.subscribed, len(g.members)}
 	if bump := subscribed || regex == regexResolved; bump || g.mustRefresh(env) {
-		epoch, homogeneous, records = s.refreshTopics(env, g, bump, member, updated, records)
+		epoch, all, records = s.refreshTopics(env, g, bump, member, updated, records)
 	}
-	targetEpoch, target, records, err := s.updateTarget(env, g, epoch, homogeneous, member, updated, records)
+	targetEpoch, target, records, err := s.updateTarget(env, g, epoch, all, member, updated, records)
 	if err != nil {
 		return nil, nil, err
 	}

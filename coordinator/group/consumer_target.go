@@ -18,12 +18,11 @@ import (
 // group a new epoch.
 func (s *shard) refreshTopics(
 	env runtime.Env, g *consumerGroup, bump bool, old, updated *consumerMember, records []runtime.Record,
-) (epoch int32, homogeneous bool, _ []runtime.Record) {
-	regexes, subscribed := g.changedRegexes(old, updated), g.changedSubscriptions(old, updated)
-	hash := s.metadataHash(env, subscribed)
-	members := len(g.members)
+) (epoch int32, all audience, _ []runtime.Record) {
+	all = audience{g.changedRegexes(old, updated), g.changedSubscriptions(old, updated), len(g.members)}
+	hash := s.metadataHash(env, all.subscribed)
 	if _, known := g.members[updated.id]; !known && g.staticMember(updated.instanceID) == nil {
-		members++
+		all.members++
 	}
 	epoch = g.epoch
 	if bump || hash != g.metadataHash {
@@ -35,7 +34,7 @@ func (s *shard) refreshTopics(
 	if g.hasPartitionMetadata {
 		records = append(records, consumerTombstone(schema.ConsumerGroupPartitionMetadataType, g.id, ""))
 	}
-	return epoch, g.homogeneous(regexes, subscribed, members), records
+	return epoch, all, records
 }
 
 // changedRegexes counts members by regular expression once old is replaced by updated.
@@ -74,16 +73,23 @@ func (g *consumerGroup) changedSubscriptions(old, updated *consumerMember) subsc
 	return subscribed
 }
 
+// audience sums up who subscribes to what: members by regular expression, subscribers by topic, and all members.
+type audience struct {
+	regexes    map[string]int
+	subscribed subscriptions
+	members    int
+}
+
 // homogeneous reports whether all members subscribe to the same topics.
-func (g *consumerGroup) homogeneous(regexes map[string]int, subscribed subscriptions, members int) bool {
-	byRegex := len(regexes) > 0
-	for _, n := range regexes {
-		if n != members {
+func (a *audience) homogeneous() bool {
+	byRegex := len(a.regexes) > 0
+	for _, n := range a.regexes {
+		if n != a.members {
 			return false
 		}
 	}
-	for _, n := range subscribed {
-		if byRegex && (n.regexes != 1 || n.names > 0) || !byRegex && n.names != members {
+	for _, n := range a.subscribed {
+		if byRegex && (n.regexes != 1 || n.names > 0) || !byRegex && n.names != a.members {
 			return false
 		}
 	}
@@ -93,13 +99,13 @@ func (g *consumerGroup) homogeneous(regexes map[string]int, subscribed subscript
 // updateTarget computes a new target assignment if the present one is for an older epoch than the group's, but not more often than the
 // assignment interval allows: a later heartbeat does it then. It returns the epoch of the target, and what it says of updated.
 func (s *shard) updateTarget(
-	env runtime.Env, g *consumerGroup, epoch int32, homogeneous bool, old, updated *consumerMember, records []runtime.Record,
+	env runtime.Env, g *consumerGroup, epoch int32, all audience, old, updated *consumerMember, records []runtime.Record,
 ) (int32, assignor.Assignment, []runtime.Record, error) {
 	if g.assignmentEpoch >= epoch || !s.mayAssign(env, g) {
 		return g.assignmentEpoch, g.targetFor(updated), records, nil
 	}
 	by := assignorNamed(s.preferredAssignor(g, old, updated))
-	spec := g.spec(env.Image, homogeneous, updated)
+	spec := g.spec(env.Image, all.homogeneous(), updated)
 	assignments, err := by.Assign(spec)
 	if err != nil {
 		s.logger.Error("could not compute a target assignment", zap.String("group", g.id), zap.Int32("epoch", epoch), zap.Error(err))

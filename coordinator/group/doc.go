@@ -10,7 +10,8 @@
 //
 // The durable part of a classic group is one record, written when the leader's assignment arrives, when the last member is gone, and when a
 // static member returns under a new id. What happens between those is memory: a new coordinator finds the last written generation, gives its
-// members a full session timeout, and lets the others rejoin. Offsets are one record each; an offset keeps the committed value beside the
+// members a full session timeout, and lets the others rejoin. Of a consumer group everything is durable but its timers: its state changes only in
+// the replay of records, those of a heartbeat as those of the log. Offsets are one record each; an offset keeps the committed value beside the
 // ones that are still on their way, so that OffsetFetch answers at once with what is durable.
 //
 // # Locks
@@ -41,6 +42,18 @@
 //	classic_heartbeat.go   Heartbeat and session expiry
 //	classic_leave.go       LeaveGroup
 //	classic_view.go        a classic group as one group among others
+//	api_consumer.go        ConsumerGroupHeartbeat, ConsumerGroupDescribe
+//	consumer_group.go      state of a consumer group (KIP-848): members, target assignment, who has a partition
+//	consumer_member.go     one member, and partitions with the epoch since when it has them
+//	consumer_records.go    the records of a consumer group; replay
+//	consumer_heartbeat.go  ConsumerGroupHeartbeat: joins, epochs, answers
+//	consumer_target.go     new epochs and target assignments
+//	consumer_reconcile.go  one member on its way to its target
+//	consumer_leave.go      leaves, fencing, timeouts
+//	consumer_topics.go     which groups subscribe to a topic; hashes of topics
+//	consumer_describe.go   ConsumerGroupDescribe
+//	consumer_view.go       a consumer group as one group among others
+//	xxh3.go                the hash of topics
 //	consumer_regex.go      subscriptions by regular expression
 //	consumer_classic.go    members of the classic protocol in a consumer group
 //	migrate.go             classic groups become consumer groups, and back
