@@ -30,19 +30,21 @@ func servedAPIs(s server, answer kmsg.Response) {
 
 // served are the keys of Ottla; lowest is Kafka 4.3.1's lowest version where it is not 0.
 var (
-	served = []int16{0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23, 32, 33, 35, 37, 42, 44, 47, 60, 61, 74, 75}
-	lowest = map[int16]int16{2: 1, 8: 2, 9: 1, 19: 2, 20: 1, 23: 2, 32: 1, 35: 1}
+	served = []int16{0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23, 32, 33, 34, 35, 37, 42, 43, 44, 45, 46, 47, 55, 57, 60, 61, 64, 74, 75}
+	lowest = map[int16]int16{2: 1, 8: 2, 9: 1, 19: 2, 20: 1, 23: 2, 32: 1, 34: 1, 35: 1}
 )
 
 // withoutUnbuilt removes the features of what Ottla does not serve yet.
 func withoutUnbuilt(_ server, answer kmsg.Response) {
 	r := answer.(*kmsg.ApiVersionsResponse)
 	unbuilt := func(name string) bool {
-		return strings.HasPrefix(name, "group.") || strings.HasPrefix(name, "transaction.") || strings.HasPrefix(name, "share.") ||
-			strings.HasPrefix(name, "streams.") || strings.HasPrefix(name, "eligible.") || strings.HasPrefix(name, "kraft.")
+		return slices.Contains([]string{"share.version", "streams.version", "kraft.version"}, name)
 	}
 	r.SupportedFeatures = slices.DeleteFunc(r.SupportedFeatures, func(f kmsg.ApiVersionsResponseSupportedFeature) bool { return unbuilt(f.Name) })
 	r.FinalizedFeatures = slices.DeleteFunc(r.FinalizedFeatures, func(f kmsg.ApiVersionsResponseFinalizedFeature) bool { return unbuilt(f.Name) })
+	// Kafka keeps them in a map: their order says nothing.
+	slices.SortFunc(r.SupportedFeatures, func(a, b kmsg.ApiVersionsResponseSupportedFeature) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(r.FinalizedFeatures, func(a, b kmsg.ApiVersionsResponseFinalizedFeature) int { return strings.Compare(a.Name, b.Name) })
 }
 
 func apiVersionsRequest(version int16, name, software string) *kmsg.ApiVersionsRequest {

@@ -12,6 +12,7 @@ import (
 // __cluster_metadata alone is refused for all that it names (KafkaRaftClient.handleDescribeQuorumRequest).
 func (c *Controller) describeQuorum(req *kmsg.DescribeQuorumRequest) (kmsg.Response, error) {
 	resp := req.ResponseKind().(*kmsg.DescribeQuorumResponse)
+	resp.ErrorMessage = ptrTo("")
 	s := c.quorum.Describe()
 	valid := len(req.Topics) == 1 && req.Topics[0].Topic == protocol.ClusterMetadataTopic &&
 		len(req.Topics[0].Partitions) == 1 && req.Topics[0].Partitions[0].Partition == 0
@@ -44,6 +45,7 @@ func (c *Controller) describeQuorum(req *kmsg.DescribeQuorumRequest) (kmsg.Respo
 
 // describeReplicas fills in what the leader knows of the replicas.
 func describeReplicas(s QuorumState, p *kmsg.DescribeQuorumResponseTopicPartition) {
+	p.ErrorMessage = ptrTo("")
 	p.LeaderID, p.LeaderEpoch, p.HighWatermark = s.LeaderID, s.LeaderEpoch, s.HighWatermark
 	now := time.Now().UnixMilli()
 	for _, id := range s.Voters {

@@ -78,7 +78,7 @@ func (c *Controller) updateFeatures(ctx context.Context, req *kmsg.UpdateFeature
 	if req.Version <= 1 {
 		for _, u := range req.FeatureUpdates {
 			out := kmsg.NewUpdateFeaturesResponseResult()
-			out.Feature = strings.Clone(u.Feature)
+			out.Feature, out.ErrorMessage = strings.Clone(u.Feature), ptrTo("NONE") // Kafka's text for no error
 			resp.Results = append(resp.Results, out)
 		}
 	}
@@ -127,6 +127,9 @@ func updateFeatures(v *View, req *kmsg.UpdateFeaturesRequest) (Decision, error) 
 	}
 	if req.ValidateOnly {
 		return Decision{}, nil
+	}
+	for b := range v.Image.Brokers() { // a level that is answered as lowered is not in use any more
+		d.Await = append(d.Await, b.ID)
 	}
 	return d, nil
 }

@@ -119,7 +119,7 @@ func TestUpdateFeaturesAnswers(t *testing.T) {
 			t.Fatal(err)
 		}
 		resp := answer.(*kmsg.UpdateFeaturesResponse)
-		if want := map[int16]int{0: 1, 1: 1}[version]; resp.ErrorCode != 0 || resp.ErrorMessage != nil || len(resp.Results) != want {
+		if want := map[int16]int{0: 1, 1: 1}[version]; resp.ErrorCode != 0 || resp.ErrorMessage != nil || len(resp.Results) != want || (want == 1 && *resp.Results[0].ErrorMessage != "NONE") {
 			t.Errorf("v%d: %+v", version, resp)
 		}
 		req.FeatureUpdates = append(req.FeatureUpdates, update("nope", 1, 1))

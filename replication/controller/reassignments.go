@@ -15,6 +15,10 @@ import (
 // the ISR: see partitionChange.
 func alterReassignments(v *View, req *kmsg.AlterPartitionAssignmentsRequest, resp *kmsg.AlterPartitionAssignmentsResponse) (Decision, error) {
 	keepFactor := req.Version >= 1 && !req.AllowReplicationFactorChange
+	if len(req.Topics) == 0 { // Kafka answers with the defaults of the response then
+		resp.AllowReplicationFactorChange, resp.ErrorMessage = true, ptrTo("")
+		return Decision{}, nil
+	}
 	resp.AllowReplicationFactorChange = !keepFactor
 	var d Decision
 	for _, t := range req.Topics {
@@ -70,7 +74,7 @@ func reassign(v *View, topic string, target kmsg.AlterPartitionAssignmentsReques
 // cancelReassignment takes the new replicas away again (PartitionReassignmentRevert).
 func cancelReassignment(c *partitionChange) (*schema.PartitionChangeRecord, error) {
 	if !reassigning(c.p) {
-		return nil, protocol.Errorf(protocol.NoReassignmentInProgress, "No partition reassignment is in progress.")
+		return nil, protocol.NoReassignmentInProgress
 	}
 	c.replicas, c.isr = without(c.p.Replicas, c.p.Adding...), without(c.p.ISR, c.p.Adding...)
 	c.removing, c.adding = nil, nil
