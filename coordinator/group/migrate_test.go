@@ -56,7 +56,7 @@ func (c *client) rejoin(topic string, has ...int32) map[string][]int32 {
 
 func TestUpgradeWithTheFirstMemberOfTheConsumerProtocol(t *testing.T) {
 	run(t, nil, func(h *harness) {
-		h.addTopic("topic", 4)
+		h.addTopic("topic", 3)
 		a, b := h.older("topic"), h.older("topic")
 		h.stableClassic("topic", a, b)
 		wantCode(t, "commit", int16(a.commit(7)), protocol.None)
