@@ -33,8 +33,9 @@ func (c *Coordinator) ConsumerGroupHeartbeat(req *kmsg.ConsumerGroupHeartbeatReq
 			fail(err)
 			return runtime.Result{}
 		}
-		return runtime.Result{Records: records, Then: func(_ runtime.Env, err error) {
+		return runtime.Result{Records: records, Then: func(env runtime.Env, err error) {
 			if err != nil {
+				s.keepSessions(env, heartbeat.Group)
 				fail(err)
 				return
 			}

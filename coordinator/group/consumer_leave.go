@@ -39,7 +39,7 @@ func (s *shard) consumerLeave(env runtime.Env, req *consumerHeartbeat) (*kmsg.Co
 }
 
 // fence removes members, and asks for a new assignment without them. If only members of the classic protocol are left the group becomes a
-// classic one, where that is allowed.
+// classic one, where that is allowed. Their timers stay, as the records may not get written; they do nothing once the members are gone.
 func (s *shard) fence(env runtime.Env, g *consumerGroup, members []*consumerMember) ([]runtime.Record, error) {
 	if s.mayDowngrade(g, members) {
 		return s.downgrade(env, g, members)
@@ -64,11 +64,7 @@ func (s *shard) fence(env runtime.Env, g *consumerGroup, members []*consumerMemb
 			subscribed.less(t, subscribers{regexes: 1})
 		}
 	}
-	records = append(records, epochRecord(g.id, g.epoch+1, s.metadataHash(env, subscribed)))
-	for _, m := range members {
-		cancelMemberTimers(env, g.id, m.id)
-	}
-	return records, nil
+	return append(records, epochRecord(g.id, g.epoch+1, s.metadataHash(env, subscribed))), nil
 }
 
 func (s *shard) fenceNow(env runtime.Env, g *consumerGroup, m *consumerMember, reason string) runtime.Result {
@@ -76,13 +72,27 @@ func (s *shard) fenceNow(env runtime.Env, g *consumerGroup, m *consumerMember, r
 	records, err := s.fence(env, g, []*consumerMember{m})
 	if err != nil {
 		s.logger.Warn("could not fence a member", zap.String("group", g.id), zap.String("member", m.id), zap.Error(err))
+		s.keepSessions(env, g.id)
 		return runtime.Result{}
 	}
 	return runtime.Result{Records: records, Then: func(env runtime.Env, err error) {
-		if err != nil { // the member is still there: as if it had been heard of just now
-			s.setConsumerSession(env, g.id, m)
+		if err != nil {
+			s.keepSessions(env, g.id)
 		}
 	}}
+}
+
+// keepSessions gives members whose session ended, but who could not be removed, another one.
+func (s *shard) keepSessions(env runtime.Env, group string) {
+	g, ok := s.groups[group].(*consumerGroup)
+	if !ok {
+		return
+	}
+	for _, m := range g.members {
+		if _, there := env.Timers.At(consumerSessionKey(group, m.id)); !there {
+			s.setConsumerSession(env, group, m)
+		}
+	}
 }
 
 func consumerSessionKey(group, member string) string {
@@ -109,7 +119,7 @@ func (s *shard) startSession(env runtime.Env, group, member string, timeout time
 func (s *shard) setRebalanceTimeout(env runtime.Env, group string, m *consumerMember) {
 	epoch := m.epoch
 	s.onMember(env, rebalanceKey(group, m.id), milliseconds(m.rebalanceTimeout), group, m.id, func(env runtime.Env, g *consumerGroup, m *consumerMember) runtime.Result {
-		if m.epoch != epoch {
+		if m.epoch != epoch || m.state != unrevokedPartitions {
 			return runtime.Result{}
 		}
 		return s.fenceNow(env, g, m, "it did not give up its partitions within its rebalance timeout")
