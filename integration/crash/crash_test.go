@@ -24,7 +24,12 @@ const (
 	defaultCycles = 5
 )
 
-func TestMain(m *testing.M) { process.Main(m) }
+func TestMain(m *testing.M) {
+	if spec := os.Getenv(copierEnv); spec != "" {
+		os.Exit(copier(spec))
+	}
+	process.Main(m)
+}
 
 // TestCrash kills the broker with SIGKILL while idempotent acks=all producers write to it, restarts it, and at the end
 // reads everything: each acknowledged record is there once, at the offset it was acknowledged with, in order.
