@@ -19,4 +19,6 @@
 //	latency.go     end to end latency, with franz-go
 //	start.go       start, restart, idle memory, idle connections
 //	admin.go       topics and offset commits
+//	rebalance.go   rebalances of groups of both protocols
+//	groups.go      loading offsets, memory of groups and members
 package main

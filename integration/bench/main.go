@@ -59,7 +59,7 @@ func main() {
 }
 
 func allCases() []benchCase {
-	return slices.Concat(startCases(), produceCases(), fetchCases(), latencyCases(), adminCases())
+	return slices.Concat(startCases(), produceCases(), fetchCases(), latencyCases(), adminCases(), rebalanceCases(), groupCases())
 }
 
 func run(ctx context.Context) error {
