@@ -61,6 +61,11 @@ var toolClasses = map[string]string{
 	"get-offsets":         "org.apache.kafka.tools.GetOffsetShell",
 	"delete-records":      "org.apache.kafka.tools.DeleteRecordsCommand",
 	"log-dirs":            "org.apache.kafka.tools.LogDirsCommand",
+	"features":            "org.apache.kafka.tools.FeatureCommand",
+	"metadata-quorum":     "org.apache.kafka.tools.MetadataQuorumCommand",
+	"reassign-partitions": "org.apache.kafka.tools.reassign.ReassignPartitionsCommand",
+	"leader-election":     "org.apache.kafka.tools.LeaderElectionCommand",
+	"transactions":        "org.apache.kafka.tools.TransactionsCommand",
 	"verifiable-producer": "org.apache.kafka.tools.VerifiableProducer",
 	"verifiable-consumer": "org.apache.kafka.tools.VerifiableConsumer",
 }

@@ -27,6 +27,8 @@ func TestStockTools(t *testing.T) {
 			t.Run("configs", s.configs)
 			t.Run("offsets", s.offsets)
 			t.Run("broker", s.broker)
+			t.Run("features", s.features)
+			t.Run("partitions", s.partitions)
 			t.Run("performance", s.performance)
 			t.Run("verifiable", s.verifiable)
 			b.Stop(t)
@@ -179,6 +181,36 @@ func (s shell) broker(t *testing.T) {
 	}
 	contains(t, s.do(t, "", "log-dirs", "--describe"), `"broker":1`, `"partition":"console-0"`, `"error":null`)
 	matches(t, s.run(t, "", "cluster", "cluster-id", "--bootstrap-server", s.at), `Cluster ID: [\w-]{22}\s`)
+}
+
+func (s shell) features(t *testing.T) {
+	s.do(t, "", "features", "downgrade", "--feature", "transaction.version=1")
+	matches(t, s.do(t, "", "features", "describe"), `transaction.version\s.*FinalizedVersionLevel: 1\s`)
+	contains(t, s.do(t, "", "features", "upgrade", "--feature", "transaction.version=2"), "transaction.version was upgraded to 2.")
+	out := s.do(t, "", "features", "describe")
+	matches(t, out, `transaction.version\s.*FinalizedVersionLevel: 2\s`)
+	matches(t, out, `metadata.version\s.*FinalizedVersionLevel: (4.3-IV0|UNKNOWN 30)\s`) // older tools do not know its name
+	if out, err := s.try(t, "", "features", "--bootstrap-server", s.at, "upgrade", "--feature", "group.version=9"); err == nil {
+		t.Errorf("a level that nobody supports was set:\n%s", out)
+	} else {
+		contains(t, out, "Local controller 1 only supports versions 0-1")
+	}
+}
+
+// partitions moves them, elects their leaders, and looks at the quorum that decides it.
+func (s shell) partitions(t *testing.T) {
+	s.do(t, "", "topics", "--create", "--topic", "moved", "--partitions", "2")
+	wish := filepath.Join(t.TempDir(), "wish.json")
+	if err := os.WriteFile(wish, []byte(`{"version":1,"partitions":[{"topic":"moved","partition":0,"replicas":[1]}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	contains(t, s.do(t, "", "reassign-partitions", "--execute", "--reassignment-json-file", wish), "Successfully started partition reassignment for moved-0")
+	contains(t, s.do(t, "", "reassign-partitions", "--verify", "--reassignment-json-file", wish), "Reassignment of partition moved-0 is completed.")
+	contains(t, s.do(t, "", "reassign-partitions", "--list"), "No partition reassignments found.")
+	contains(t, s.do(t, "", "leader-election", "--election-type", "preferred", "--topic", "moved", "--partition", "0"),
+		"Valid replica already elected for partitions moved-0")
+	matches(t, s.do(t, "", "metadata-quorum", "describe", "--status"), `LeaderId:\s+1\s`)
+	matches(t, s.do(t, "", "metadata-quorum", "describe", "--replication"), `(?m)^1\s.*Leader`)
 }
 
 func (s shell) performance(t *testing.T) {
