@@ -147,4 +147,9 @@ var areas = []area{
 	{"TxnVerification", txnVerification},
 	{"TxnIsolation", txnIsolation},
 	{"TxnOffsets", txnOffsets},
+	{"TxnInit", txnInit},
+	{"TxnStates", txnStates},
+	{"TxnPartitions", txnPartitions},
+	{"TxnLists", txnLists},
+	{"TxnEpochs", txnEpochs},
 }
