@@ -22,8 +22,11 @@ type Options struct {
 	// Registered tells whether an image knows of this start of the broker. Such an image is at least as new as every offset that is loaded, so that
 	// offsets of topics that it does not know are of deleted ones. nil: every image does.
 	Registered func(*metadata.Image) bool
-	Codecs     *record.Codecs
-	Logger     *zap.Logger
+	// Describable returns those of topics that a client may know of (Describe): a regular expression matches no others. It is called beside the shards'
+	// loops, and may change topics. nil: every client may know of all.
+	Describable func(from Client, topics []string) []string
+	Codecs      *record.Codecs
+	Logger      *zap.Logger
 }
 
 // Client is who sent a request: its client id, "" if it has none, and its address as Kafka shows it ("/192.0.2.1").
@@ -52,6 +55,9 @@ func New(o Options) *Coordinator {
 			s := newShard(c.settings, o.Logger.With(zap.Int32("partition", partition)))
 			if o.Registered != nil {
 				s.registered = o.Registered
+			}
+			if o.Describable != nil {
+				s.describable = o.Describable
 			}
 			return s
 		},
