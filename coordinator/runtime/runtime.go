@@ -23,6 +23,8 @@ type Options[S Shard] struct {
 	Logger *zap.Logger
 	// WriteTimeout bounds the wait for the commit of an operation's records; at least 1 ms.
 	WriteTimeout time.Duration
+	// BaseSequence is that of batches without a producer: 0 as Kafka's own runtime of coordinators writes them, -1 as its transaction coordinator does.
+	BaseSequence int32
 }
 
 // concurrentLoads bounds how many partitions are read at once (group.coordinator.threads is 4 in Kafka).

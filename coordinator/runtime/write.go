@@ -181,7 +181,7 @@ func (s *slot[S]) write() error {
 	}
 	b := s.batch
 	b.BaseOffset = s.next - int64(b.Len())
-	b.BaseSequence = 0 // as Kafka's coordinators write it, without a producer id
+	b.BaseSequence = s.rt.o.BaseSequence
 	defer b.Reset()
 	data, err := b.Build(s.rt.o.Codecs)
 	if err != nil {

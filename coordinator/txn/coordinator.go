@@ -80,6 +80,7 @@ func New(o Options) *Coordinator {
 		Codecs:       o.Codecs,
 		Logger:       o.Logger,
 		WriteTimeout: writeTimeout,
+		BaseSequence: -1,
 	})
 	return c
 }

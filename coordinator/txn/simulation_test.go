@@ -45,7 +45,7 @@ func newSimClient(w *world, id string, old bool) *simClient {
 func ask[R any](s *simClient, request func(*Coordinator) *runtime.Future[R], code func(R) int16) (R, protocol.Code) {
 	for start := time.Now(); ; {
 		resp, err := request(s.w.coordinator()).Wait(s.w.t.Context())
-		if err != nil || time.Since(start) > 10*time.Minute {
+		if err != nil || time.Since(start) > 3*time.Minute {
 			s.w.t.Errorf("%s: no good answer, last %v, %v", s.id, protocol.Code(code(resp)), err)
 			return resp, protocol.UnknownServerError
 		}

@@ -151,5 +151,6 @@ var areas = []area{
 	{"TxnStates", txnStates},
 	{"TxnPartitions", txnPartitions},
 	{"TxnLists", txnLists},
+	{"TxnRecords", txnRecords},
 	{"TxnEpochs", txnEpochs},
 }

@@ -208,9 +208,7 @@ func txnStates(c *conversation) {
 				q.txn = "states-unknown"
 			}
 			request(fmt.Sprintf("%s, %s, bump %v, %s", label, state, bump, as), &q)
-			if as == "current" {
-				cl.noMarkersDue(p.txn)
-			}
+			cl.noMarkersDue(p.txn)
 			look(p)
 		}
 	}
