@@ -10,6 +10,7 @@ import (
 
 	"github.com/ottla/ottla/coordinator/runtime"
 	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/protocol/record"
 )
 
 // older is a member of the classic protocol whose assignor is "range" or another: it embeds the consumer protocol, and keeps count of what it has.
@@ -337,5 +338,53 @@ func TestEmptyConsumerGroupStaysIfItsSuccessorCannotBeWritten(t *testing.T) {
 		now(t, a.sendJoin())
 		h.log.Refuse(nil)
 		h.wantKind(consumerKind)
+	})
+}
+
+// written lists the types of the records that do adds to the log, tombstones negative.
+func (h *harness) written(do func()) (types []int) {
+	h.t.Helper()
+	before := h.log.LogEndOffset()
+	do()
+	codecs := record.NewCodecs()
+	defer codecs.Close()
+	for _, b := range h.log.Batches() {
+		if b.BaseOffset() < before {
+			continue
+		}
+		if err := codecs.Records(b, func(r *record.Record) error {
+			kind, _ := recordType(r.Key)
+			if r.Value == nil {
+				kind = -kind
+			}
+			types = append(types, int(kind))
+			return nil
+		}); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+	return types
+}
+
+// The order of the records is that of Kafka's convertToConsumerGroup and convertToClassicGroup.
+func TestRecordsOfMigrations(t *testing.T) {
+	run(t, nil, func(h *harness) {
+		h.addTopic("topic", 1)
+		a := h.older("topic")
+		h.stableClassic("topic", a)
+		m := h.modern("topic")
+		up := h.written(func() { m.join() })
+		if want := []int{-2, 5, 3, 7, 6, 8 /* the member joins: */, 5, 3}; len(up) < len(want) || !slices.Equal(up[:len(want)], want) {
+			t.Errorf("the upgrade writes %v, want %v first", up, want)
+		}
+		h.converge(m)
+		appends := h.log.Appends()
+		down := h.written(func() { m.leave() })
+		if want := []int{-8, -8, -7, -7, -6, -5, -5, -4, -3, 2}; !slices.Equal(down, want) {
+			t.Errorf("the downgrade writes %v, want %v", down, want)
+		}
+		if n := h.log.Appends() - appends; n != 1 {
+			t.Errorf("the downgrade takes %d batches", n)
+		}
 	})
 }
