@@ -128,8 +128,8 @@ func Compact(ctx context.Context, addr string, txns bool) error {
 	return CompactTopics(ctx, addr, Compacted(txns)...)
 }
 
-// CreateCompacted makes a compacted topic whose cleaning begins with CompactTopics.
-func CreateCompacted(ctx context.Context, addr, topic string) error {
+// CreateCompacted makes a compacted topic, with more configs of the form key=value, whose cleaning begins with CompactTopics.
+func CreateCompacted(ctx context.Context, addr, topic string, more ...string) error {
 	client, err := kgo.NewClient(kgo.SeedBrokers(addr))
 	if err != nil {
 		return err
@@ -138,6 +138,10 @@ func CreateCompacted(ctx context.Context, addr, topic string) error {
 	configs := map[string]*string{
 		"cleanup.policy": new("compact"), "retention.ms": new("-1"), "min.cleanable.dirty.ratio": new("0.01"), "min.compaction.lag.ms": new(noCompaction),
 		"segment.ms": new("9223372036854775807"),
+	}
+	for _, line := range more {
+		key, value, _ := strings.Cut(line, "=")
+		configs[key] = &value
 	}
 	return retry(ctx, func() error {
 		_, err := kadm.NewClient(client).CreateTopic(ctx, 1, 1, configs, topic)

@@ -5,7 +5,7 @@
 //	from_kafka_test.go     folders of Apache Kafka, read by package storage and served by Ottla
 //	to_kafka_test.go       folders of Ottla, served by Apache Kafka, and back; folders of Apache Kafka compacted by Ottla; files and metadata, read by the stock dump tool
 //
-//	compaction_test.go     one folder compacted by both: the same records are left, and the CPU time of each
+//	compaction_test.go     one folder compacted by both: the same records are left
 //
 // With OTTLA_GOLDEN=<folder> the tests leave there the archives that integration/testdata/golden keeps for tests without Java.
 package golden

@@ -45,8 +45,8 @@ type kafka struct {
 	exited chan struct{}
 }
 
-// newKafka formats a node; it is killed when the test ends.
-func newKafka(t *testing.T, version string) *kafka {
+// newKafka formats a node with more settings, which come last; it is killed when the test ends.
+func newKafka(t *testing.T, version string, settings ...string) *kafka {
 	t.Helper()
 	libs, err := process.KafkaJars(filepath.Join("..", "clients", "java", version))
 	if err != nil {
@@ -54,7 +54,7 @@ func newKafka(t *testing.T, version string) *kafka {
 	}
 	dir, port := t.TempDir(), process.FreePort(t)
 	k := &kafka{jvm: []string{"-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"}, version: version, libs: libs, addr: fmt.Sprintf("127.0.0.1:%d", port), data: filepath.Join(dir, "data"), properties: filepath.Join(dir, "server.properties")}
-	text := process.KafkaProperties(port, process.FreePort(t), k.data, kafkaSettings...)
+	text := process.KafkaProperties(port, process.FreePort(t), k.data, slices.Concat(kafkaSettings, settings)...)
 	if err := os.WriteFile(k.properties, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
