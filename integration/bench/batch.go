@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 	"math/rand/v2"
 	"time"
@@ -21,29 +22,53 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// newBatch makes an uncompressed batch of records with values of size bytes and no keys.
+// newBatch makes an uncompressed batch of records with the same random value of size bytes and no keys.
 func newBatch(records, size int) []byte {
+	value := make([]byte, size)
+	fillRandom(rand.New(rand.NewPCG(1, 2)), value)
+	return batchOf(records, func() (_, _ []byte) { return nil, value })
+}
+
+// keyedBatch makes an uncompressed batch of records, each with one of so many keys and a value of size bytes, both random.
+func keyedBatch(random *rand.Rand, records, size int, keys int64) []byte {
+	value := make([]byte, size)
+	return batchOf(records, func() (_, _ []byte) {
+		fillRandom(random, value)
+		return fmt.Appendf(nil, "key-%012d", random.Int64N(keys)), value
+	})
+}
+
+func fillRandom(random *rand.Rand, b []byte) {
+	for len(b) >= 8 {
+		binary.LittleEndian.PutUint64(b, random.Uint64())
+		b = b[8:]
+	}
+	for i := range b {
+		b[i] = byte(random.UintN(256))
+	}
+}
+
+// batchOf makes an uncompressed batch of what next returns; a nil key is null.
+func batchOf(records int, next func() (key, value []byte)) []byte {
 	now := uint64(time.Now().UnixMilli())
-	b := make([]byte, batchHeader, batchHeader+records*(size+16))
+	b := make([]byte, batchHeader)
 	b[16] = 2 // magic
 	binary.BigEndian.PutUint32(b[23:], uint32(records-1))
 	binary.BigEndian.PutUint64(b[27:], now)
 	binary.BigEndian.PutUint64(b[35:], now)
 	binary.BigEndian.PutUint32(b[57:], uint32(records))
-	value := make([]byte, size)
-	random := rand.New(rand.NewPCG(1, 2))
-	for i := range value {
-		value[i] = byte(random.UintN(256))
-	}
 	for i := range records {
+		key, value := next()
 		record := []byte{0, 0} // attributes, timestamp delta
 		record = binary.AppendVarint(record, int64(i))
-		record = binary.AppendVarint(record, -1) // no key
-		record = binary.AppendVarint(record, int64(size))
-		record = append(record, value...)
+		if key == nil {
+			record = binary.AppendVarint(record, -1)
+		} else {
+			record = append(binary.AppendVarint(record, int64(len(key))), key...)
+		}
+		record = append(binary.AppendVarint(record, int64(len(value))), value...)
 		record = append(record, 0) // no headers
-		b = binary.AppendVarint(b, int64(len(record)))
-		b = append(b, record...)
+		b = append(binary.AppendVarint(b, int64(len(record))), record...)
 	}
 	binary.BigEndian.PutUint32(b[8:], uint32(len(b)-12))
 	setProducer(b, -1, -1, -1)

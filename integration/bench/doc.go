@@ -21,4 +21,6 @@
 //	admin.go       topics and offset commits
 //	rebalance.go   rebalances of groups of both protocols
 //	groups.go      loading offsets, memory of groups and members
+//	compaction.go  compaction of a large topic
+//	partitions.go  many partitions: created, held, stopped and started
 package main

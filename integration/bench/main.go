@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -30,7 +31,8 @@ type benchCase struct {
 	about   string
 	metrics []metric
 	rounds  int
-	without []string // keys of peers that cannot do it
+	without []string      // keys of peers that cannot do it
+	limit   time.Duration // of one round of one server; 0: roundLimit
 
 	// Either fresh measures a server that it starts itself, or measure one that is shared by all cases, after prepare was called
 	// once for each and the first rounds, which warm up, were dropped.
@@ -39,7 +41,7 @@ type benchCase struct {
 	measure func(ctx context.Context, s *server) (sample, error)
 }
 
-// roundLimit bounds one round of one server.
+// roundLimit bounds one round of one server where the case does not say.
 const roundLimit = 2 * time.Minute
 
 // warmUps are the rounds whose figures are dropped, by peer; 1 for the others. A Java virtual machine wants some seconds.
@@ -59,7 +61,7 @@ func main() {
 }
 
 func allCases() []benchCase {
-	return slices.Concat(startCases(), produceCases(), fetchCases(), latencyCases(), adminCases(), rebalanceCases(), groupCases())
+	return slices.Concat(startCases(), produceCases(), fetchCases(), latencyCases(), adminCases(), rebalanceCases(), groupCases(), compactionCases(), partitionCases())
 }
 
 func run(ctx context.Context) error {
@@ -122,7 +124,7 @@ func runCase(ctx context.Context, c benchCase, peers []*peer, shared *servers) (
 			var got sample
 			var err error
 			syscall.Sync() // what others wrote is not to be written back in this one's time
-			limited, cancel := context.WithTimeout(ctx, roundLimit)
+			limited, cancel := context.WithTimeout(ctx, cmp.Or(c.limit, roundLimit))
 			if c.measure == nil {
 				got, err = c.fresh(limited, p)
 			} else {

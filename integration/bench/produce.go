@@ -33,7 +33,7 @@ func produceCases() []benchCase {
 	produce := func(conns int, idempotent bool) func(context.Context, *server) (sample, error) {
 		return func(ctx context.Context, s *server) (sample, error) { return produceRound(ctx, s, conns, idempotent) }
 	}
-	return []benchCase{
+	cases := []benchCase{
 		{
 			name: "produce-1", about: "1 KB records, 64 KiB batches, acks=all, 1 connection", metrics: throughput, rounds: 5,
 			measure: produce(1, false),
@@ -48,9 +48,20 @@ func produceCases() []benchCase {
 		},
 		{
 			name: "produce-small", about: "one record of 100 B a request, acks=all, 64 connections to 16 partitions, one request each at a time",
-			metrics: []metric{{"rate", "1/s", true}, {"CPU", "µs each", false}}, rounds: 3, measure: smallRound,
+			metrics: []metric{{"rate", "1/s", true}, {"CPU", "µs each", false}}, rounds: 3,
+			measure: func(ctx context.Context, s *server) (sample, error) { return smallRound(ctx, s, 16) },
 		},
 	}
+	for _, partitions := range []int32{1, 16, 64} {
+		cases = append(cases, benchCase{
+			name: fmt.Sprint("produce-flush-", partitions), about: fmt.Sprintf("as produce-small to %d partitions with flush.messages=1: what is acknowledged is on the disk", partitions),
+			metrics: []metric{{"rate", "1/s", true}, {"CPU", "µs each", false}}, rounds: 3, without: []string{keyLimit, keyKfake},
+			measure: func(ctx context.Context, s *server) (sample, error) {
+				return smallRound(ctx, s, partitions, "flush.messages=1")
+			},
+		})
+	}
+	return cases
 }
 
 // producer sends one batch again and again.
@@ -202,17 +213,17 @@ func throughputOf(s *server, spent usage, size int) (sample, error) {
 	}, err
 }
 
-// smallRound has many connections produce one record at a time.
-func smallRound(ctx context.Context, s *server) (sample, error) {
-	const conns, partitions = 64, 16
+// smallRound has many connections produce one record at a time to a topic with configs of the form key=value.
+func smallRound(ctx context.Context, s *server, partitions int32, configs ...string) (sample, error) {
+	const conns = 64
 	topic := topicName("small")
-	if err := createTopic(ctx, s.addr, topic, partitions); err != nil {
+	if err := createTopic(ctx, s.addr, topic, partitions, configs...); err != nil {
 		return nil, err
 	}
 	batch := newBatch(1, 100)
 	producers := make([]*producer, conns)
 	for i := range producers {
-		p, err := newProducer(ctx, s, topic, int32(i%partitions), batch, 1)
+		p, err := newProducer(ctx, s, topic, int32(i)%partitions, batch, 1)
 		if err != nil {
 			return nil, err
 		}

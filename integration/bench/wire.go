@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -98,16 +99,17 @@ func do[R kmsg.Response](ctx context.Context, addr string, req kmsg.Request) (R,
 	return resp.(R), w.receive(resp)
 }
 
-// createTopic creates a topic whose files are removed at once when it is deleted, so that one round does not pay for another's data.
-func createTopic(ctx context.Context, addr, name string, partitions int32) error {
+// createTopic creates a topic, with configs of the form key=value, whose files are removed at once when it is deleted, so that one round does not pay for another's data.
+func createTopic(ctx context.Context, addr, name string, partitions int32, configs ...string) error {
 	req := kmsg.NewPtrCreateTopicsRequest()
 	req.Version = 5
 	req.TimeoutMillis = 30_000
 	topic := kmsg.NewCreateTopicsRequestTopic()
 	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = name, partitions, 1
-	delay := kmsg.NewCreateTopicsRequestTopicConfig()
-	delay.Name, delay.Value = "file.delete.delay.ms", kmsg.StringPtr("0")
-	topic.Configs = append(topic.Configs, delay)
+	for _, line := range append(configs, "file.delete.delay.ms=0") {
+		key, value, _ := strings.Cut(line, "=")
+		topic.Configs = append(topic.Configs, kmsg.CreateTopicsRequestTopicConfig{Name: key, Value: &value})
+	}
 	req.Topics = append(req.Topics, topic)
 	resp, err := do[*kmsg.CreateTopicsResponse](ctx, addr, req)
 	if err != nil {
