@@ -16,6 +16,8 @@ import (
 // stepFS calls what watch was given ahead of each change of the disk, unless such a call is under way: it may itself change the disk, and the Store works too.
 type stepFS struct {
 	*vfs.Mem
+	all bool // such a call is waited for: it changes nothing
+
 	mu     sync.Mutex // held while before runs
 	before func(what string)
 }
@@ -28,7 +30,9 @@ func (s *stepFS) watch(before func(what string)) {
 }
 
 func (s *stepFS) step(what string) {
-	if !s.mu.TryLock() {
+	if s.all {
+		s.mu.Lock()
+	} else if !s.mu.TryLock() {
 		return
 	}
 	defer s.mu.Unlock()

@@ -59,10 +59,10 @@ func (s *Store) firstOffline() string {
 	return ""
 }
 
-// dirAt finds a dir by its path. Errors: LogDirNotFound if it is none of log.dirs, KafkaStorageError if it is offline.
+// dirAt finds a dir by its path, which is taken as it is (LogManager.isLogDirOnline). Errors: LogDirNotFound if it is none of log.dirs, KafkaStorageError if it is offline.
 func (s *Store) dirAt(path string) (*logDir, error) {
 	for _, d := range s.dirs {
-		if d.path != filepath.Clean(path) {
+		if d.path != path {
 			continue
 		}
 		if err := s.offline(d); err != nil {
@@ -91,7 +91,7 @@ func (s *Store) PreferDir(tp protocol.TopicPartition, path string) {
 		return
 	}
 	if _, known := s.preferred[tp]; known || len(s.preferred) < maxPreferences {
-		s.preferred[tp] = filepath.Clean(path)
+		s.preferred[tp] = path
 	}
 }
 
@@ -158,7 +158,7 @@ func (s *Store) loadFuture(d *logDir, name string, defaults LogConfig, progress 
 	tp, _, _ := parseFolder(name)
 	o := s.openOptions(d, tp, defaults)
 	o.dir = filepath.Join(d.path, name)
-	o.clean, o.recoveryPoint, o.logStart, o.highWatermark = d.clean, d.recoveryPoints[tp], d.logStarts[tp], d.highWatermarks[tp]
+	s.known(d, &o)
 	o.loading = progress
 	log, err := openLog(o)
 	progress.logs.Add(-1)

@@ -46,5 +46,8 @@ type openOptions struct {
 
 	loading *loading // may be nil
 
+	// recovering is called before indexes of the log from offset on are built anew that the recovery point calls good: after a crash it must be done again. May be nil.
+	recovering func(offset int64) error
+
 	producers producerConfig
 }

@@ -111,7 +111,7 @@ func (l *Log) settle(end int64, o openOptions) error {
 	}
 	l.epochs.truncateFromEnd(end)
 	l.epochs.truncateFromStart(start)
-	point := min(max(o.recoveryPoint, v.segments[0].base), end)
+	point := min(o.recoveryPoint, end) // perhaps below the first segment: the deletion of those before it may not be durable
 	if o.clean {
 		point = end
 	}

@@ -150,7 +150,7 @@ func (s *Store) swap(tp protocol.TopicPartition, current, future *hostedLog) err
 		return err
 	}
 	s.mu.Lock()
-	current.leaving, future.arrived = true, true
+	current.leaving = true
 	s.logs[tp] = future
 	delete(s.futures, tp)
 	s.mu.Unlock()
@@ -168,26 +168,15 @@ func (s *Store) swap(tp protocol.TopicPartition, current, future *hostedLog) err
 	return nil
 }
 
-// settleArrival completes the move that has brought h where it is, before it moves on: of three folders of one partition the newest must count.
+// settleArrival completes the move that may have brought h where it is, before it moves on: of two or three folders of one partition the newest must count. The file may
+// have been removed by a run of the broker that was killed, and come back.
 func (s *Store) settleArrival(h *hostedLog) error {
-	s.mu.Lock()
-	arrived := h.arrived
-	s.mu.Unlock()
-	if !arrived {
-		return nil
-	}
 	s.settleVanished(h.dir)
 	folder := h.log.Dir()
 	if err := s.fs.Remove(filepath.Join(folder, arrivedName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := s.fs.SyncDir(folder); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	h.arrived = false
-	s.mu.Unlock()
-	return nil
+	return s.fs.SyncDir(folder)
 }
 
 // settleIn gives the copy its final folder.

@@ -21,6 +21,11 @@ func (l *Log) recover(from int, names []segmentFiles, o openOptions) (end int64,
 	first := v.segments[from]
 	l.fullySynced = first.base
 	start := max(o.logStart, v.segments[0].base)
+	if o.recovering != nil && from < v.find(o.recoveryPoint) {
+		if err := o.recovering(first.base); err != nil {
+			return 0, err
+		}
+	}
 	if err := l.producersAt(first.base, start); err != nil {
 		return 0, err
 	}

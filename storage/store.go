@@ -76,7 +76,7 @@ type Store struct {
 type hostedLog struct {
 	log     *Log
 	dir     *logDir
-	arrived bool // its folder has or had arrivedName: another dir may have an older folder of the partition; guarded by Store.mu
+	arrived bool // its folder had arrivedName when it was loaded: another dir may have an older folder of the partition
 	leaving bool // its folder is being renamed: what fails meanwhile for the old name says nothing of the disk; guarded by Store.mu
 }
 

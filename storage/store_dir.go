@@ -209,6 +209,28 @@ func (s *Store) checkpointRecoveryPoints(d *logDir) error {
 	})
 }
 
+// known gives o what the dir's mark and checkpoints know of its log, and returns up to where that is compacted.
+func (s *Store) known(d *logDir, o *openOptions) (cleaned int64) {
+	d.checkpointing.Lock()
+	defer d.checkpointing.Unlock()
+	o.clean, o.recoveryPoint, o.logStart, o.highWatermark = d.clean, d.recoveryPoints[o.tp], d.logStarts[o.tp], d.highWatermarks[o.tp]
+	o.recovering = func(offset int64) error { return s.lowerRecoveryPoint(d, o.tp, offset) }
+	return d.cleaned[o.tp]
+}
+
+// lowerRecoveryPoint makes durable that nothing of tp's log from offset on counts as synced any more. Error: of the disk.
+func (s *Store) lowerRecoveryPoint(d *logDir, tp protocol.TopicPartition, offset int64) error {
+	d.checkpointing.Lock()
+	defer d.checkpointing.Unlock()
+	now := maps.Clone(d.recoveryPoints)
+	now[tp] = offset
+	if err := replaceFile(d.reserve, filepath.Join(d.path, recoveryPointCheckpoint), now.format()); err != nil {
+		return err
+	}
+	d.recoveryPoints = now
+	return nil
+}
+
 // checkpointLogStarts writes the log start offsets of d's logs that lie within their first segments, if they have changed.
 func (s *Store) checkpointLogStarts(d *logDir) error {
 	return s.checkpoint(d, logStartCheckpoint, &d.logStarts, func(l *Log) (int64, bool) {

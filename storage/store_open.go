@@ -144,8 +144,7 @@ func (s *Store) loadDir(d *logDir) error {
 	defer progress.report(s.logger, d.path, d.clean)()
 	err = parallel(s.recoveryThreads(), partitions, func(tp protocol.TopicPartition) error {
 		o := s.openOptions(d, tp, defaults)
-		o.clean, o.recoveryPoint, o.logStart, o.highWatermark = d.clean, d.recoveryPoints[tp], d.logStarts[tp], d.highWatermarks[tp]
-		o.cleaned, o.loading = d.cleaned[tp], progress
+		o.cleaned, o.loading = s.known(d, &o), progress
 		if err := progress.ended(); err != nil {
 			return err
 		}

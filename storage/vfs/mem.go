@@ -21,6 +21,7 @@ type Mem struct {
 	root    *inode
 	pending []nameChange
 	locks   map[string]bool
+	made    uint64 // inodes so far
 }
 
 // nameChange is one atomic change of names that no SyncDir covers yet.
@@ -36,7 +37,13 @@ type nameSet struct {
 var errNotEmpty = errors.New("directory not empty")
 
 // NewMem returns an empty file system with a root folder. Relative paths start at the root.
-func NewMem() *Mem { return &Mem{root: newInode(true), locks: map[string]bool{}} }
+func NewMem() *Mem { return &Mem{root: newInode(true, 0), locks: map[string]bool{}} }
+
+// newInode makes a file or folder that has no name yet. Caller holds mu.
+func (m *Mem) newInode(dir bool) *inode {
+	m.made++
+	return newInode(dir, m.made)
+}
 
 func pathError(op, path string, err error) error { return &fs.PathError{Op: op, Path: path, Err: err} }
 
@@ -116,7 +123,7 @@ func (m *Mem) Create(path string) (File, error) {
 	n := d.entries[name]
 	switch {
 	case n == nil:
-		n = newInode(false)
+		n = m.newInode(false)
 		m.change(nameSet{d, name, n})
 	case n.dir:
 		return nil, pathError("open", path, syscall.EISDIR)
@@ -255,7 +262,7 @@ func (m *Mem) MkdirAll(path string) error {
 	for _, name := range steps(path) {
 		n := d.entries[name]
 		if n == nil {
-			n = newInode(true)
+			n = m.newInode(true)
 			m.change(nameSet{d, name, n})
 		} else if !n.dir {
 			return pathError("mkdir", path, syscall.ENOTDIR)
@@ -386,7 +393,7 @@ func (m *Mem) Lock(path string) (func() error, error) {
 		return nil, err
 	}
 	if d.entries[name] == nil {
-		m.change(nameSet{d, name, newInode(false)})
+		m.change(nameSet{d, name, m.newInode(false)})
 	}
 	m.locks[key] = true
 	return sync.OnceValue(func() error {

@@ -3,7 +3,6 @@ package vfs
 import (
 	"maps"
 	"math/rand/v2"
-	"slices"
 )
 
 // pageSize is the unit in which a crash keeps or loses unsynced bytes.
@@ -11,26 +10,27 @@ const pageSize = 4096
 
 // Crash returns a copy of the file system as a power loss at this moment may leave it: all synced bytes, all names of synced
 // folders, a seeded prefix of the other changes of names (in their order: a rename is never half done), and of each file a
-// seeded share of the unsynced pages: lost, kept, or zeros where the length was written before the data. The receiver stays
-// usable; locks are not copied.
+// seeded share of the unsynced pages: lost, kept, or zeros where the length was written before the data. What becomes of a file depends on the seed, on
+// when the file was made and on what was done to it, not on its name. The receiver stays usable; locks are not copied.
 func (m *Mem) Crash(seed int64) *Mem {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	c := crasher{rng: rand.New(rand.NewPCG(uint64(seed), 0x6f74746c61)), done: map[*inode]*inode{}, names: map[*inode]map[string]*inode{}}
+	c := crasher{seed: uint64(seed), done: map[*inode]*inode{}, names: map[*inode]map[string]*inode{}}
 	kept := 0
 	if n := len(m.pending); n > 0 {
-		kept = c.rng.IntN(n + 1)
+		kept = rand.New(rand.NewPCG(uint64(seed), 0x6f74746c61)).IntN(n + 1)
 	}
 	for _, p := range m.pending[:kept] {
 		for _, s := range p.set {
 			setName(c.entries(s.dir), s.name, s.node)
 		}
 	}
-	return &Mem{root: c.clone(m.root), locks: map[string]bool{}}
+	return &Mem{root: c.clone(m.root), locks: map[string]bool{}, made: m.made}
 }
 
 type crasher struct {
-	rng   *rand.Rand
+	seed  uint64
+	rng   *rand.Rand // of the file at hand
 	done  map[*inode]*inode
 	names map[*inode]map[string]*inode // entries of the folders that kept changes touch
 }
@@ -51,17 +51,17 @@ func (c *crasher) clone(n *inode) *inode {
 	}
 	var d *inode
 	if n.dir {
-		d = newInode(true)
+		d = newInode(true, n.id)
 		c.done[n] = d
-		entries := c.entries(n)
-		for _, name := range slices.Sorted(maps.Keys(entries)) { // sorted: the seed decides, not the map
-			child := c.clone(entries[name])
+		for name, node := range c.entries(n) {
+			child := c.clone(node)
 			d.entries[name], d.synced[name] = child, child
 		}
 		return d
 	}
 	n.mu.RLock()
 	defer n.mu.RUnlock()
+	c.rng = rand.New(rand.NewPCG(c.seed, n.id))
 	d = c.content(n)
 	c.done[n] = d
 	return d
@@ -69,7 +69,7 @@ func (c *crasher) clone(n *inode) *inode {
 
 // content builds a file's bytes after the crash. Caller holds n.mu.
 func (c *crasher) content(n *inode) *inode {
-	d := newInode(false)
+	d := newInode(false, n.id)
 	d.modified = n.modified
 	size := c.size(n)
 	zeros := c.rng.IntN(3) == 0 // lengths may reach the disk before data

@@ -14,6 +14,7 @@ const chunkSize = 64 << 10
 // inode is the content of one file or the entries of one folder. It lives as long as a name or an open handle refers to it.
 type inode struct {
 	dir     bool
+	id      uint64            // in order of creation
 	entries map[string]*inode // of a folder; guarded by Mem.mu
 	synced  map[string]*inode // entries that a crash keeps for certain; guarded by Mem.mu
 
@@ -27,8 +28,8 @@ type inode struct {
 	modified   time.Time
 }
 
-func newInode(dir bool) *inode {
-	n := &inode{dir: dir, modified: time.Now()}
+func newInode(dir bool, id uint64) *inode {
+	n := &inode{dir: dir, id: id, modified: time.Now()}
 	if dir {
 		n.entries, n.synced = map[string]*inode{}, map[string]*inode{}
 	}
