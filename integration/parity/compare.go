@@ -182,6 +182,9 @@ var (
 func plain(s server, text string) string {
 	_, port, _ := net.SplitHostPort(s.addr)
 	text = strings.ReplaceAll(text, ":"+port, ":<port>")
+	for i, dir := range s.dirs {
+		text = strings.ReplaceAll(text, dir, fmt.Sprintf("<dir %d>", i))
+	}
 	text = uuids.ReplaceAllString(text, "<uuid>")
 	return ids.ReplaceAllString(text, "<id>")
 }

@@ -22,6 +22,7 @@ const answerLimit = 10 * time.Second
 type server struct {
 	name string
 	addr string
+	dirs []string // its log dirs, where a script names them
 }
 
 // step is one recorded fact of a conversation.

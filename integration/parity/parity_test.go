@@ -40,9 +40,18 @@ func compareServers(t *testing.T, release string, format, settings []string, are
 		t.Fatal(err)
 	}
 	kafka := server{name: "Apache Kafka", addr: process.StartKafka(t, libs, format, settings...)}
-	broker := process.New(t, append([]string{"node.id=1", "process.roles=broker,controller", "offsets.topic.replication.factor=1"}, settings...)...)
+	broker := process.New(t, ottlaSettings(settings)...)
 	broker.Start(t)
-	ottla := server{name: "Ottla", addr: broker.Addr}
+	compareAreas(t, kafka, server{name: "Ottla", addr: broker.Addr}, areas)
+}
+
+// ottlaSettings are those of Ottla for settings of both, besides what process.StartKafka sets.
+func ottlaSettings(settings []string) []string {
+	return append([]string{"node.id=1", "process.roles=broker,controller", "offsets.topic.replication.factor=1"}, settings...)
+}
+
+// compareAreas runs the scripts on both servers and compares what they answer.
+func compareAreas(t *testing.T, kafka, ottla server, areas []area) {
 	now := time.Now().Truncate(time.Second)
 	for _, area := range areas {
 		t.Run(area.name, func(t *testing.T) {

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"path/filepath"
 
 	"github.com/ottla/ottla/protocol"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -42,7 +41,7 @@ func destinations(req *kmsg.AlterReplicaLogDirsRequest) map[protocol.TopicPartit
 	for _, d := range req.Dirs {
 		for _, t := range d.Topics {
 			for _, p := range t.Partitions {
-				all[protocol.TopicPartition{Topic: t.Topic, Partition: p}] = filepath.Clean(d.Dir)
+				all[protocol.TopicPartition{Topic: t.Topic, Partition: p}] = d.Dir
 			}
 		}
 	}
