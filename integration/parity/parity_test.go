@@ -28,8 +28,9 @@ func TestParity(t *testing.T) {
 
 // TestOldVersions compares the versions that Apache Kafka dropped in 4.0 with the last release that has them.
 func TestOldVersions(t *testing.T) {
-	same := append(slices.Clone(settings), "log.message.timestamp.after.max.ms=3600000") // the default of 4.0
-	compareServers(t, "3.9.1", nil, same, []area{{"OldVersions", oldVersions}})
+	same := append(slices.Clone(settings), "log.message.timestamp.after.max.ms=3600000", // the default of 4.0
+		"group.coordinator.rebalance.protocols=classic,consumer") // with the group coordinator of 4.0
+	compareServers(t, "3.9.1", nil, same, []area{{"OldVersions", oldVersions}, {"GroupStates", groupStatesOldest}})
 }
 
 // compareServers starts Ottla and a release of Apache Kafka, formatted with more flags, with the same settings, and compares what they
@@ -142,6 +143,8 @@ var areas = []area{
 	{"GroupRebalance", groupRebalance},
 	{"GroupStatic", groupStatic},
 	{"GroupTimes", groupTimes},
+	{"GroupStates", groupStates},
+	{"GroupStatesOld", groupStatesOld},
 	{"Commits", commits},
 	{"GroupAdmin", groupAdmin},
 	{"ConsumerRefusals", consumerRefusals},
