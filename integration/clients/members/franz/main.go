@@ -6,49 +6,19 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"log"
 	"os"
 	"os/signal"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ottla/ottla/integration/clients/members/report"
 )
-
-type tp struct {
-	Topic     string `json:"topic"`
-	Partition int32  `json:"partition"`
-}
-
-var printing sync.Mutex
-
-func tell(event string, fields map[string]any) {
-	printing.Lock()
-	defer printing.Unlock()
-	line := map[string]any{"ts": time.Now().UnixMilli(), "event": event}
-	for k, v := range fields {
-		line[k] = v
-	}
-	if err := json.NewEncoder(os.Stdout).Encode(line); err != nil {
-		log.Fatal(err)
-	}
-}
-
-func named(partitions map[string][]int32) []tp {
-	list := []tp{}
-	for topic, ids := range partitions {
-		for _, id := range ids {
-			list = append(list, tp{topic, id})
-		}
-	}
-	return list
-}
 
 func options(args []string) []kgo.Opt {
 	opts := []kgo.Opt{
@@ -57,13 +27,13 @@ func options(args []string) []kgo.Opt {
 		kgo.FetchMaxWait(200 * time.Millisecond),
 		kgo.OnPartitionsAssigned(func(_ context.Context, cl *kgo.Client, p map[string][]int32) {
 			_, generation := cl.GroupMetadata()
-			tell("assigned", map[string]any{"partitions": named(p), "generation": generation})
+			report.Tell("assigned", map[string]any{"partitions": report.Partitions(p), "generation": generation})
 		}),
 		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, p map[string][]int32) {
-			tell("revoked", map[string]any{"partitions": named(p)})
+			report.Tell("revoked", map[string]any{"partitions": report.Partitions(p)})
 		}),
 		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, p map[string][]int32) {
-			tell("lost", map[string]any{"partitions": named(p)})
+			report.Tell("lost", map[string]any{"partitions": report.Partitions(p)})
 		}),
 	}
 	if strings.HasPrefix(args[2], "^") {
@@ -90,7 +60,7 @@ func options(args []string) []kgo.Opt {
 				opts = append(opts, kgo.ServerSideBalancer(), kgo.Balancers(kgo.RangeBalancer()))
 			}
 		default:
-			log.Fatalf("unknown setting %s", arg)
+			report.Fail("unknown setting", arg)
 		}
 	}
 	return opts
@@ -101,7 +71,7 @@ func main() {
 	defer stop()
 	cl, err := kgo.NewClient(options(os.Args[1:])...)
 	if err != nil {
-		log.Fatal(err)
+		report.Fail(err)
 	}
 	for ctx.Err() == nil {
 		fetches := cl.PollFetches(ctx)
@@ -111,7 +81,7 @@ func main() {
 				return
 			}
 			to := p.Records[len(p.Records)-1].Offset + 1
-			tell("consumed", map[string]any{"topic": p.Topic, "partition": p.Partition, "from": p.Records[0].Offset, "to": to})
+			report.Tell("consumed", map[string]any{"topic": p.Topic, "partition": p.Partition, "from": p.Records[0].Offset, "to": to})
 			if offsets[p.Topic] == nil {
 				offsets[p.Topic] = map[int32]kgo.EpochOffset{}
 			}
@@ -123,22 +93,22 @@ func main() {
 		cl.AllowRebalance()
 	}
 	cl.CloseAllowingRebalance()
-	tell("left", nil)
+	report.Tell("left", nil)
 }
 
 func commit(cl *kgo.Client, offsets map[string]map[int32]kgo.EpochOffset) {
 	cl.CommitOffsetsSync(context.Background(), offsets, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
 		if err != nil {
-			tell("refused", map[string]any{"error": err.Error()})
+			report.Tell("refused", map[string]any{"error": err.Error()})
 			return
 		}
 		for _, t := range resp.Topics {
 			for _, p := range t.Partitions {
 				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-					tell("refused", map[string]any{"error": err.Error()})
+					report.Tell("refused", map[string]any{"error": err.Error()})
 					continue
 				}
-				tell("committed", map[string]any{"topic": t.Topic, "partition": p.Partition, "to": offsets[t.Topic][p.Partition].Offset})
+				report.Tell("committed", map[string]any{"topic": t.Topic, "partition": p.Partition, "to": offsets[t.Topic][p.Partition].Offset})
 			}
 		}
 	})

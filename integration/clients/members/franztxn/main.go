@@ -8,26 +8,20 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"log"
 	"os"
 	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ottla/ottla/integration/clients/members/report"
 )
 
 var ctx = context.Background()
 
-func must(err error) {
-	if err != nil {
-		log.Fatal(err)
-	}
-}
-
 func producer(id string, timeout time.Duration) *kgo.Client {
 	cl, err := kgo.NewClient(kgo.SeedBrokers(os.Args[1]), kgo.TransactionalID(id), kgo.TransactionTimeout(timeout))
-	must(err)
+	report.Must(err)
 	return cl
 }
 
@@ -47,9 +41,9 @@ func write(topic, id string) {
 		from, to int
 		end      kgo.TransactionEndTry
 	}{{"c-", 0, 100, kgo.TryCommit}, {"a-", 0, 100, kgo.TryAbort}, {"c-", 100, 200, kgo.TryCommit}} {
-		must(cl.BeginTransaction())
-		must(send(cl, topic, t.prefix, t.from, t.to))
-		must(cl.EndTransaction(ctx, t.end))
+		report.Must(cl.BeginTransaction())
+		report.Must(send(cl, topic, t.prefix, t.from, t.to))
+		report.Must(cl.EndTransaction(ctx, t.end))
 	}
 }
 
@@ -59,49 +53,49 @@ func expectFailure(what string, cl *kgo.Client, topic string) {
 		err = cl.EndTransaction(ctx, kgo.TryCommit)
 	}
 	if err == nil {
-		log.Fatalf("%s the transaction was committed", what)
+		report.Fail(what, "the transaction was committed")
 	}
-	fmt.Println(what, err)
+	report.Say(what, err)
 }
 
 func fence(topic, id string) {
 	first, second := producer(id, time.Minute), producer(id, time.Minute)
 	defer first.Close()
 	defer second.Close()
-	must(first.BeginTransaction())
-	must(send(first, topic, "a-", 0, 10))
-	must(second.BeginTransaction())
-	must(send(second, topic, "c-", 0, 10))
+	report.Must(first.BeginTransaction())
+	report.Must(send(first, topic, "a-", 0, 10))
+	report.Must(second.BeginTransaction())
+	report.Must(send(second, topic, "c-", 0, 10))
 	expectFailure("fenced:", first, topic)
-	must(second.EndTransaction(ctx, kgo.TryCommit))
+	report.Must(second.EndTransaction(ctx, kgo.TryCommit))
 }
 
 func timeout(topic, id string) {
 	late := producer(id, time.Second)
 	defer late.Close()
-	must(late.BeginTransaction())
-	must(send(late, topic, "a-", 0, 10))
-	time.Sleep(4 * time.Second)
+	report.Must(late.BeginTransaction())
+	report.Must(send(late, topic, "a-", 0, 10))
+	<-time.After(4 * time.Second)
 	expectFailure("too late:", late, topic)
 	write(topic, id)
 }
 
 func copyRecords(from, to, id, group string, n int) {
 	s, err := kgo.NewGroupTransactSession(kgo.SeedBrokers(os.Args[1]), kgo.TransactionalID(id), kgo.ConsumerGroup(group), kgo.ConsumeTopics(from),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.RequireStableFetchOffsets())
-	must(err)
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	report.Must(err)
 	defer s.Close()
 	for turn := 0; n > 0; turn++ {
 		fetches := s.PollRecords(ctx, 50)
-		must(fetches.Err())
-		must(s.Begin())
+		report.Must(fetches.Err())
+		report.Must(s.Begin())
 		records := fetches.Records()
 		for _, r := range records {
-			s.Produce(ctx, &kgo.Record{Topic: to, Key: r.Key, Value: r.Value}, func(_ *kgo.Record, err error) { must(err) })
+			s.Produce(ctx, &kgo.Record{Topic: to, Key: r.Key, Value: r.Value}, func(_ *kgo.Record, err error) { report.Must(err) })
 		}
-		must(s.Client().Flush(ctx))
+		report.Must(s.Client().Flush(ctx))
 		committed, err := s.End(ctx, kgo.TransactionEndTry(turn%3 != 0))
-		must(err)
+		report.Must(err)
 		if committed {
 			n -= len(records)
 		}
@@ -109,20 +103,5 @@ func copyRecords(from, to, id, group string, n int) {
 }
 
 func main() {
-	args := os.Args[3:]
-	switch os.Args[2] {
-	case "write":
-		write(args[0], args[1])
-	case "fence":
-		fence(args[0], args[1])
-	case "timeout":
-		timeout(args[0], args[1])
-	case "copy":
-		n, err := strconv.Atoi(args[4])
-		must(err)
-		copyRecords(args[0], args[1], args[2], args[3], n)
-	default:
-		log.Fatalf("unknown command %s", os.Args[2])
-	}
-	fmt.Println("done")
+	report.Commands{Write: write, Fence: fence, Timeout: timeout, Copy: copyRecords}.Run()
 }

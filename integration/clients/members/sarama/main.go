@@ -5,37 +5,17 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"log"
 	"os"
 	"os/signal"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"github.com/IBM/sarama"
+
+	"github.com/ottla/ottla/integration/clients/members/report"
 )
-
-type tp struct {
-	Topic     string `json:"topic"`
-	Partition int32  `json:"partition"`
-}
-
-var printing sync.Mutex
-
-func tell(event string, fields map[string]any) {
-	printing.Lock()
-	defer printing.Unlock()
-	line := map[string]any{"ts": time.Now().UnixMilli(), "event": event}
-	for k, v := range fields {
-		line[k] = v
-	}
-	if err := json.NewEncoder(os.Stdout).Encode(line); err != nil {
-		log.Fatal(err)
-	}
-}
 
 func config(args []string) *sarama.Config {
 	c := sarama.NewConfig()
@@ -59,7 +39,7 @@ func config(args []string) *sarama.Config {
 		case "partition.assignment.strategy":
 			c.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{strategies[value]}
 		default:
-			log.Fatalf("unknown setting %s", arg)
+			report.Fail("unknown setting", arg)
 		}
 	}
 	return c
@@ -68,25 +48,15 @@ func config(args []string) *sarama.Config {
 // member handles the sessions of a group.
 type member struct{}
 
-func claimed(s sarama.ConsumerGroupSession) []tp {
-	list := []tp{}
-	for topic, ids := range s.Claims() {
-		for _, id := range ids {
-			list = append(list, tp{topic, id})
-		}
-	}
-	return list
-}
-
 // Setup begins a generation.
 func (member) Setup(s sarama.ConsumerGroupSession) error {
-	tell("assigned", map[string]any{"partitions": claimed(s), "generation": s.GenerationID()})
+	report.Tell("assigned", map[string]any{"partitions": report.Partitions(s.Claims()), "generation": s.GenerationID()})
 	return nil
 }
 
 // Cleanup ends it.
 func (member) Cleanup(s sarama.ConsumerGroupSession) error {
-	tell("revoked", map[string]any{"partitions": claimed(s)})
+	report.Tell("revoked", map[string]any{"partitions": report.Partitions(s.Claims())})
 	return nil
 }
 
@@ -105,7 +75,7 @@ func (member) ConsumeClaim(s sarama.ConsumerGroupSession, claim sarama.ConsumerG
 				}
 				to = m.Offset + 1
 			}
-			tell("consumed", map[string]any{"topic": claim.Topic(), "partition": claim.Partition(), "from": from, "to": to})
+			report.Tell("consumed", map[string]any{"topic": claim.Topic(), "partition": claim.Partition(), "from": from, "to": to})
 			s.MarkOffset(claim.Topic(), claim.Partition(), to, "")
 			s.Commit()
 		case <-s.Context().Done():
@@ -120,15 +90,15 @@ func main() {
 	args := os.Args[1:]
 	group, err := sarama.NewConsumerGroup([]string{args[0]}, args[1], config(args[3:]))
 	if err != nil {
-		log.Fatal(err)
+		report.Fail(err)
 	}
 	for ctx.Err() == nil {
 		if err := group.Consume(ctx, []string{args[2]}, member{}); err != nil && ctx.Err() == nil {
-			log.Print(err)
+			report.Say(err)
 		}
 	}
 	if err := group.Close(); err != nil {
-		log.Print(err)
+		report.Say(err)
 	}
-	tell("left", nil)
+	report.Tell("left", nil)
 }

@@ -8,13 +8,13 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"log"
 	"os"
 	"strconv"
 	"time"
 
 	"github.com/IBM/sarama"
+
+	"github.com/ottla/ottla/integration/clients/members/report"
 )
 
 var bootstrap = []string{os.Args[1]}
@@ -36,14 +36,8 @@ func config(id string, timeout time.Duration) *sarama.Config {
 
 func producer(id string, timeout time.Duration) sarama.SyncProducer {
 	p, err := sarama.NewSyncProducer(bootstrap, config(id, timeout))
-	must(err)
+	report.Must(err)
 	return p
-}
-
-func must(err error) {
-	if err != nil {
-		log.Fatal(err)
-	}
 }
 
 func send(p sarama.SyncProducer, topic, prefix string, from, to int) error {
@@ -63,11 +57,11 @@ func write(topic, id string) {
 		from, to int
 		end      func() error
 	}{{"c-", 0, 100, p.CommitTxn}, {"a-", 0, 100, p.AbortTxn}, {"c-", 100, 200, p.CommitTxn}} {
-		must(p.BeginTxn())
-		must(send(p, topic, t.prefix, t.from, t.to))
-		must(t.end())
+		report.Must(p.BeginTxn())
+		report.Must(send(p, topic, t.prefix, t.from, t.to))
+		report.Must(t.end())
 	}
-	must(p.Close())
+	report.Must(p.Close())
 }
 
 func expectFailure(what string, p sarama.SyncProducer, topic string) {
@@ -76,28 +70,28 @@ func expectFailure(what string, p sarama.SyncProducer, topic string) {
 		err = p.CommitTxn()
 	}
 	if err == nil {
-		log.Fatalf("%s: the transaction was committed", what)
+		report.Fail(what, "the transaction was committed")
 	}
-	fmt.Println(what, err)
+	report.Say(what, err)
 }
 
 func fence(topic, id string) {
 	first := producer(id, time.Minute)
-	must(first.BeginTxn())
-	must(send(first, topic, "a-", 0, 10))
+	report.Must(first.BeginTxn())
+	report.Must(send(first, topic, "a-", 0, 10))
 	second := producer(id, time.Minute)
-	must(second.BeginTxn())
-	must(send(second, topic, "c-", 0, 10))
+	report.Must(second.BeginTxn())
+	report.Must(send(second, topic, "c-", 0, 10))
 	expectFailure("fenced:", first, topic)
-	must(second.CommitTxn())
-	must(second.Close())
+	report.Must(second.CommitTxn())
+	report.Must(second.Close())
 }
 
 func timeout(topic, id string) {
 	late := producer(id, time.Second)
-	must(late.BeginTxn())
-	must(send(late, topic, "a-", 0, 10))
-	time.Sleep(4 * time.Second)
+	report.Must(late.BeginTxn())
+	report.Must(send(late, topic, "a-", 0, 10))
+	<-time.After(4 * time.Second)
 	expectFailure("too late:", late, topic)
 	write(topic, id)
 }
@@ -135,18 +129,18 @@ func (c *copier) ConsumeClaim(s sarama.ConsumerGroupSession, claim sarama.Consum
 			records = append(records, <-claim.Messages())
 		}
 		for {
-			must(c.p.BeginTxn())
+			report.Must(c.p.BeginTxn())
 			for _, m := range records {
 				_, _, err := c.p.SendMessage(&sarama.ProducerMessage{Topic: c.to, Key: sarama.ByteEncoder(m.Key), Value: sarama.ByteEncoder(m.Value)})
-				must(err)
+				report.Must(err)
 			}
-			must(c.p.AddMessageToTxn(records[len(records)-1], c.group, nil))
+			report.Must(c.p.AddMessageToTxn(records[len(records)-1], c.group, nil))
 			if c.turn++; c.turn%3 != 1 {
 				break
 			}
-			must(c.p.AbortTxn())
+			report.Must(c.p.AbortTxn())
 		}
-		must(c.p.CommitTxn())
+		report.Must(c.p.CommitTxn())
 		if c.left -= len(records); c.left <= 0 {
 			c.cancel()
 			return nil
@@ -157,32 +151,17 @@ func (c *copier) ConsumeClaim(s sarama.ConsumerGroupSession, claim sarama.Consum
 func copyRecords(from, to, id, group string, n int) {
 	ctx, cancel := context.WithCancel(context.Background())
 	consumer, err := sarama.NewConsumerGroup(bootstrap, group, config("", time.Minute))
-	must(err)
+	report.Must(err)
 	c := &copier{p: producer(id, time.Minute), to: to, group: group, left: n, cancel: cancel}
 	for ctx.Err() == nil {
 		if err := consumer.Consume(ctx, []string{from}, c); err != nil && ctx.Err() == nil {
-			log.Fatal(err)
+			report.Fail(err)
 		}
 	}
-	must(consumer.Close())
-	must(c.p.Close())
+	report.Must(consumer.Close())
+	report.Must(c.p.Close())
 }
 
 func main() {
-	args := os.Args[3:]
-	switch os.Args[2] {
-	case "write":
-		write(args[0], args[1])
-	case "fence":
-		fence(args[0], args[1])
-	case "timeout":
-		timeout(args[0], args[1])
-	case "copy":
-		n, err := strconv.Atoi(args[4])
-		must(err)
-		copyRecords(args[0], args[1], args[2], args[3], n)
-	default:
-		log.Fatalf("unknown command %s", os.Args[2])
-	}
-	fmt.Println("done")
+	report.Commands{Write: write, Fence: fence, Timeout: timeout, Copy: copyRecords}.Run()
 }
