@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,9 +28,10 @@ const (
 )
 
 func rebalanceCases() []benchCase {
-	var metrics []metric
+	var metrics, beats []metric
 	for _, n := range groupSizes {
 		metrics = append(metrics, metric{fmt.Sprintf("time %d", n), "ms", false}, metric{fmt.Sprintf("CPU %d", n), "ms", false})
+		beats = append(beats, metric{fmt.Sprintf("beats %d", n), "", false})
 	}
 	return []benchCase{
 		{
@@ -40,16 +42,22 @@ func rebalanceCases() []benchCase {
 		},
 		{
 			name: "rebalance-consumer", about: fmt.Sprintf("a member leaves or joins %v members of the consumer protocol: until all are in the new epoch and own everything", groupSizes),
-			metrics: metrics, rounds: 2, without: []string{keyLimit, keyKfake}, measure: func(ctx context.Context, s *server) (sample, error) {
+			metrics: slices.Concat(metrics, beats), rounds: 2, without: []string{keyLimit, keyKfake}, measure: func(ctx context.Context, s *server) (sample, error) {
 				return rebalanceRound(ctx, s, consumerRebalances)
 			},
 		},
 	}
 }
 
+// spent is what some rebalances took, with so many heartbeats of the consumer protocol.
+type spent struct {
+	usage
+	times, beats int
+}
+
 // rebalanceRound measures groups of all sizes.
 func rebalanceRound(
-	ctx context.Context, s *server, run func(ctx context.Context, s *server, group, topic string, wires []*wire) (usage, int, error),
+	ctx context.Context, s *server, run func(ctx context.Context, s *server, group, topic string, wires []*wire) (spent, error),
 ) (sample, error) {
 	got := sample{}
 	for _, n := range groupSizes {
@@ -69,12 +77,13 @@ func rebalanceRound(
 		if err := awaitCoordinator(ctx, s, wires[0], group, frame(commitRequest(group, topic))); err != nil {
 			return nil, err
 		}
-		used, times, err := run(ctx, s, group, topic, wires)
+		used, err := run(ctx, s, group, topic, wires)
 		if err != nil {
 			return nil, fmt.Errorf("%d members: %w", n, err)
 		}
-		got[fmt.Sprintf("time %d", n)] = used.wall.Seconds() * 1e3 / float64(times)
-		got[fmt.Sprintf("CPU %d", n)] = used.cpu.Seconds() * 1e3 / float64(times)
+		got[fmt.Sprintf("time %d", n)] = used.wall.Seconds() * 1e3 / float64(used.times)
+		got[fmt.Sprintf("beats %d", n)] = float64(used.beats) / float64(used.times)
+		got[fmt.Sprintf("CPU %d", n)] = used.cpu.Seconds() * 1e3 / float64(used.times)
 		if err := deleteTopic(ctx, s.addr, topic); err != nil {
 			return nil, err
 		}
@@ -104,7 +113,7 @@ type classicMember struct {
 }
 
 // classicRebalances lets the leader of a stable group ask for rebalances.
-func classicRebalances(ctx context.Context, s *server, group, topic string, wires []*wire) (usage, int, error) {
+func classicRebalances(ctx context.Context, s *server, group, topic string, wires []*wire) (spent, error) {
 	subscription := kmsg.NewConsumerMemberMetadata()
 	subscription.Version, subscription.Topics = 1, []string{topic}
 	members := make([]*classicMember, len(wires))
@@ -112,7 +121,7 @@ func classicRebalances(ctx context.Context, s *server, group, topic string, wire
 		members[i] = &classicMember{wire: w, group: group, metadata: subscription.AppendTo(nil)}
 	}
 	if err := formGroup(ctx, members); err != nil {
-		return usage{}, 0, fmt.Errorf("first generation: %w", err)
+		return spent{}, fmt.Errorf("first generation: %w", err)
 	}
 	times := max(rebalances, classicRequests/(3*len(members)))
 	used, err := s.spend(func() error {
@@ -142,7 +151,7 @@ func classicRebalances(ctx context.Context, s *server, group, topic string, wire
 		}
 		return nil
 	})
-	return used, times, err
+	return spent{usage: used, times: times}, err
 }
 
 // formGroup brings members into one generation: those that came first join again.
@@ -321,13 +330,14 @@ func (m *consumerMember) partitions() (n int64) {
 	return n
 }
 
-// converge lets members send heartbeats until all are in the newest epoch and own all partitions.
-func converge(ctx context.Context, members []*consumerMember, partitions int) error {
+// converge lets members send heartbeats until all are in the newest epoch and own all partitions. It returns how many it took.
+func converge(ctx context.Context, members []*consumerMember, partitions int) (beats int, err error) {
 	for {
+		beats += len(members)
 		var owned atomic.Int64
 		var newest, oldest, busy atomic.Int64
 		oldest.Store(1 << 40)
-		err := each(members, func(_ int, m *consumerMember) error {
+		err = each(members, func(_ int, m *consumerMember) error {
 			changed, err := m.beat()
 			if changed || m.tell {
 				busy.Add(1)
@@ -346,38 +356,38 @@ func converge(ctx context.Context, members []*consumerMember, partitions int) er
 			return err
 		})
 		if err != nil {
-			return err
+			return beats, err
 		}
 		if busy.Load() == 0 {
 			if owned.Load() == int64(partitions) && newest.Load() == oldest.Load() {
-				return nil
+				return beats, nil
 			}
 			if err := pause(ctx, betweenBeats); err != nil {
-				return err
+				return beats, err
 			}
 		}
 	}
 }
 
 // consumerRebalances lets a further member join and leave a stable group.
-func consumerRebalances(ctx context.Context, s *server, group, topic string, wires []*wire) (usage, int, error) {
+func consumerRebalances(ctx context.Context, s *server, group, topic string, wires []*wire) (spent, error) {
 	members := make([]*consumerMember, len(wires))
 	for i, w := range wires {
 		members[i] = &consumerMember{wire: w, group: group, topic: topic}
 	}
-	if err := converge(ctx, members, len(members)); err != nil {
-		return usage{}, 0, fmt.Errorf("first assignment: %w", err)
+	if _, err := converge(ctx, members, len(members)); err != nil {
+		return spent{}, fmt.Errorf("first assignment: %w", err)
 	}
 	w, err := dial(ctx, s.addr)
 	if err != nil {
-		return usage{}, 0, err
+		return spent{}, err
 	}
 	defer w.close()
 	further := &consumerMember{wire: w, group: group, topic: topic}
-	var all usage
+	all := spent{times: rebalances}
 	for i := range rebalances {
 		if err := pause(ctx, assignmentPause); err != nil {
-			return usage{}, 0, err
+			return spent{}, err
 		}
 		used, err := s.spend(func() error {
 			present := members
@@ -386,12 +396,14 @@ func consumerRebalances(ctx context.Context, s *server, group, topic string, wir
 			} else if err := further.leave(); err != nil {
 				return err
 			}
-			return converge(ctx, present, len(members))
+			beats, err := converge(ctx, present, len(members))
+			all.beats += beats
+			return err
 		})
 		if err != nil {
-			return usage{}, 0, err
+			return spent{}, err
 		}
 		all.cpu, all.wall = all.cpu+used.cpu, all.wall+used.wall
 	}
-	return all, rebalances, nil
+	return all, nil
 }
