@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -96,6 +97,24 @@ func TestWriteTxnMarkersOfOneProducerShareAnEntry(t *testing.T) {
 		}
 		if resp = call[*kmsg.WriteTxnMarkersResponse](h, &kmsg.WriteTxnMarkersRequest{Version: 1}); len(resp.Markers) != 0 {
 			h.t.Errorf("no markers: %+v", resp.Markers)
+		}
+	})
+}
+
+// A marker wakes the readers of committed records, and none but those see what it ends before.
+func TestMarkersWakeReadersOfCommittedRecords(t *testing.T) {
+	txnHosting(t, nil, func(h *hosting, _ *scriptedVerifier) {
+		produceTxn(h, 12, txnBatch(h.t, 3, 0))
+		req := kmsg.NewPtrFetchRequest()
+		req.Version, req.MaxWaitMillis, req.MinBytes, req.MaxBytes, req.SessionEpoch, req.IsolationLevel = 12, 60_000, 1, 1<<20, -1, 1
+		p := kmsg.NewFetchRequestTopicPartition()
+		p.PartitionMaxBytes = 1 << 20
+		req.Topics = []kmsg.FetchRequestTopic{{Topic: "t", Partitions: []kmsg.FetchRequestTopicPartition{p}}}
+		begin := time.Now()
+		time.AfterFunc(time.Second, func() { call[*kmsg.WriteTxnMarkersResponse](h, marker(2, 4, 5, 2, "t", 0)) })
+		got := call[*kmsg.FetchResponse](h, req).Topics[0].Partitions[0]
+		if waited := time.Since(begin); waited != time.Second || len(got.RecordBatches) == 0 || got.LastStableOffset != 2 {
+			h.t.Errorf("after %v: %d bytes, last stable offset %d", waited, len(got.RecordBatches), got.LastStableOffset)
 		}
 	})
 }
