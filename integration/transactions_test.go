@@ -159,7 +159,7 @@ func TestConsumeTransformProduce(t *testing.T) {
 	for round := 0; copies < len(want); round++ {
 		session, err := kgo.NewGroupTransactSession(
 			kgo.SeedBrokers(b.Addr), kgo.TransactionalID("copier"), kgo.ConsumerGroup("copiers"), kgo.ConsumeTopics("in"),
-			kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RequireStableFetchOffsets(), kgo.FetchMaxPartitionBytes(600), kgo.FetchMaxBytes(1000),
+			kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxPartitionBytes(600), kgo.FetchMaxBytes(1000),
 			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		)
 		if err != nil {

@@ -174,7 +174,7 @@ type pendingChange struct {
 	entry   *producerEntry
 	updated producerEntry // starts with no batches: only the append's own are in it
 
-	transactional bool // the append holds a transactional batch of it: its verification has served
+	transactional bool // the append holds a transactional batch that its verification was for
 }
 
 // newProducerStates returns the empty state of a log that starts at offset 0, and lists the snapshots in dir. load or truncateAndReload fills it.
@@ -234,7 +234,7 @@ func (p *producerStates) checkBatch(id int64, b record.Batch, origin Origin, t t
 		}
 	}
 	a := producerAppend{p: p, change: p.change(id), origin: origin, version: t.version}
-	if transactional {
+	if transactional && !p.nextTxnVerified(id, b) {
 		p.pending[a.change].transactional = true
 	}
 	if b.IsControl() {

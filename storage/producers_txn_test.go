@@ -177,3 +177,41 @@ func TestVerification(t *testing.T) {
 		t.Errorf("%d verifications did not expire", len(p.verification))
 	}
 }
+
+// TestVerificationBehindAMarker writes the marker of a transaction after its producer has begun to verify the next one: that stays good where
+// the marker has the epoch of the next transaction already.
+func TestVerificationBehindAMarker(t *testing.T) {
+	for _, c := range []struct {
+		epochBump bool
+		marker    int16
+		next      int16
+		want      protocol.Code
+	}{
+		{true, 2, 2, protocol.None},
+		{true, 2, 3, protocol.InvalidTxnState},  // a marker that is older still
+		{false, 2, 2, protocol.InvalidTxnState}, // the marker may be that of the verified transaction
+		{false, 1, 1, protocol.InvalidTxnState},
+	} {
+		p := newTestProducers(t, memDir(t))
+		p.config.verify = new(atomic.Bool)
+		p.config.verify.Store(true)
+		guard, err := p.startVerification(1, 1, 0, c.epochBump, 7, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := testBatch{id: 1, epoch: 1, txn: true}.build(t)
+		if _, _, err := p.checkTxn(first, OriginClient, txnCheck{guard: guard}); err != nil {
+			t.Fatal(err)
+		}
+		p.apply(1)
+		p.verification[1] = &verification{guard: 8, created: 100, epoch: c.next, epochBump: c.epochBump}
+		p.mustAppend(t, testMarker{id: 1, epoch: c.marker, offset: 1}.build(t), OriginCoordinator)
+		next := testBatch{id: 1, epoch: c.next, offset: 2, txn: true}
+		if c.next == 1 {
+			next.seq = 1
+		}
+		if _, _, err := p.checkTxn(next.build(t), OriginClient, txnCheck{guard: 8}); protocol.CodeOf(err) != c.want {
+			t.Errorf("%+v: got %v", c, err)
+		}
+	}
+}

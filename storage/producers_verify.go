@@ -1,6 +1,9 @@
 package storage
 
-import "github.com/ottla/ottla/protocol"
+import (
+	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/protocol/record"
+)
 
 // VerificationGuard proves that a transactional append was verified with the transaction coordinator (KIP-890): the append succeeds only while
 // the guard it was verified under is still the producer's. The zero guard proves nothing.
@@ -44,6 +47,13 @@ func (p *producerStates) checkKnownEpoch(id int64, epoch int16) error {
 		return protocol.Errorf(protocol.InvalidProducerEpoch, "Epoch of producer %d is %d, which is smaller than the last seen epoch %d", id, epoch, e.epoch)
 	}
 	return nil
+}
+
+// nextTxnVerified reports whether b is a marker behind which the producer has already begun to verify its next transaction: the marker's epoch is that of the
+// next transaction where each has its own (UnifiedLog.updateProducers).
+func (p *producerStates) nextTxnVerified(id int64, b record.Batch) bool {
+	v := p.verification[id]
+	return b.IsControl() && v != nil && v.epochBump && v.epoch == b.ProducerEpoch()
 }
 
 func (p *producerStates) verified(id int64, guard VerificationGuard) bool {

@@ -33,7 +33,6 @@ type harness struct {
 	ids     *fakeIDs
 	leaders *fakeLeaders
 	image   atomic.Pointer[metadata.Image]
-	epoch   int32
 }
 
 // run runs test against a coordinator with transaction.version 2, the default config and the overrides.

@@ -233,7 +233,7 @@ func (l *life) WriteTxnMarkers(ctx context.Context, node int32, req *kmsg.WriteT
 			topic := kmsg.WriteTxnMarkersResponseMarkerTopic{Topic: t.Topic}
 			for _, p := range t.Partitions {
 				effect, alive := l.step()
-				code := protocol.Code(protocol.NotLeaderOrFollower)
+				code := protocol.NotLeaderOrFollower
 				if effect && !w.chance(w.faults.refused) {
 					code = w.partition(t.Topic, p).mark(m)
 				}
