@@ -1,7 +1,9 @@
 package server
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"sync"
 )
 
@@ -15,17 +17,24 @@ const (
 // budget bounds the memory in bytes that requests take from their first byte to their answer: frames and what they decode to. All
 // connections of a broker share one. It is charged as memory is taken, in steps, so a claim alone costs nothing.
 //
-// Steps could leave many half-read requests waiting for each other. So one request at a time, the elder, may go beyond the
-// capacity: it can always finish, and what it then gives back lets the others go on. The budget is exceeded by at most that one.
+// It is fair: a request gets a ticket with its first bytes, and memory is granted in the order of tickets; none overtakes one that waits. A connection reads
+// one request after the other, so all advance alike, however fast each is. Small requests have a part of their own, from which they need not wait for
+// large ones; those who find it full stand in line, so that many small ones do not keep a large one out.
 //
-// mu guards everything below it.
+// Steps could leave many half-read requests waiting for each other. So one request at a time, the elder, may go beyond the capacity: the first in line,
+// if it holds something. It can always finish, and what it then gives back lets the others go on. Those in line who hold nothing are behind all who
+// hold something, so the line never stands still while nobody reads. The budget is exceeded by at most that one.
+//
+// mu guards everything below it, and the reservations while they wait.
 type budget struct {
 	capacity int64
 
 	mu      sync.Mutex
 	used    int64
+	small   int64 // of used: from the part for small requests
+	tickets uint64
 	elder   *reservation
-	waiting []*budgetWaiter // in order of arrival
+	waiting []*budgetWaiter // in the order of their tickets
 }
 
 type budgetWaiter struct {
@@ -36,7 +45,9 @@ type budgetWaiter struct {
 
 // reservation is what one request holds of the budget. It belongs to one goroutine at a time. The zero reservation holds nothing.
 type reservation struct {
-	held int64
+	held   int64
+	small  int64  // of held: from the part for small requests
+	ticket uint64 // 0 as long as nothing is held or asked for
 }
 
 func newBudget(capacity int64) *budget { return &budget{capacity: max(capacity, smallRequest)} }
@@ -49,7 +60,7 @@ func (b *budget) grow(ctx context.Context, r *reservation, n int64) error {
 		return nil
 	}
 	w := &budgetWaiter{r: r, n: n, granted: make(chan struct{})}
-	b.waiting = append(b.waiting, w)
+	b.waiting = slices.Insert(b.waiting, b.place(r), w)
 	b.mu.Unlock()
 	select {
 	case <-w.granted:
@@ -63,31 +74,45 @@ func (b *budget) grow(ctx context.Context, r *reservation, n int64) error {
 		return nil // it came at the same moment; the caller gives it back
 	default:
 	}
-	for i, other := range b.waiting {
-		if other == w {
-			b.waiting = append(b.waiting[:i], b.waiting[i+1:]...)
-			break
-		}
+	b.waiting = slices.DeleteFunc(b.waiting, func(other *budgetWaiter) bool { return other == w })
+	if r.held == 0 {
+		r.ticket = 0
 	}
+	b.serve()
 	return ctx.Err()
 }
 
 // admit charges n to r if that may be done now. b.mu is held.
 func (b *budget) admit(r *reservation, n int64) bool {
-	limit := b.capacity
-	if r.held+n > smallRequest {
-		limit -= b.capacity / smallShare
+	if r.ticket == 0 {
+		b.tickets++
+		r.ticket = b.tickets
 	}
+	if r.held == r.small && r.held+n <= smallRequest && b.small+n <= b.capacity/smallShare {
+		r.held, r.small = r.held+n, r.small+n
+		b.used, b.small = b.used+n, b.small+n
+		return true
+	}
+	if b.elder != r && b.place(r) > 0 {
+		return false
+	}
+	common := b.used - b.small // and what r has of the small ones' part comes to it
 	switch {
-	case b.used == 0, b.used+n <= limit, b.elder == r:
+	case b.elder == r, common == 0, common+r.small+n <= b.capacity-b.capacity/smallShare:
 	case b.elder == nil && r.held > 0:
 		b.elder = r
 	default:
 		return false
 	}
-	r.held += n
-	b.used += n
+	b.used, b.small = b.used+n, b.small-r.small
+	r.held, r.small = r.held+n, 0
 	return true
+}
+
+// place is where r belongs in the line: before those with later tickets. b.mu is held.
+func (b *budget) place(r *reservation) int {
+	at, _ := slices.BinarySearchFunc(b.waiting, r.ticket, func(w *budgetWaiter, ticket uint64) int { return cmp.Compare(w.r.ticket, ticket) })
+	return at
 }
 
 // shrink gives n bytes of r back.
@@ -97,33 +122,47 @@ func (b *budget) shrink(r *reservation, n int64) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	r.held -= n
-	b.used -= n
-	if r.held == 0 && b.elder == r {
-		b.elder = nil
-	}
-	// Those who hold something go first, as only they keep memory while they wait.
-	for _, holding := range []bool{true, false} {
-		kept := b.waiting[:0]
-		for _, w := range b.waiting {
-			if (w.r.held > 0) == holding && b.admit(w.r, w.n) {
-				close(w.granted)
-				continue
-			}
-			kept = append(kept, w)
+	small := n - min(n, r.held-r.small)
+	r.held, r.small = r.held-n, r.small-small
+	b.used, b.small = b.used-n, b.small-small
+	if r.held == 0 {
+		r.ticket = 0
+		if b.elder == r {
+			b.elder = nil
 		}
-		clear(b.waiting[len(kept):])
-		b.waiting = kept
 	}
+	b.serve()
 }
 
-// move has to hold n bytes that from held.
+// serve grants what can be granted, in the order of the line. b.mu is held.
+func (b *budget) serve() {
+	waiting := b.waiting
+	b.waiting = b.waiting[:0] // those who stay; admit looks whom it would overtake
+	for _, w := range waiting {
+		if b.admit(w.r, w.n) {
+			close(w.granted)
+		} else {
+			b.waiting = append(b.waiting, w)
+		}
+	}
+	clear(waiting[len(b.waiting):])
+}
+
+// move has to hold n bytes that from held, and its place in line.
 func (b *budget) move(from, to *reservation, n int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	from.held -= n
-	to.held += n
-	if from.held == 0 && b.elder == from {
+	small := n - min(n, from.held-from.small)
+	from.held, from.small = from.held-n, from.small-small
+	to.held, to.small = to.held+n, to.small+small
+	if to.ticket == 0 || from.ticket != 0 && from.ticket < to.ticket {
+		to.ticket = from.ticket
+	}
+	if from.held > 0 {
+		return
+	}
+	from.ticket = 0
+	if b.elder == from {
 		b.elder = to
 	}
 }

@@ -3,6 +3,8 @@ package server
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
+	"sync"
 	"testing"
 	"testing/synctest"
 )
@@ -93,5 +95,123 @@ func TestBudgetAdmitsWhatIsLargerThanItself(t *testing.T) {
 	var r reservation
 	if !b.admit(&r, 100<<20) {
 		t.Error("a request larger than the budget waits for ever")
+	}
+}
+
+// TestBudgetIsFair: who asked first is served first, whatever the size, and one that comes back stands behind those who wait.
+func TestBudgetIsFair(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBudget(8 << 20)
+		var first reservation
+		b.admit(&first, 7<<20)
+		sizes := []int64{6 << 20, 1 << 20, 5 << 20, 100 << 10}
+		granted := make(chan int, len(sizes))
+		waiting := make([]reservation, len(sizes))
+		for i, n := range sizes {
+			go func() {
+				if err := b.grow(t.Context(), &waiting[i], n); err != nil {
+					t.Error(err)
+				}
+				granted <- i
+			}()
+			synctest.Wait()
+		}
+		b.release(&first)
+		synctest.Wait()
+		if len(granted) != 2 || waiting[3].held != 0 { // 7 MiB: the last must not use what the third waits for
+			t.Fatalf("%d are served at once", len(granted))
+		}
+		if b.admit(&first, 1<<20) {
+			t.Error("it overtook those who wait")
+		}
+		b.release(&waiting[0])
+		synctest.Wait()
+		if len(granted) != len(sizes) || b.used != 1<<20+5<<20+100<<10 {
+			t.Errorf("%d are served, %d bytes are used", len(granted), b.used)
+		}
+	})
+}
+
+// TestBudgetOfManySmallRequests does not keep a large one out: they have their part, and stand in line for more.
+func TestBudgetOfManySmallRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBudget(8 << 20)
+		small := make([]reservation, 8<<20/smallRequest)
+		for i := range small {
+			if !b.admit(&small[i], smallRequest) {
+				t.Fatalf("no room for small request %d", i)
+			}
+		}
+		var large, late reservation
+		granted := make(chan *reservation, 2)
+		for _, r := range []*reservation{&large, &late} {
+			go func() {
+				n := int64(4 << 20)
+				if r == &late {
+					n = smallRequest
+				}
+				if err := b.grow(t.Context(), r, n); err != nil {
+					t.Error(err)
+				}
+				granted <- r
+			}()
+			synctest.Wait()
+		}
+		for i := len(small) - 1; i >= 0; i-- {
+			b.release(&small[i])
+			synctest.Wait()
+			if i == len(small)-4<<20/smallRequest { // as much is given back as the large one wants
+				if len(granted) != 1 || <-granted != &large {
+					t.Fatalf("the large request is not the one that is served with %d bytes in use", b.used)
+				}
+			}
+		}
+		if b.used != large.held+late.held || large.held != 4<<20 || late.held != smallRequest || b.small > b.used {
+			t.Errorf("used %d, held %d and %d", b.used, large.held, late.held)
+		}
+		b.release(&large)
+		b.release(&late)
+		if b.used != 0 || b.small != 0 {
+			t.Errorf("%d bytes are lost", b.used)
+		}
+	})
+}
+
+// TestBudgetUnderRandomUse never stands still, and never goes beyond the capacity by more than one request.
+func TestBudgetUnderRandomUse(t *testing.T) {
+	const capacity, most, users = 1 << 20, 1 << 20, 40
+	b := newBudget(capacity)
+	var all sync.WaitGroup
+	for i := range users {
+		random := rand.New(rand.NewPCG(7, uint64(i)))
+		all.Go(func() {
+			for range 200 {
+				var frame, chunk reservation
+				for n := int64(1 << 10); n <= most; n *= 1 + random.Int64N(16) {
+					if err := b.grow(t.Context(), &frame, n-frame.held); err != nil {
+						t.Error(err)
+					}
+					if random.IntN(8) == 0 {
+						break
+					}
+					if n == 1<<10 {
+						n *= 2
+					}
+				}
+				b.shrink(&frame, random.Int64N(frame.held))
+				b.move(&frame, &chunk, random.Int64N(frame.held+1))
+				b.mu.Lock()
+				if b.used > capacity+most || b.small > capacity/smallShare || b.small < 0 {
+					t.Errorf("used %d, of it small %d", b.used, b.small)
+				}
+				b.mu.Unlock()
+				b.release(&frame)
+				b.release(&chunk)
+			}
+		})
+	}
+	all.Wait()
+	if b.used != 0 || b.small != 0 || b.elder != nil || len(b.waiting) != 0 {
+		t.Errorf("in the end %d bytes are used, %d of them small, %d wait", b.used, b.small, len(b.waiting))
 	}
 }

@@ -118,8 +118,10 @@ func (f *frameReader) begin(ctx context.Context, fr *frame, size, have int) erro
 	want := size
 	if have < size {
 		want = max(have, min(size, max(firstChunk, f.proven)))
-		if f.runs && want == size && chunkSize <= f.budget.capacity/smallShare && !f.budget.contended() {
-			want = max(size, chunkSize)
+		// Reading ahead of one's turn is for when nobody waits, and pays where little of the last frame has to be copied.
+		f.runs = f.runs && size <= chunkSize/2 && chunkSize <= f.budget.capacity/smallShare && !f.budget.contended()
+		if f.runs && want == size {
+			want = chunkSize
 		}
 	}
 	return f.grow(ctx, fr, want)
