@@ -206,7 +206,7 @@ func (m *compactModel) committedNow() (last int64, state map[string][]byte) {
 
 // Producers are known after a crash that took the snapshots too: the batches that stay tell of them.
 func TestCompactedBatchesTellOfProducers(t *testing.T) {
-	for seed := range crashSeeds(t, 10) {
+	eachSeed(t, 10, func(t *testing.T, seed int64) {
 		disk := vfs.NewMem()
 		m := newCompactModel(t, disk, rand.New(rand.NewPCG(uint64(seed), 8)))
 		for range 200 {
@@ -250,7 +250,7 @@ func TestCompactedBatchesTellOfProducers(t *testing.T) {
 			t.Errorf("seed %d: %v, want %v", seed, got, want)
 		}
 		closeStore(t, m.store)
-	}
+	})
 }
 
 // A log that is truncated, reset or removed while a pass is at work ends the pass, stays whole, and can be compacted again.

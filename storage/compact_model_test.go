@@ -283,42 +283,40 @@ func (m *compactModel) verify() {
 
 // Random appends, passes and restarts; then every reader sees the last committed value of each key.
 func TestCompactionAgainstAModel(t *testing.T) {
-	for seed := range crashSeeds(t, 30) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			rng := rand.New(rand.NewPCG(uint64(seed), 11))
-			disk := vfs.NewMem()
-			m := newCompactModel(t, disk, rng)
-			m.config.DeleteRetentionMs = rng.Int64N(100_000)
-			m.log.Configure(m.config)
-			for range 25 {
-				for range rng.IntN(60) {
-					m.step()
-				}
-				before := m.log.Offsets()
-				switch rng.IntN(6) {
-				case 0: // less room than there are keys
-					if err := m.compact(8); err != nil && !errors.Is(err, protocol.InvalidRecord) {
-						t.Fatal(err)
-					}
-				case 1:
-					m.reopen(rng.IntN(2) == 0)
-				default:
-					if err := m.compact(1000); err != nil {
-						t.Fatal(err)
-					}
-				}
-				after := m.log.Offsets()
-				if after.HighWatermark < after.LogEnd { // a restart does not know transactions that ended above it: the last stable offset may rise
-					before.LastStable = after.LastStable
-				}
-				if after != before {
-					t.Fatalf("offsets %+v became %+v", before, after)
-				}
-				m.verify()
+	eachSeed(t, 30, func(t *testing.T, seed int64) {
+		rng := rand.New(rand.NewPCG(uint64(seed), 11))
+		disk := vfs.NewMem()
+		m := newCompactModel(t, disk, rng)
+		m.config.DeleteRetentionMs = rng.Int64N(100_000)
+		m.log.Configure(m.config)
+		for range 25 {
+			for range rng.IntN(60) {
+				m.step()
 			}
-			closeStore(t, m.store)
-		})
-	}
+			before := m.log.Offsets()
+			switch rng.IntN(6) {
+			case 0: // less room than there are keys
+				if err := m.compact(8); err != nil && !errors.Is(err, protocol.InvalidRecord) {
+					t.Fatal(err)
+				}
+			case 1:
+				m.reopen(rng.IntN(2) == 0)
+			default:
+				if err := m.compact(1000); err != nil {
+					t.Fatal(err)
+				}
+			}
+			after := m.log.Offsets()
+			if after.HighWatermark < after.LogEnd { // a restart does not know transactions that ended above it: the last stable offset may rise
+				before.LastStable = after.LastStable
+			}
+			if after != before {
+				t.Fatalf("offsets %+v became %+v", before, after)
+			}
+			m.verify()
+		}
+		closeStore(t, m.store)
+	})
 }
 
 // reopen stops the store, cleanly or as a kill does, and starts it again: producers are still known.

@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -62,31 +61,29 @@ func TestSyncOfALogThatFailed(t *testing.T) {
 // A process that was killed leaves its writes to the system. If the machine stops after the next start, before all is synced, the log may lose its end, but not
 // something in the middle.
 func TestPowerLossAfterKill(t *testing.T) {
-	for seed := range crashSeeds(t, 60) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			mem := vfs.NewMem()
-			l := openHosted(t, mem, &testHost{}, testConfig(300), nil)
-			if err := l.Sync(); err != nil {
-				t.Fatal(err)
-			}
-			for range 8 {
-				mustAppend(t, l, plainBatch(t, 2, 1))
-			}
-			l.discard()
-			l = openHosted(t, mem, &testHost{}, testConfig(300), nil)
-			if end := checkDense(t, l); end != 16 {
-				t.Fatalf("a kill lost something: the log ends at %d", end)
-			}
+	eachSeed(t, 60, func(t *testing.T, seed int64) {
+		mem := vfs.NewMem()
+		l := openHosted(t, mem, &testHost{}, testConfig(300), nil)
+		if err := l.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		for range 8 {
 			mustAppend(t, l, plainBatch(t, 2, 1))
-			checkDense(t, openHosted(t, mem.Crash(seed), &testHost{}, testConfig(300), nil))
-			if err := l.Sync(); err != nil {
-				t.Fatal(err)
-			}
-			if end := checkDense(t, openHosted(t, mem.Crash(seed), &testHost{}, testConfig(300), nil)); end != 18 {
-				t.Errorf("what was synced after the kill is gone: the log ends at %d", end)
-			}
-		})
-	}
+		}
+		l.discard()
+		l = openHosted(t, mem, &testHost{}, testConfig(300), nil)
+		if end := checkDense(t, l); end != 16 {
+			t.Fatalf("a kill lost something: the log ends at %d", end)
+		}
+		mustAppend(t, l, plainBatch(t, 2, 1))
+		checkDense(t, openHosted(t, mem.Crash(seed), &testHost{}, testConfig(300), nil))
+		if err := l.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		if end := checkDense(t, openHosted(t, mem.Crash(seed), &testHost{}, testConfig(300), nil)); end != 18 {
+			t.Errorf("what was synced after the kill is gone: the log ends at %d", end)
+		}
+	})
 }
 
 // Each stop leaves a snapshot of the producers. The next start removes those that no segment and no start needs any more.

@@ -230,9 +230,7 @@ func TestLeftoversAtLoad(t *testing.T) {
 // TestHostedCrashes stops a log at random moments by power loss, many times in a row. What was synced must be there, what is there must be a dense
 // first part of what was appended, and the log must go on from there.
 func TestHostedCrashes(t *testing.T) {
-	for seed := range crashSeeds(t, 150) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { crashRun(t, seed) })
-	}
+	eachSeed(t, 150, crashRun)
 }
 
 func crashRun(t *testing.T, seed int64) {
@@ -324,7 +322,7 @@ func compareLog(t *testing.T, l *Log, want [][]byte) {
 
 // TestStandaloneCrashes is the same for a log on its own, which has neither checkpoints nor anybody to flush later.
 func TestStandaloneCrashes(t *testing.T) {
-	for seed := range crashSeeds(t, 100) {
+	eachSeed(t, 100, func(t *testing.T, seed int64) {
 		rng := rand.New(rand.NewPCG(uint64(seed), 2))
 		mem := vfs.NewMem()
 		var appended [][]byte
@@ -349,7 +347,7 @@ func TestStandaloneCrashes(t *testing.T) {
 			mem = mem.Crash(rng.Int64())
 			l.discard()
 		}
-	}
+	})
 }
 
 func TestMissingFolderFails(t *testing.T) {

@@ -89,9 +89,7 @@ func (c *crashLog) verify(t *testing.T, l *Log, codecs *record.Codecs) {
 
 // Power is lost at random moments while several partitions are written, several times in the life of each disk.
 func TestStoreSurvivesPowerLoss(t *testing.T) {
-	for seed := range crashSeeds(t, 24) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { synctest.Test(t, func(t *testing.T) { storeCrashRun(t, seed) }) })
-	}
+	eachSeedInBubble(t, 24, storeCrashRun)
 }
 
 func storeCrashRun(t *testing.T, seed int64) {
@@ -160,68 +158,64 @@ func storeCrashRun(t *testing.T, seed int64) {
 
 // The same with the process killed: nothing that was written is lost, synced or not.
 func TestStoreSurvivesKill(t *testing.T) {
-	for seed := range crashSeeds(t, 10) {
-		synctest.Test(t, func(t *testing.T) {
-			m := vfs.NewMem()
-			logs := []*crashLog{{tp: tpOf("t", 0), id: protocol.NewUUID()}, {tp: tpOf("t", 1), id: protocol.NewUUID()}}
-			for life := range 4 {
-				o := storeOptions(t, m, nil, "a")
-				o.Logger = zap.NewNop()
-				s := openStore(t, o)
-				for _, c := range logs {
-					l := create(t, s, c.tp, c.id)
-					c.synced.Store(int64(c.next))
-					c.verify(t, l, o.Codecs)
-					c.write(t, l, rand.New(rand.NewPCG(uint64(seed), uint64(life))), 40)
-				}
-				kill(t, s)
+	eachSeedInBubble(t, 10, func(t *testing.T, seed int64) {
+		m := vfs.NewMem()
+		logs := []*crashLog{{tp: tpOf("t", 0), id: protocol.NewUUID()}, {tp: tpOf("t", 1), id: protocol.NewUUID()}}
+		for life := range 4 {
+			o := storeOptions(t, m, nil, "a")
+			o.Logger = zap.NewNop()
+			s := openStore(t, o)
+			for _, c := range logs {
+				l := create(t, s, c.tp, c.id)
+				c.synced.Store(int64(c.next))
+				c.verify(t, l, o.Codecs)
+				c.write(t, l, rand.New(rand.NewPCG(uint64(seed), uint64(life))), 40)
 			}
-		})
-	}
+			kill(t, s)
+		}
+	})
 }
 
 // After a crash no folder of the Store's own making stops the next start.
 func TestCrashDuringCreateAndDelete(t *testing.T) {
-	for seed := range crashSeeds(t, 40) {
-		synctest.Test(t, func(t *testing.T) {
-			rng := rand.New(rand.NewPCG(uint64(seed), 3))
-			m := vfs.NewMem()
-			for range 4 {
-				o := storeOptions(t, m, nil, "a")
-				o.Logger = zap.NewNop()
-				s := openStore(t, o)
-				if s.Dirs()[0].Offline != nil {
-					t.Fatalf("seed %d: %v", seed, s.Dirs()[0].Offline)
-				}
-				if err := s.SetClusterID("c"); err != nil {
-					t.Fatal(err)
-				}
-				for range rng.IntN(15) {
-					tp := tpOf("t", int32(rng.IntN(4)))
-					switch rng.IntN(4) {
-					case 0:
-						if err := s.Delete(tp); err != nil {
-							t.Fatal(err)
-						}
-					case 1:
-						time.Sleep(time.Duration(rng.IntN(90)) * time.Second)
-					default:
-						l := create(t, s, tp, protocol.NewUUID())
-						produce(t, l, rng.IntN(20), 0)
+	eachSeedInBubble(t, 40, func(t *testing.T, seed int64) {
+		rng := rand.New(rand.NewPCG(uint64(seed), 3))
+		m := vfs.NewMem()
+		for range 4 {
+			o := storeOptions(t, m, nil, "a")
+			o.Logger = zap.NewNop()
+			s := openStore(t, o)
+			if s.Dirs()[0].Offline != nil {
+				t.Fatalf("seed %d: %v", seed, s.Dirs()[0].Offline)
+			}
+			if err := s.SetClusterID("c"); err != nil {
+				t.Fatal(err)
+			}
+			for range rng.IntN(15) {
+				tp := tpOf("t", int32(rng.IntN(4)))
+				switch rng.IntN(4) {
+				case 0:
+					if err := s.Delete(tp); err != nil {
+						t.Fatal(err)
 					}
-				}
-				crash := m.Crash(seed)
-				kill(t, s)
-				m = crash
-			}
-			for _, name := range names(t, m, "a") {
-				if strings.HasSuffix(name, ".tmp") {
-					continue
-				}
-				if _, _, ok := parseFolder(name); !ok && !strings.Contains(name, "checkpoint") && name != metaPropertiesName && name != lockName {
-					t.Errorf("seed %d: %s", seed, name)
+				case 1:
+					time.Sleep(time.Duration(rng.IntN(90)) * time.Second)
+				default:
+					l := create(t, s, tp, protocol.NewUUID())
+					produce(t, l, rng.IntN(20), 0)
 				}
 			}
-		})
-	}
+			crash := m.Crash(seed)
+			kill(t, s)
+			m = crash
+		}
+		for _, name := range names(t, m, "a") {
+			if strings.HasSuffix(name, ".tmp") {
+				continue
+			}
+			if _, _, ok := parseFolder(name); !ok && !strings.Contains(name, "checkpoint") && name != metaPropertiesName && name != lockName {
+				t.Errorf("seed %d: %s", seed, name)
+			}
+		}
+	})
 }

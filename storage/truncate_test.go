@@ -70,7 +70,7 @@ func TestTruncateTo(t *testing.T) {
 }
 
 func TestTruncationSurvivesCrash(t *testing.T) {
-	for seed := range crashSeeds(t, 40) {
+	eachSeed(t, 40, func(t *testing.T, seed int64) {
 		mem := vfs.NewMem()
 		l := tenBatches(t, mem)
 		if err := l.Sync(); err != nil {
@@ -82,7 +82,7 @@ func TestTruncationSurvivesCrash(t *testing.T) {
 		if end := checkDense(t, openTestLog(t, mem.Crash(seed), testConfig(400))); end != 8 {
 			t.Fatalf("seed %d: log ends at %d", seed, end)
 		}
-	}
+	})
 }
 
 func TestTruncatedSlices(t *testing.T) {
