@@ -4,10 +4,11 @@ GO            ?= go
 GOLANGCI_LINT ?= $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 FUZZTIME      ?= 60s
 SECONDS_LIMIT ?= 60
+SOAK          ?= 1h
 VERSION       ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS       := -s -w -X main.version=$(VERSION)
 
-.PHONY: run build test race test-clients lint fuzz sim soak full-disk bench docs
+.PHONY: run build test race test-clients lint fuzz sim soak soak-load soak-crash full-disk bench docs
 
 run: ## start a broker on localhost:9092
 	$(GO) run ./cmd/ottla
@@ -34,14 +35,19 @@ fuzz: ## every fuzz target for FUZZTIME each
 sim: ## thousands of simulated groups of consumers, whose network, coordinator and members fail
 	OTTLA_SIM_SEEDS=5000 $(GO) test ./coordinator/group -run Simulation -timeout 1h
 
-soak: build ## two hundred kill -9 cycles under load, and thousands of power losses and damaged files
+soak: soak-load soak-crash
+
+soak-load: build ## an hour (SOAK=5m for less) of producers, consumers and groups at once with random faults; BENCH_OUT=docs/bench writes its chart
+	OTTLA=$(CURDIR)/ottla $(MAKE) -C integration soak SOAK='$(SOAK)' BENCH_OUT='$(if $(BENCH_OUT),$(abspath $(BENCH_OUT)))'
+
+soak-crash: build ## two hundred kill -9 cycles under load, and thousands of power losses and damaged files
 	OTTLA_CRASH_SEEDS=3000 $(GO) test ./storage -run 'Crash|PowerLoss|Survives|Damage|Model' -timeout 3h
 	OTTLA=$(CURDIR)/ottla OTTLA_CRASH_CYCLES=200 $(GO) test ./integration/crash -run Crash -v -timeout 90m
 
 full-disk: build ## a broker on a volume that fills up; needs root and kcat
 	sh integration/full_disk.sh $(CURDIR)/ottla
 
-bench: build ## against Apache Kafka; BENCH=names runs some cases, BENCH_OUT=docs/bench writes charts and bench.json
+bench: build ## against Apache Kafka, under 20 minutes; BENCH=name[,name] runs some cases, BENCH_OUT=docs/bench writes the page, charts and bench.json
 	OTTLA=$(CURDIR)/ottla $(MAKE) -C integration bench BENCH='$(BENCH)' BENCH_OUT='$(if $(BENCH_OUT),$(abspath $(BENCH_OUT)))'
 
 benchstat: ## micro-benchmarks of the hot paths against the commit before, or BASE

@@ -42,13 +42,7 @@ func topicsRound(ctx context.Context, s *server) (sample, error) {
 	prefix := topicName("many")
 	created, err := s.spend(func() error {
 		return inGroups(func(i int) error {
-			req := kmsg.NewPtrCreateTopicsRequest()
-			req.Version, req.TimeoutMillis = 5, 60_000
-			for j := range topicsAtOnce {
-				t := kmsg.NewCreateTopicsRequestTopic()
-				t.Topic, t.NumPartitions, t.ReplicationFactor = fmt.Sprintf("%s-%d", prefix, i+j), 1, 1
-				req.Topics = append(req.Topics, t)
-			}
+			req := createRequest(prefix, i, topicsAtOnce)
 			resp := kmsg.NewPtrCreateTopicsResponse()
 			resp.Version = req.Version
 			err := w.exchange(req, resp)
@@ -80,6 +74,18 @@ func topicsRound(ctx context.Context, s *server) (sample, error) {
 	return sample{
 		"create": created.wall.Seconds(), "delete": deleted.wall.Seconds(), "CPU": (created.cpu + deleted.cpu).Seconds(),
 	}, err
+}
+
+// createRequest asks for n topics of one partition, numbered from first.
+func createRequest(prefix string, first, n int) *kmsg.CreateTopicsRequest {
+	req := kmsg.NewPtrCreateTopicsRequest()
+	req.Version, req.TimeoutMillis = 5, 60_000
+	for i := range n {
+		t := kmsg.NewCreateTopicsRequestTopic()
+		t.Topic, t.NumPartitions, t.ReplicationFactor = fmt.Sprintf("%s-%d", prefix, first+i), 1, 1
+		req.Topics = append(req.Topics, t)
+	}
+	return req
 }
 
 // inGroups calls fn with the first number of each request's topics.

@@ -26,14 +26,18 @@ func (r *report) chart(rows []reportRow) []byte {
 	}
 	fmt.Fprintf(&out, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12">`+"\n", chartWidth, y)
 	fmt.Fprintf(&out, `<rect width="%d" height="%d" fill="white"/>`+"\n", chartWidth, y)
-	fmt.Fprintf(&out, `<text x="8" y="18" font-weight="bold">%s: %s</text>`+"\n", html.EscapeString(rows[0].Case), html.EscapeString(rows[0].About))
+	fmt.Fprintf(&out, `<text x="8" y="18" font-weight="bold">%s</text>`+"\n", html.EscapeString(rows[0].Case))
 	y = chartTitle
 	for _, row := range rows {
 		better := "less is better"
 		if row.MoreIsBetter {
 			better = "more is better"
 		}
-		fmt.Fprintf(&out, `<text x="8" y="%d">%s, %s (%s)</text>`+"\n", y+18, html.EscapeString(row.Metric), html.EscapeString(row.Unit), better)
+		title := fmt.Sprintf("%s, %s (%s)", row.Metric, row.Unit, better)
+		if len(row.Goals) > 0 {
+			title += "; goal " + row.judged()
+		}
+		fmt.Fprintf(&out, `<text x="8" y="%d">%s</text>`+"\n", y+18, html.EscapeString(title))
 		y += chartTitle
 		most := 0.0
 		for _, v := range row.Median {

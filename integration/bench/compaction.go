@@ -18,8 +18,8 @@ const (
 	compactedVersions = 10
 	// compactionLimit bounds a round: the records are written, and read more than once.
 	compactionLimit = 15 * time.Minute
-	// kafkaCleaner is the thread kafka-log-cleaner-thread-0, as the Java virtual machine shortens its name for the system.
-	kafkaCleaner = "kafka-l..read-0"
+	// kafkaCleaner is what the system keeps of the name kafka-log-cleaner-thread-0.
+	kafkaCleaner = "kafka-log-clean"
 )
 
 func compactionCases() []benchCase {
@@ -88,10 +88,10 @@ func fillCompacted(ctx context.Context, s *server, topic string) error {
 		return err
 	}
 	defer p.w.close()
-	n := compactedBytes / len(p.batch)
+	n := compactedBytes / len(p.batches[0])
 	for sent, answered := 0, 0; answered < n; {
 		if sent < n && sent-answered < inFlight {
-			copy(p.batch, next())
+			copy(p.batches[0], next())
 			if err := p.send(); err != nil {
 				return err
 			}

@@ -1,35 +1,47 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"syscall"
 
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // partitionBytes is the stock consumer's max.partition.fetch.bytes.
 const partitionBytes = 1 << 20
 
 func fetchCases() []benchCase {
-	consume := func(conns int) benchCase {
+	consume := func(conns, partitions, rounds int, about string) benchCase {
 		topic := fmt.Sprintf("consume-%d", conns)
 		return benchCase{
-			name: topic, metrics: throughput, rounds: 5,
-			prepare: func(ctx context.Context, s *server) error { return fillTopic(ctx, s, topic, conns) },
-			measure: func(ctx context.Context, s *server) (sample, error) { return consumeRound(ctx, s, topic, conns) },
+			name: topic, about: about, metrics: throughput, rounds: rounds,
+			prepare: func(ctx context.Context, s *server) error { return fillTopic(ctx, s, topic, partitions) },
+			measure: func(ctx context.Context, s *server) (sample, error) {
+				return consumeRound(ctx, s, topic, conns, partitions, 2)
+			},
 		}
 	}
-	one, many := consume(1), consume(16)
-	one.about = "1 KB records, 64 KiB batches, from the page cache, 1 MiB a fetch, 1 connection"
-	many.about = "the same, 16 connections to 16 partitions"
-	return []benchCase{one, many}
+	const cold = "consume-cold"
+	return []benchCase{
+		consume(1, 1, 5, "1 KB records, 64 KiB batches, from the page cache, 1 MiB a fetch, 1 connection"),
+		consume(16, 16, 3, "the same, 16 connections to 16 partitions"),
+		consume(128, 16, 3, "the same, 128 connections, each to an eighth of one of 16 partitions"),
+		{
+			name: cold, about: "as consume-1 from the disk: the page cache is dropped before each round (with drop_caches as root, else posix_fadvise)",
+			metrics: throughput, rounds: 3, without: []string{keyKfake},
+			prepare: func(ctx context.Context, s *server) error { return fillTopic(ctx, s, cold, 1) },
+			measure: func(ctx context.Context, s *server) (sample, error) {
+				if err := dropCaches(s.dir); err != nil {
+					return nil, err
+				}
+				return consumeRound(ctx, s, cold, 1, 1, 1)
+			},
+		},
+	}
 }
 
 // fillTopic writes roundBytes, evenly to all partitions.
@@ -52,12 +64,12 @@ func fillTopic(ctx context.Context, s *server, topic string, partitions int) err
 	return nil
 }
 
-// consumeRound reads the topic, each partition over a connection of its own.
-func consumeRound(ctx context.Context, s *server, topic string, conns int) (sample, error) {
+// consumeRound reads a topic some times; the connections share its partitions evenly.
+func consumeRound(ctx context.Context, s *server, topic string, conns, partitions, times int) (sample, error) {
 	batch := newBatch(largeRecords, largeValue)
 	fetchers := make([]*fetcher, conns)
 	for i := range fetchers {
-		f, err := newFetcher(ctx, s, topic, int32(i), len(batch))
+		f, err := newFetcher(ctx, s, topic, int32(i%partitions), len(batch))
 		if err != nil {
 			return nil, err
 		}
@@ -65,11 +77,11 @@ func consumeRound(ctx context.Context, s *server, topic string, conns int) (samp
 		fetchers[i] = f
 	}
 	batches := roundBytes / len(batch) / conns
-	const times = 2
 	spent, err := s.spend(func() error {
 		return inParallel(conns, func(i int) error {
+			first := i / partitions * batches
 			for range times {
-				if err := fetchers[i].run(batches); err != nil {
+				if err := fetchers[i].run(first, first+batches); err != nil {
 					return err
 				}
 			}
@@ -88,7 +100,6 @@ type fetcher struct {
 	frame     []byte
 	offsetAt  int // in frame
 	batchSize int
-	topic     string
 	raw       syscall.RawConn
 	head      [4096]byte
 	sink      []byte
@@ -99,25 +110,17 @@ func newFetcher(ctx context.Context, s *server, topic string, partition int32, b
 	if err != nil {
 		return nil, err
 	}
-	const mark = math.MaxInt64 - 12345
-	req := kmsg.NewPtrFetchRequest()
-	req.Version, req.ReplicaID, req.MaxWaitMillis, req.MinBytes, req.MaxBytes = fetchVersion, -1, 500, 1, 50<<20
-	req.SessionEpoch = -1
-	t, p := kmsg.NewFetchRequestTopic(), kmsg.NewFetchRequestTopicPartition()
-	p.Partition, p.FetchOffset, p.PartitionMaxBytes = partition, mark, partitionBytes
-	t.Topic, t.Partitions = topic, append(t.Partitions, p)
-	req.Topics = append(req.Topics, t)
-	f := &fetcher{w: w, frame: frame(req), batchSize: batchSize, topic: topic, sink: make([]byte, partitionBytes)}
-	f.offsetAt = bytes.Index(f.frame, binary.BigEndian.AppendUint64(nil, mark))
+	f := &fetcher{w: w, batchSize: batchSize, sink: make([]byte, partitionBytes)}
+	f.frame, f.offsetAt = fetchFrame(topic, partition, 0)
 	if f.raw, err = w.nc.SyscallConn(); err != nil {
 		return nil, err
 	}
 	return f, nil
 }
 
-// run reads the first n batches.
-func (f *fetcher) run(n int) error {
-	for at := 0; at < n; {
+// run reads the batches from one number up to another.
+func (f *fetcher) run(first, end int) error {
+	for at := first; at < end; {
 		binary.BigEndian.PutUint64(f.frame[f.offsetAt:], uint64(at*largeRecords))
 		if err := f.w.send(f.frame); err != nil {
 			return err

@@ -61,14 +61,18 @@ func main() {
 }
 
 func allCases() []benchCase {
-	return slices.Concat(startCases(), produceCases(), fetchCases(), latencyCases(), adminCases(), rebalanceCases(), groupCases(), compactionCases(), partitionCases())
+	return slices.Concat(
+		startCases(), restartCases(), partitionCases(), produceCases(), loadCases(), fetchCases(), mixedCases(), franzCases(), librdkafkaCases(), toolCases(),
+		latencyCases(), transactionCases(), adminCases(), rebalanceCases(), groupCases(), compactionCases(),
+	)
 }
 
 func run(ctx context.Context) error {
-	only := flag.String("only", "", "names of cases, or how they begin, separated by commas; all if empty")
+	only := flag.String("only", "", "names of cases, or how they begin, separated by commas; all but the longest if empty")
 	with := flag.String("peers", "", "keys of peers, separated by commas; all if empty")
-	out := flag.String("out", "", "folder for bench.json and charts; none are written if empty")
-	rounds := flag.Int("rounds", 0, "rounds of each case; 0: as the case has it")
+	out := flag.String("out", "", "folder for README.md, bench.json and charts, where other cases stay; none are written if empty")
+	rounds := flag.Int("rounds", 0, "rounds of each case; 0: as the case has it, fewer where all would take longer than the budget")
+	budget := flag.Duration("budget", 18*time.Minute, "of a run of all cases")
 	flag.Parse()
 	binary := os.Getenv("OTTLA")
 	if binary == "" {
@@ -79,66 +83,99 @@ func run(ctx context.Context) error {
 		return err
 	}
 	peers = slices.DeleteFunc(peers, func(p *peer) bool { return *with != "" && !slices.Contains(strings.Split(*with, ","), p.key) })
-	cases := slices.DeleteFunc(allCases(), func(c benchCase) bool { return !chosen(c.name, *only) })
+	cases := choose(allCases(), *only)
 	if len(cases) == 0 {
 		return fmt.Errorf("no case is called %s", *only)
 	}
 	shared := &servers{}
 	defer shared.stop()
 	report := newReport(binary, peers)
-	for _, c := range cases {
-		if *rounds > 0 {
+	begin := time.Now()
+	for i, c := range cases {
+		late := *only == "" && time.Since(begin) > *budget*time.Duration(i)/time.Duration(len(cases))
+		switch {
+		case *rounds > 0:
 			c.rounds = *rounds
+		case late:
+			c.rounds = 1
 		}
-		r, err := runCase(ctx, c, peers, shared)
-		if err != nil {
-			return fmt.Errorf("%s: %w", c.name, err)
+		results, failures := runCase(ctx, c, peers, shared)
+		if ctx.Err() != nil {
+			break // what has been measured is worth keeping
 		}
-		report.add(c, r)
+		report.add(c, results)
+		report.Failures = append(report.Failures, failures...)
 	}
 	report.print(os.Stdout)
-	if *out == "" {
-		return nil
+	if *out != "" {
+		err = report.write(*out)
 	}
-	return report.write(*out)
+	return errors.Join(err, ctx.Err(), report.failed())
 }
 
-func chosen(name, only string) bool {
-	return only == "" || slices.ContainsFunc(strings.Split(only, ","), func(prefix string) bool { return strings.HasPrefix(name, prefix) })
-}
+// longest are the cases that only run when they are named.
+var longest = []string{"compaction"}
 
-// runCase runs the rounds of one case, the peers taking turns.
-func runCase(ctx context.Context, c benchCase, peers []*peer, shared *servers) (map[string][]sample, error) {
-	results := map[string][]sample{}
-	peers = slices.DeleteFunc(slices.Clone(peers), func(p *peer) bool { return slices.Contains(c.without, p.key) })
-	begin := time.Now()
-	if c.measure != nil {
-		for _, p := range peers {
-			if err := prepare(ctx, c, p, shared); err != nil {
-				return nil, fmt.Errorf("%s: %w", p.name, err)
+// choose keeps the cases that have one of the names, or begin so if none has it; names are separated by commas.
+func choose(cases []benchCase, names string) []benchCase {
+	if names == "" {
+		return slices.DeleteFunc(cases, func(c benchCase) bool { return slices.Contains(longest, c.name) })
+	}
+	keep := map[string]bool{}
+	for name := range strings.SplitSeq(names, ",") {
+		exact := slices.ContainsFunc(cases, func(c benchCase) bool { return c.name == name })
+		for _, c := range cases {
+			if c.name == name || !exact && strings.HasPrefix(c.name, name) {
+				keep[c.name] = true
 			}
 		}
+	}
+	return slices.DeleteFunc(cases, func(c benchCase) bool { return !keep[c.name] })
+}
+
+// runCase runs the rounds of one case, the peers taking turns. A peer that fails has no figures; its failure is returned.
+func runCase(ctx context.Context, c benchCase, peers []*peer, shared *servers) (results map[string][]sample, failures []string) {
+	results = map[string][]sample{}
+	begin := time.Now()
+	peers = slices.DeleteFunc(slices.Clone(peers), func(p *peer) bool { return slices.Contains(c.without, p.key) })
+	// try keeps p in the case if do succeeds.
+	try := func(p *peer, what string, do func() error) bool {
+		err := do()
+		if err != nil {
+			failures = append(failures, fmt.Sprintf("%s: %s: %s: %v", c.name, p.name, what, err))
+			fmt.Fprintln(os.Stderr, failures[len(failures)-1])
+			delete(results, p.key)
+			shared.drop(p)
+		}
+		return err == nil
+	}
+	if c.measure != nil {
+		peers = slices.DeleteFunc(peers, func(p *peer) bool {
+			return !try(p, "preparation", func() error { return prepare(ctx, c, p, shared) })
+		})
 	}
 	for round := range c.rounds {
-		for _, p := range peers {
-			var got sample
-			var err error
-			syscall.Sync() // what others wrote is not to be written back in this one's time
-			limited, cancel := context.WithTimeout(ctx, cmp.Or(c.limit, roundLimit))
-			if c.measure == nil {
-				got, err = c.fresh(limited, p)
-			} else {
-				got, err = c.measure(limited, shared.running[p.key])
-			}
-			cancel()
-			if err != nil {
-				return nil, fmt.Errorf("%s: round %d: %w", p.name, round+1, err)
-			}
-			results[p.key] = append(results[p.key], got)
-		}
+		peers = slices.DeleteFunc(peers, func(p *peer) bool {
+			return !try(p, fmt.Sprint("round ", round+1), func() error {
+				got, err := runRound(ctx, c, p, shared)
+				results[p.key] = append(results[p.key], got)
+				return err
+			})
+		})
 	}
 	fmt.Fprintf(os.Stderr, "%s: %d rounds in %.0f s\n", c.name, c.rounds, time.Since(begin).Seconds())
-	return results, nil
+	return results, failures
+}
+
+// runRound runs one round of one server.
+func runRound(ctx context.Context, c benchCase, p *peer, shared *servers) (sample, error) {
+	syscall.Sync() // what others wrote is not to be written back in this one's time
+	limited, cancel := context.WithTimeout(ctx, cmp.Or(c.limit, roundLimit))
+	defer cancel()
+	if c.measure == nil {
+		return c.fresh(limited, p)
+	}
+	return c.measure(limited, shared.running[p.key])
 }
 
 // prepare starts a shared server if it does not run yet, and warms it up.
@@ -147,15 +184,15 @@ func prepare(ctx context.Context, c benchCase, p *peer, shared *servers) error {
 	if err != nil {
 		return err
 	}
-	limited, cancel := context.WithTimeout(ctx, roundLimit)
-	defer cancel()
 	if c.prepare != nil {
+		limited, cancel := context.WithTimeout(ctx, cmp.Or(c.limit, roundLimit))
+		defer cancel()
 		if err := c.prepare(limited, s); err != nil {
-			return fmt.Errorf("preparation: %w", err)
+			return err
 		}
 	}
 	for range max(1, warmUps[p.key]) {
-		if _, err := c.measure(limited, s); err != nil {
+		if _, err := runRound(ctx, c, p, shared); err != nil {
 			return fmt.Errorf("warm-up: %w", err)
 		}
 	}

@@ -229,6 +229,14 @@ func (all *servers) get(ctx context.Context, p *peer) (*server, error) {
 	return s, nil
 }
 
+// drop ends the server of p, if it runs: the next case gets a new one.
+func (all *servers) drop(p *peer) {
+	if s := all.running[p.key]; s != nil {
+		delete(all.running, p.key)
+		s.remove()
+	}
+}
+
 func (all *servers) stop() {
 	for _, s := range all.running {
 		s.remove()

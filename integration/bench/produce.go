@@ -31,7 +31,9 @@ var throughput = []metric{
 
 func produceCases() []benchCase {
 	produce := func(conns int, idempotent bool) func(context.Context, *server) (sample, error) {
-		return func(ctx context.Context, s *server) (sample, error) { return produceRound(ctx, s, conns, idempotent) }
+		load := usualLoad(conns)
+		load.idempotent = idempotent
+		return func(ctx context.Context, s *server) (sample, error) { return produceRound(ctx, s, load) }
 	}
 	cases := []benchCase{
 		{
@@ -68,7 +70,7 @@ func produceCases() []benchCase {
 type producer struct {
 	w        *wire
 	frame    []byte
-	batch    []byte // part of frame
+	batches  [][]byte // parts of frame, one for each partition
 	records  int32
 	id       int64 // -1: not idempotent
 	epoch    int16
@@ -78,20 +80,22 @@ type producer struct {
 
 // newProducer connects, and has one batch acknowledged, so that the partition's leader is there.
 func newProducer(ctx context.Context, s *server, topic string, partition int32, batch []byte, records int32) (*producer, error) {
-	w, err := dial(ctx, s.addr)
-	if err != nil {
-		return nil, err
-	}
 	req := kmsg.NewPtrProduceRequest()
 	req.Version, req.Acks, req.TimeoutMillis = produceVersion, -1, 30_000
 	t, p := kmsg.NewProduceRequestTopic(), kmsg.NewProduceRequestTopicPartition()
 	p.Partition, p.Records = partition, batch
 	t.Topic, t.Partitions = topic, append(t.Partitions, p)
 	req.Topics = append(req.Topics, t)
-	out := &producer{w: w, frame: frame(req), records: records, id: -1}
-	at := bytes.LastIndex(out.frame, batch)
-	out.batch = out.frame[at : at+len(batch)]
-	out.resp.Version = produceVersion
+	return startProducer(ctx, s, req, records)
+}
+
+// startProducer connects with a request that has batches of so many records for partitions of one topic.
+func startProducer(ctx context.Context, s *server, req *kmsg.ProduceRequest, records int32) (*producer, error) {
+	w, err := dial(ctx, s.addr)
+	if err != nil {
+		return nil, err
+	}
+	out := connected(w, req, records)
 	for {
 		if err = out.send(); err == nil {
 			err = out.receive()
@@ -108,6 +112,19 @@ func newProducer(ctx context.Context, s *server, topic string, partition int32, 
 		return nil, err
 	}
 	return out, nil
+}
+
+// connected is a producer that has sent nothing yet.
+func connected(w *wire, req *kmsg.ProduceRequest, records int32) *producer {
+	out := &producer{w: w, frame: frame(req), records: records, id: -1}
+	at := 0
+	for _, p := range req.Topics[0].Partitions {
+		at += bytes.Index(out.frame[at:], p.Records)
+		out.batches = append(out.batches, out.frame[at:at+len(p.Records)])
+		at += len(p.Records)
+	}
+	out.resp.Version = req.Version
+	return out
 }
 
 // makeIdempotent gets the producer an id.
@@ -133,7 +150,9 @@ func (p *producer) makeIdempotent(ctx context.Context, s *server) error {
 
 func (p *producer) send() error {
 	if p.id >= 0 {
-		setProducer(p.batch, p.id, p.epoch, p.sequence)
+		for _, b := range p.batches {
+			setProducer(b, p.id, p.epoch, p.sequence)
+		}
 		p.sequence += p.records
 	}
 	return p.w.send(p.frame)
@@ -143,12 +162,17 @@ func (p *producer) receive() error {
 	if err := p.w.receive(&p.resp); err != nil {
 		return err
 	}
-	if len(p.resp.Topics) != 1 || len(p.resp.Topics[0].Partitions) != 1 {
-		return errors.New("an answer without the partition")
+	if len(p.resp.Topics) != 1 || len(p.resp.Topics[0].Partitions) != len(p.batches) {
+		return errors.New("an answer without the partitions")
 	}
-	answer := p.resp.Topics[0].Partitions[0].ErrorCode
+	var err error
+	for _, answer := range p.resp.Topics[0].Partitions {
+		if err == nil {
+			err = kerr.ErrorForCode(answer.ErrorCode)
+		}
+	}
 	p.resp.Topics, p.resp.Brokers = nil, nil
-	return kerr.ErrorForCode(answer)
+	return err
 }
 
 // run produces n batches, up to inFlight ahead of their answers.
@@ -167,41 +191,6 @@ func (p *producer) run(n int) error {
 		answered++
 	}
 	return nil
-}
-
-// produceRound produces roundBytes over conns connections to a topic of its own.
-func produceRound(ctx context.Context, s *server, conns int, idempotent bool) (sample, error) {
-	topic := topicName("produce")
-	if err := createTopic(ctx, s.addr, topic, int32(conns)); err != nil {
-		return nil, err
-	}
-	batch := newBatch(largeRecords, largeValue)
-	producers := make([]*producer, conns)
-	for i := range producers {
-		p, err := newProducer(ctx, s, topic, int32(i), batch, largeRecords)
-		if err != nil {
-			return nil, err
-		}
-		defer p.w.close()
-		if idempotent {
-			if err := p.makeIdempotent(ctx, s); err != nil {
-				return nil, err
-			}
-		}
-		producers[i] = p
-	}
-	each := roundBytes / len(batch) / conns
-	spent, err := s.spend(func() error {
-		return inParallel(conns, func(i int) error { return producers[i].run(each) })
-	})
-	if err != nil {
-		return nil, err
-	}
-	result, err := throughputOf(s, spent, each*conns*len(batch))
-	if err != nil {
-		return nil, err
-	}
-	return result, deleteTopic(ctx, s.addr, topic)
 }
 
 func throughputOf(s *server, spent usage, size int) (sample, error) {
@@ -261,17 +250,24 @@ func repeat(s *server, conns int, d time.Duration, fn func(i int) error) (rate, 
 	return n / spent.wall.Seconds(), float64(spent.cpu.Microseconds()) / n, nil
 }
 
-// inParallel runs fn(0) to fn(n-1) at once and returns their errors.
+// inParallel runs fn(0) to fn(n-1) at once and returns one of their errors.
 func inParallel(n int, fn func(i int) error) error {
 	errs := make([]error, n)
 	var all sync.WaitGroup
 	for i := range n {
-		all.Go(func() {
-			if err := fn(i); err != nil {
-				errs[i] = fmt.Errorf("connection %d: %w", i, err)
-			}
-		})
+		all.Go(func() { errs[i] = fn(i) })
 	}
 	all.Wait()
-	return errors.Join(errs...)
+	failed := 0
+	for _, err := range errs {
+		if err != nil {
+			failed++
+		}
+	}
+	for i, err := range errs {
+		if err != nil {
+			return fmt.Errorf("%d of %d failed, number %d: %w", failed, n, i, err)
+		}
+	}
+	return nil
 }

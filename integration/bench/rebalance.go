@@ -99,7 +99,12 @@ func each[M any](members []M, fn func(i int, m M) error) error {
 		wg.Go(func() { errs[i] = fn(i, m) })
 	}
 	wg.Wait()
-	return errors.Join(errs...)
+	for _, err := range errs {
+		if err != nil {
+			return err // the others most likely say the same
+		}
+	}
+	return nil
 }
 
 // classicMember is a member of a classic group.

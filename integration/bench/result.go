@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -15,30 +17,30 @@ import (
 
 // report is what was measured; its JSON form is bench.json.
 type report struct {
-	Time       time.Time
-	CPUs       int
-	BinarySize int64       // bytes
-	Peers      []string    // keys, in the order of the columns
-	Names      []string    // of the peers
-	Rows       []reportRow // by case
+	Time     time.Time
+	Machine  machineInfo
+	Peers    []string    // keys, in the order of the columns
+	Names    []string    // of the peers
+	Rows     []reportRow // by case
+	Failures []string    `json:",omitempty"` // what could not be measured
 }
 
 // reportRow is one metric of one case. Ratios are so that more is better for Ottla.
 type reportRow struct {
 	Case, About, Metric, Unit string
 	MoreIsBetter              bool
+	Rounds                    int
 	Median, Min, Max          map[string]float64 // by peer
 	VsKafka                   float64            `json:",omitempty"`
 	VsKfake                   float64            `json:",omitempty"`
 	VsLimit                   float64            `json:",omitempty"`
-	LoadAverage               string             // of the machine when the case had ended
+	Goals                     []verdict
+	Time                      time.Time // when the case had ended
+	LoadAverage               string    // of the machine then
 }
 
 func newReport(binary string, peers []*peer) *report {
-	r := &report{Time: time.Now().UTC(), CPUs: runtime.NumCPU()}
-	if info, err := os.Stat(binary); err == nil {
-		r.BinarySize = info.Size()
-	}
+	r := &report{Time: time.Now().UTC(), Machine: newMachine(binary)}
 	for _, p := range peers {
 		r.Peers, r.Names = append(r.Peers, p.key), append(r.Names, p.name)
 	}
@@ -46,10 +48,10 @@ func newReport(binary string, peers []*peer) *report {
 }
 
 func (r *report) add(c benchCase, results map[string][]sample) {
-	load := loadAverage()
+	load, now := loadAverage(), time.Now().UTC()
 	for _, m := range c.metrics {
 		row := reportRow{
-			Case: c.name, About: c.about, Metric: m.name, Unit: m.unit, MoreIsBetter: m.more, LoadAverage: load,
+			Case: c.name, About: c.about, Metric: m.name, Unit: m.unit, MoreIsBetter: m.more, LoadAverage: load, Time: now,
 			Median: map[string]float64{}, Min: map[string]float64{}, Max: map[string]float64{},
 		}
 		for key, samples := range results {
@@ -59,8 +61,10 @@ func (r *report) add(c benchCase, results map[string][]sample) {
 			}
 			slices.Sort(values)
 			row.Median[key], row.Min[key], row.Max[key] = values[len(values)/2], values[0], values[len(values)-1]
+			row.Rounds = max(row.Rounds, len(values))
 		}
 		row.VsKafka, row.VsKfake, row.VsLimit = row.against(keyKafka), row.against(keyKfake), row.against(keyLimit)
+		row.Goals = row.verdicts()
 		r.Rows = append(r.Rows, row)
 	}
 }
@@ -79,17 +83,41 @@ func (row *reportRow) against(peer string) float64 {
 
 func (r *report) print(w io.Writer) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(t, "case\tmetric\tunit\t%s\tvs Kafka\tvs kfake\tvs limit\tload\t\n", strings.Join(r.Names, "\t"))
+	fmt.Fprintf(t, "case\tmetric\tunit\t%s\tvs Kafka\tvs kfake\tvs limit\tload\tgoals\t\n", strings.Join(r.Names, "\t"))
 	for _, row := range r.Rows {
 		fmt.Fprintf(t, "%s\t%s\t%s\t", row.Case, row.Metric, row.Unit)
 		for _, key := range r.Peers {
 			fmt.Fprintf(t, "%s\t", number(row.Median[key]))
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t\n", number(row.VsKafka), number(row.VsKfake), number(row.VsLimit), row.LoadAverage)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t\n", number(row.VsKafka), number(row.VsKfake), number(row.VsLimit), row.LoadAverage, row.judged())
 	}
 	_ = t.Flush()
-	fmt.Fprintf(w, "Medians. A ratio above 1 means that Ottla is better by that factor. load: the machine's load average at the end of the case, %d CPUs.\n", r.CPUs)
-	fmt.Fprintf(w, "Size of the static binary: %.1f MB\n", float64(r.BinarySize)/1e6)
+	fmt.Fprintf(w, "Medians. A ratio above 1 means that Ottla is better by that factor. load: the machine's load average at the end of the case, %d CPUs.\n", r.Machine.CPUs)
+	fmt.Fprintf(w, "Size of the static binary: %.1f MB\n", float64(r.Machine.BinarySize)/1e6)
+	for _, f := range r.Failures {
+		fmt.Fprintln(w, "Not measured:", f)
+	}
+}
+
+// failed is the error of a run in which something could not be measured.
+func (r *report) failed() error {
+	if len(r.Failures) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d cases could not be measured with every server", len(r.Failures))
+}
+
+// judged is the goals of a row with their verdicts.
+func (row *reportRow) judged() string {
+	var out []string
+	for _, v := range row.Goals {
+		word := "MISSED"
+		if v.Met {
+			word = "met"
+		}
+		out = append(out, v.Goal+" "+word)
+	}
+	return strings.Join(out, ", ")
 }
 
 // number writes three digits that count; nothing for 0.
@@ -107,27 +135,79 @@ func number(v float64) string {
 	return fmt.Sprintf("%.3f", v)
 }
 
-// write puts bench.json and one chart a case into dir.
+// write puts bench.json, the page and one chart a case into dir. Cases of an earlier run that this one did not have stay.
 func (r *report) write(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	file := filepath.Join(dir, "bench.json")
+	if err := r.keep(file); err != nil {
 		return err
 	}
 	b, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "bench.json"), append(b, '\n'), 0o644); err != nil {
+	if err := os.WriteFile(file, append(b, '\n'), 0o644); err != nil {
 		return err
 	}
-	for i := 0; i < len(r.Rows); {
-		end := i + 1
-		for end < len(r.Rows) && r.Rows[end].Case == r.Rows[i].Case {
-			end++
-		}
-		if err := os.WriteFile(filepath.Join(dir, r.Rows[i].Case+".svg"), r.chart(r.Rows[i:end]), 0o644); err != nil {
+	for rows := range r.cases() {
+		if err := os.WriteFile(filepath.Join(dir, rows[0].Case+".svg"), r.chart(rows), 0o644); err != nil {
 			return err
 		}
-		i = end
+	}
+	_, err = os.Stat(filepath.Join(dir, "soak.svg"))
+	return os.WriteFile(filepath.Join(dir, "README.md"), r.page(err == nil), 0o644)
+}
+
+// keep adds the cases in file that were not measured again, all in the order of allCases.
+func (r *report) keep(file string) error {
+	b, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var earlier report
+	if err := json.Unmarshal(b, &earlier); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	place := map[string]int{}
+	for i, c := range allCases() {
+		place[c.name] = i
+	}
+	measured := map[string]bool{}
+	for _, row := range r.Rows {
+		measured[row.Case] = true
+	}
+	for _, row := range earlier.Rows {
+		if _, exists := place[row.Case]; exists && !measured[row.Case] {
+			row.Goals = row.verdicts()
+			r.Rows = append(r.Rows, row)
+		}
+	}
+	slices.SortStableFunc(r.Rows, func(a, b reportRow) int { return cmp.Compare(place[a.Case], place[b.Case]) })
+	for i, key := range earlier.Peers {
+		if !slices.Contains(r.Peers, key) {
+			r.Peers, r.Names = append(r.Peers, key), append(r.Names, earlier.Names[i])
+		}
 	}
 	return nil
+}
+
+// cases returns the rows of one case after the other.
+func (r *report) cases() iter.Seq[[]reportRow] {
+	return func(yield func([]reportRow) bool) {
+		for i := 0; i < len(r.Rows); {
+			end := i + 1
+			for end < len(r.Rows) && r.Rows[end].Case == r.Rows[i].Case {
+				end++
+			}
+			if !yield(r.Rows[i:end]) {
+				return
+			}
+			i = end
+		}
+	}
 }

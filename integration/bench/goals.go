@@ -1,0 +1,100 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// goal is what a metric of Ottla's is to reach: either a ratio to a peer, above 1 if better by that factor, or a bound.
+type goal struct {
+	peer   string // "": atMost is the goal
+	ratio  float64
+	atMost float64 // in the metric's unit
+}
+
+func toKafka(ratio float64) goal { return goal{peer: keyKafka, ratio: ratio} }
+func toKfake(ratio float64) goal { return goal{peer: keyKfake, ratio: ratio} }
+func toLimit(ratio float64) goal { return goal{peer: keyLimit, ratio: ratio} }
+func atMost(bound float64) goal  { return goal{atMost: bound} }
+func goals(all ...goal) []goal   { return all }
+func starts(s, with string) bool { return strings.HasPrefix(s, with) }
+func oneOf(s string, all ...string) bool {
+	for _, one := range all {
+		if s == one {
+			return true
+		}
+	}
+	return false
+}
+
+// goalsOf are the goals of a case's metric. What has none of its own is to be no worse than Apache Kafka.
+func goalsOf(name, metric string) []goal {
+	switch {
+	case name == "start" && metric == "first":
+		return goals(toKafka(40), atMost(0.1))
+	case name == "memory-idle":
+		return goals(toKafka(15), atMost(25))
+	case oneOf(name, "connections", "partitions-10000") && metric == "memory":
+		return goals(toKafka(4))
+	case oneOf(name, "produce-1", "produce-16", "produce-128", "produce-acks1", "produce-idempotent"): // 1 KB records in batches of 64 KiB
+		switch metric {
+		case "CPU":
+			return goals(toKafka(4), toLimit(1/1.5), toKfake(1))
+		case "rate":
+			return goals(toKafka(2), toLimit(0.8))
+		}
+		return goals(toKafka(8))
+	case oneOf(name, "consume-1", "consume-16", "consume-128"):
+		switch metric {
+		case "CPU":
+			return goals(toKafka(2), toLimit(1/1.3))
+		case "rate":
+			return goals(toKafka(2), toLimit(0.8))
+		}
+		return goals(toKafka(8))
+	case metric == "memory after":
+		return goals(toKafka(8))
+	case starts(name, "latency-") && metric == "p99":
+		return goals(toKafka(2), toKfake(1))
+	case name == "latency-20000" && metric == "p99.9":
+		return goals(toKafka(4))
+	case name == "produce-small" && metric == "rate":
+		return goals(toKafka(2))
+	case name == "commits" && metric == "CPU", starts(name, "rebalance-") && starts(metric, "CPU"):
+		return goals(toKafka(3))
+	case name == "load-offsets" && metric == "load":
+		return goals(toKafka(2))
+	case starts(name, "transactions-") && metric == "CPU":
+		return goals(toKafka(3))
+	case starts(name, "transactions-") && metric == "commit p99":
+		return goals(toKafka(2))
+	}
+	return goals(toKafka(1))
+}
+
+// verdict is a goal with what became of it.
+type verdict struct {
+	Goal string
+	Met  bool
+}
+
+// verdicts judges a row; goals whose peer was not measured are left out.
+func (row *reportRow) verdicts() []verdict {
+	var out []verdict
+	ours, measured := row.Median[keyOttla]
+	if !measured {
+		return nil
+	}
+	for _, g := range goalsOf(row.Case, row.Metric) {
+		if g.peer == "" {
+			out = append(out, verdict{Goal: fmt.Sprintf("≤ %s %s", number(g.atMost), row.Unit), Met: ours <= g.atMost})
+			continue
+		}
+		if _, measured := row.Median[g.peer]; measured {
+			out = append(out, verdict{Goal: fmt.Sprintf("%s× %s", number(g.ratio), shortNames[g.peer]), Met: row.against(g.peer) >= g.ratio})
+		}
+	}
+	return out
+}
+
+var shortNames = map[string]string{keyOttla: "Ottla", keyKafka: "Kafka", keyKfake: "kfake", keyLimit: "limit"}
