@@ -108,8 +108,9 @@ func (f *stepFile) Truncate(size int64) error {
 
 // The power fails before each single step of a pass: what was synced is there, and every reader sees what the log held.
 func TestCompactionSurvivesPowerLossAtEveryStep(t *testing.T) {
+	var mu sync.Mutex // guards steps
 	steps := map[string]int{}
-	for seed := range int64(4) {
+	eachSeed(t, 4, func(t *testing.T, seed int64) {
 		rng := rand.New(rand.NewPCG(uint64(seed), 5))
 		disk := &stepFS{Mem: vfs.NewMem()}
 		m := newCompactModel(t, disk, rng)
@@ -127,7 +128,9 @@ func TestCompactionSurvivesPowerLossAtEveryStep(t *testing.T) {
 			n := int64(0)
 			disk.watch(func(what string) {
 				verb, path, _ := strings.Cut(what, " ")
+				mu.Lock()
 				steps[verb+path[strings.LastIndexByte(path, '.')+1:]]++
+				mu.Unlock()
 				n++
 				m.afterCrash(disk.Crash(seed*1000+n), what)
 			})
@@ -140,7 +143,7 @@ func TestCompactionSurvivesPowerLossAtEveryStep(t *testing.T) {
 			m.afterCrash(disk.Crash(seed), "the end")
 		}
 		closeStore(t, m.store)
-	}
+	})
 	for _, step := range []string{"writecleaned", "synccleaned", "renameswap", "renamedeleted", "renamelog", "renameindex", "renametxnindex", "sync"} {
 		if step != "sync" && steps[step] == 0 {
 			t.Errorf("no crash at %s; %v", step, steps)

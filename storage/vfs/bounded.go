@@ -111,12 +111,18 @@ func (b *Bounded) shrink() {
 // reliefSize is how many files relieve syncs in one go.
 const reliefSize = 64
 
-// relieve syncs idle files, if there are too many open ones that could not be closed without: an error of the disk would reach nobody after that.
+// relieve syncs idle files, if there are too many open ones that could not be closed without: an error of the disk would reach nobody after that. While somebody else does
+// it, it waits only if there are far too many: those who open files must not outrun a slow disk.
 func (b *Bounded) relieve() {
 	b.mu.Lock()
-	crowded := len(b.ring) > b.limit
+	excess := len(b.ring) - b.limit
 	b.mu.Unlock()
-	if !crowded || !b.relief.TryLock() {
+	switch {
+	case excess <= 0:
+		return
+	case excess > reliefSize:
+		b.relief.Lock()
+	case !b.relief.TryLock():
 		return
 	}
 	defer b.relief.Unlock()

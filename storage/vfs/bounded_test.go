@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -61,6 +62,61 @@ func TestBoundedKeepsToItsLimit(t *testing.T) {
 }
 
 // Whatever happens to its name, an idle file stays what it was.
+// slowSyncs calls slow in each Sync.
+type slowSyncs struct {
+	FS
+	slow func()
+}
+
+func (s *slowSyncs) Create(path string) (File, error) {
+	f, err := s.FS.Create(path)
+	return slowFile{f, s}, err
+}
+
+type slowFile struct {
+	File
+	fs *slowSyncs
+}
+
+func (f slowFile) Sync() error {
+	f.fs.slow()
+	return f.File.Sync()
+}
+
+// While one caller syncs files so that they can be closed, which takes its time, others must not open files without end.
+func TestBoundedWaitsForASlowDisk(t *testing.T) {
+	const most = 10 + reliefSize + 2 // each of the two may be about to wait
+	disk := &slowSyncs{FS: NewMem()}
+	b := NewBounded(disk, 10)
+	var all sync.WaitGroup
+	begun := make(chan struct{})
+	disk.slow = sync.OnceFunc(func() {
+		close(begun)
+		for b.OpenFiles() < most-1 {
+			runtime.Gosched()
+		}
+		for range 2000 {
+			runtime.Gosched()
+		}
+		if n := b.OpenFiles(); n > most {
+			t.Errorf("%d files are open", n)
+		}
+	})
+	all.Go(func() {
+		<-begun
+		for i := range 300 {
+			write(t, create(t, b, fmt.Sprint("other ", i)), []byte("x"), 0)
+		}
+	})
+	for i := range 20 {
+		write(t, create(t, b, fmt.Sprint(i)), []byte("x"), 0)
+	}
+	all.Wait()
+	if n := b.OpenFiles(); n > most {
+		t.Errorf("%d files are open at the end", n)
+	}
+}
+
 func TestBoundedFollowsNames(t *testing.T) {
 	b := NewBounded(OS(), 100)
 	dir := t.TempDir()
