@@ -17,9 +17,6 @@ type simPartition struct {
 
 // check holds after every event. Those that changed nothing are left out.
 func (s *sim) check() {
-	if s.shard == nil || !s.dirty {
-		return
-	}
 	s.dirty = false
 	s.checkOwners()
 	s.checkEpoch()

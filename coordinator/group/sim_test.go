@@ -206,14 +206,16 @@ func (s *sim) run() {
 			s.h.log.Commit(s.h.log.LogEndOffset())
 			s.note("the faults end")
 		}
-		time.Sleep(time.Until(e.at)) // in the bubble's time
+		pass(time.Until(e.at))
 		e.run()
 		synctest.Wait()
 		s.poll()
-		s.check()
+		if s.dirty && s.shard != nil {
+			s.inside(s.check)
+		}
 	}
 	if !s.failed {
-		s.checkAtRest()
+		s.inside(s.checkAtRest)
 	}
 }
 
@@ -234,21 +236,30 @@ func (s *sim) poll() {
 	}
 }
 
+// inside runs fn in the shard's loop, while nothing else runs.
+func (s *sim) inside(fn func()) {
+	s.h.c.runtime.Read(0, func(*shard, runtime.Env) { fn() }, func(err error) { s.fail("%v", err) })
+	synctest.Wait()
+}
+
 // look finds the live shard.
 func (s *sim) look() {
 	s.shard = nil
 	s.h.c.runtime.Read(0, func(shard *shard, _ runtime.Env) { s.shard = shard }, func(error) {})
 	synctest.Wait()
 	if s.shard != nil {
-		s.shard.newID = func() string { return s.uuid().String() }
+		ids := rand.New(rand.NewPCG(s.seed, uint64(s.epoch)+1)) // of the shard's goroutine
+		s.shard.newID = func() string { return randomUUID(ids).String() }
 		s.shard.newConsumerID = s.shard.newID
 	}
 }
 
 // uuid is an id that follows from the seed.
-func (s *sim) uuid() (id protocol.UUID) {
-	binary.BigEndian.PutUint64(id[:], s.r.Uint64())
-	binary.BigEndian.PutUint64(id[8:], s.r.Uint64())
+func (s *sim) uuid() protocol.UUID { return randomUUID(s.r) }
+
+func randomUUID(r *rand.Rand) (id protocol.UUID) {
+	binary.BigEndian.PutUint64(id[:], r.Uint64())
+	binary.BigEndian.PutUint64(id[8:], r.Uint64())
 	return id
 }
 
@@ -304,7 +315,8 @@ func (s *sim) moveCoordinator() {
 	s.h.log.Hold(false)
 	s.h.log.Commit(s.h.log.LogEndOffset())
 	synctest.Wait()
-	before, offsets := s.durable(), s.durableOffsets()
+	var before, offsets string
+	s.inside(func() { before, offsets = s.durable(), s.durableOffsets() })
 	s.epoch++
 	s.h.c.runtime.Resign(0, s.epoch)
 	synctest.Wait()
@@ -318,12 +330,14 @@ func (s *sim) moveCoordinator() {
 			s.fail("the log could not be loaded")
 			return
 		}
-		if after := s.durable(); before != "" && after != before {
-			s.fail("loaded:\n%s\nbefore:\n%s", after, before)
-		}
-		if after := s.durableOffsets(); after != offsets {
-			s.fail("loaded:\n%s\nbefore:\n%s", after, offsets)
-		}
+		s.inside(func() {
+			if after := s.durable(); before != "" && after != before {
+				s.fail("loaded:\n%s\nbefore:\n%s", after, before)
+			}
+			if after := s.durableOffsets(); after != offsets {
+				s.fail("loaded:\n%s\nbefore:\n%s", after, offsets)
+			}
+		})
 	})
 }
 
