@@ -24,6 +24,7 @@ func (c *Coordinator) OffsetCommit(req *kmsg.OffsetCommitRequest, _ Client) *run
 				fail(err)
 				return
 			}
+			s.countCommits(copied.Group, len(records))
 			future.Complete(resp)
 		}}
 	}, fail)
@@ -151,6 +152,7 @@ func (c *Coordinator) OffsetDelete(req *kmsg.OffsetDeleteRequest) *runtime.Futur
 				fail(err)
 				return
 			}
+			s.counters.deletions.Add(int64(len(records)))
 			future.Complete(resp)
 		}}
 	}, fail)

@@ -85,6 +85,7 @@ func (s *shard) writeAssignment(g *classicGroup, req *kmsg.SyncGroupRequest) run
 			}
 			s.propagate(env, g, protocol.None)
 			g.transition(stable, env.Now)
+			s.countClassicRebalance(g)
 		},
 	}
 }

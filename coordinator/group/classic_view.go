@@ -12,6 +12,7 @@ func (g *classicGroup) kind() kind               { return classicKind }
 func (g *classicGroup) stateName() string        { return g.state.String() }
 func (g *classicGroup) protocolTypeName() string { return g.protocolType }
 func (g *classicGroup) isEmpty() bool            { return g.state == empty }
+func (g *classicGroup) size() int                { return len(g.members) }
 
 // checkCommit implements group (ClassicGroup.validateOffsetCommit).
 func (g *classicGroup) checkCommit(by committer) (partitionCheck, error) {

@@ -102,6 +102,7 @@ func (s *shard) replayConsumerValue(k *schema.ConsumerGroupKey, value []byte) er
 			return err
 		}
 		g := s.replayedConsumer(k.Group)
+		s.countConsumerEpoch(g, v.Epoch)
 		g.epoch, g.metadataHash = v.Epoch, v.MetadataHash
 	case schema.ConsumerGroupPartitionMetadataType:
 		s.replayedConsumer(k.Group).hasPartitionMetadata = true

@@ -17,6 +17,7 @@ func (g *consumerGroup) groupID() string          { return g.id }
 func (g *consumerGroup) kind() kind               { return consumerKind }
 func (g *consumerGroup) protocolTypeName() string { return consumerProtocolType }
 func (g *consumerGroup) isEmpty() bool            { return len(g.members) == 0 }
+func (g *consumerGroup) size() int                { return len(g.members) }
 
 func (g *consumerGroup) subscribes(topic string) bool {
 	_, ok := g.subscribed[topic]

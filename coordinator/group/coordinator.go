@@ -40,6 +40,7 @@ type Client struct{ ID, Host string }
 type Coordinator struct {
 	o        Options
 	settings settings
+	counters *counters
 	runtime  *runtime.Runtime[*shard]
 
 	mu      sync.Mutex      // guards the rest, and orders elections
@@ -49,10 +50,11 @@ type Coordinator struct {
 
 // New returns a Coordinator that leads nothing yet.
 func New(o Options) *Coordinator {
-	c := &Coordinator{o: o, settings: settingsOf(o.Config), led: map[int32]int32{}}
+	c := &Coordinator{o: o, settings: settingsOf(o.Config), counters: &counters{}, led: map[int32]int32{}}
 	c.runtime = runtime.New(runtime.Options[*shard]{
 		New: func(partition int32) *shard {
 			s := newShard(c.settings, o.Logger.With(zap.Int32("partition", partition)))
+			s.counters = c.counters
 			if o.Registered != nil {
 				s.registered = o.Registered
 			}

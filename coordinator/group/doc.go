@@ -66,5 +66,6 @@
 //	offset_fetch.go        OffsetFetch
 //	offset_expiry.go       retention, deleted topics, OffsetDelete
 //	offset_vanished.go     offsets of topics that were deleted unseen
+//	metrics.go             what is counted, and a look at all groups
 //	admin.go               ListGroups, DescribeGroups, DeleteGroups on one shard
 package group

@@ -21,6 +21,8 @@ type group interface {
 	stateName() string
 	// protocolTypeName is the protocol type, as ListGroups shows it; "" if there is none.
 	protocolTypeName() string
+	// size is the number of members.
+	size() int
 	// isEmpty reports whether the group is there and has no members, so that it may expire or be deleted.
 	isEmpty() bool
 	// subscribes reports whether a member may be reading the topic: its offsets neither expire nor can be deleted.

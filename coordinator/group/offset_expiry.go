@@ -18,6 +18,7 @@ const retentionKey = "retention"
 func (s *shard) scheduleRetention(env runtime.Env) {
 	env.Timers.Set(retentionKey, env.Now.Add(s.settings.retentionCheck), func(env runtime.Env) runtime.Result {
 		s.scheduleRetention(env)
+		s.dropActivity()
 		records := s.expired(env)
 		if len(records) > 0 {
 			s.logger.Info("removing expired offsets and groups", zap.Int("tombstones", len(records)))
@@ -53,6 +54,7 @@ func (s *shard) expiredOffsets(records []runtime.Record, env runtime.Env, g grou
 		}
 		keys = append(keys, k)
 	}
+	s.counters.expirations.Add(int64(len(keys)))
 	return appendTombstones(records, keys), all
 }
 

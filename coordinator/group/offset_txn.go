@@ -26,6 +26,7 @@ func (c *Coordinator) TxnOffsetCommit(req *kmsg.TxnOffsetCommitRequest, guard ui
 				fail(err)
 				return
 			}
+			s.countCommits(copied.Group, len(records))
 			future.Complete(resp)
 		}}
 	}, fail)

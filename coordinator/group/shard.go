@@ -29,6 +29,10 @@ type shard struct {
 	parser  offsetParser
 	topics  topicIndex
 
+	loaded   bool
+	counters *counters            // of the coordinator
+	activity map[string]*activity // by group
+
 	resolving   map[string]struct{}                         // groups whose regular expressions are being resolved
 	newTopics   int64                                       // offset of the last image that came with new topics
 	describable func(from Client, topics []string) []string // of topics, those that a client may know of
@@ -38,6 +42,7 @@ var _ runtime.Shard = (*shard)(nil)
 
 func newShard(settings settings, logger *zap.Logger) *shard {
 	return &shard{
+		counters: &counters{}, activity: map[string]*activity{},
 		settings: settings, logger: logger, newID: newMemberUUID, newConsumerID: func() string { return protocol.NewUUID().String() },
 		registered: func(*metadata.Image) bool { return true },
 		groups:     map[string]group{}, offsets: newOffsetStore(), topics: newTopicIndex(),
@@ -185,6 +190,7 @@ func (s *shard) Loaded(env runtime.Env) {
 			s.loadedConsumer(env, g)
 		}
 	}
+	s.loaded = true
 	s.newTopics = env.Image.Offset()
 	s.scheduleRetention(env)
 	s.scheduleVanished(env)
