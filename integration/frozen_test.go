@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -30,13 +33,18 @@ const frozenLimit = time.Minute
 // frozenTime is the timestamp of the frozen records: far ahead, so that their producers and they themselves do not expire.
 var frozenTime = time.Date(2090, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// frozenSettings keep everything for ever.
-func frozenSettings(dir string) []servertest.Option {
-	return []servertest.Option{
-		servertest.InDir(dir), servertest.With("log.message.timestamp.after.max.ms", "9223372036854775807"),
-		servertest.With("offsets.topic.num.partitions", "1"), servertest.With("offsets.retention.minutes", "2147483647"),
+// frozenSettings keep everything for ever: no record, offset, producer, member or transaction is too old.
+func frozenSettings(dirs []string, more ...servertest.Option) []servertest.Option {
+	const most = "2147483647"
+	settings := []servertest.Option{
+		servertest.InDir(strings.Join(dirs, ",")), servertest.With("log.message.timestamp.after.max.ms", "9223372036854775807"),
+		servertest.With("offsets.topic.num.partitions", "1"), servertest.With("offsets.retention.minutes", most),
 		servertest.With("log.retention.ms", "-1"), servertest.With("log.cleaner.enable", "false"),
+		servertest.With("transaction.state.log.num.partitions", "1"), servertest.With("transaction.abort.timed.out.transaction.cleanup.interval.ms", most),
+		servertest.With("transaction.remove.expired.transaction.cleanup.interval.ms", most),
+		servertest.With("group.consumer.max.session.timeout.ms", most), servertest.With("group.consumer.session.timeout.ms", most),
 	}
+	return append(settings, more...)
 }
 
 // TestFrozen opens the data directories that earlier versions of Ottla have left: their topics, configs, records, offsets, groups and producers are there, and they can
@@ -58,21 +66,22 @@ func TestFrozen(t *testing.T) {
 func TestFreeze(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	var want datadir.Partitions
+	want := datadir.Sample{Dirs: []string{"first", "second"}}
+	dirs := below(dir, want.Dirs)
 	ok := t.Run("write", func(t *testing.T) { // the broker stops with it
-		b := servertest.Start(t, frozenSettings(dir)...)
+		b := servertest.Start(t, frozenSettings(dirs, servertest.With("log.cleaner.enable", "true"), servertest.With("log.cleaner.backoff.ms", "50"))...)
 		ctx, cancel := context.WithTimeout(t.Context(), frozenLimit)
 		defer cancel()
-		if err := datadir.Create(ctx, b.Addr, false, false); err != nil {
-			t.Fatal(err)
-		}
-		if err := datadir.Fill(ctx, b.Addr, 0, frozenTime, false); err != nil {
-			t.Fatal(err)
-		}
+		fillFrozen(ctx, t, b)
+		awaitCleaned(ctx, t, dirs)
 		var err error
-		if want, err = datadir.Observe(ctx, b.Addr); err != nil {
+		if want.Partitions, err = datadir.Observe(ctx, b.Addr); err != nil {
 			t.Fatal(err)
 		}
+		if want.Cluster, err = datadir.ObserveCluster(ctx, b.Addr, dirs); err != nil {
+			t.Fatal(err)
+		}
+		checkFrozen(t, want)
 	})
 	if !ok {
 		return
@@ -87,6 +96,55 @@ func TestFreeze(t *testing.T) {
 	thaw(t, file)
 }
 
+func below(dir string, names []string) (paths []string) {
+	for _, name := range names {
+		paths = append(paths, filepath.Join(dir, name))
+	}
+	return paths
+}
+
+// awaitCleaned waits until the cleaner has nothing left to do.
+func awaitCleaned(ctx context.Context, t *testing.T, dirs []string) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for _, topic := range datadir.Compacted(true) {
+		cleaned := func(dir string) bool {
+			done, err := datadir.Cleaned(dir, topic)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return done
+		}
+		for !slices.ContainsFunc(dirs, cleaned) {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				t.Fatalf("%s is not compacted", topic)
+			}
+		}
+	}
+}
+
+// checkFrozen verifies that there is something of all that is to be kept: what is not there cannot be lost.
+func checkFrozen(t *testing.T, s datadir.Sample) {
+	t.Helper()
+	for what, lines := range map[string][]string{
+		" consumer consumer Stable epoch ": s.Cluster.Groups, " classic consumer Stable protocol ": s.Cluster.Groups, " instance static-classic ": s.Cluster.Groups,
+		" instance static-consumer ": s.Cluster.Groups, "group-of-frozen-offsets-true committed plain-0 5/": s.Cluster.Groups, " Ongoing ": s.Cluster.Transactions, " CompleteCommit ": s.Cluster.Transactions,
+		"transaction.version 1": s.Cluster.Features, " in dir 0": s.Cluster.Places, " in dir 1": s.Cluster.Places, "1 message.max.bytes=1000000": s.Cluster.Configs,
+		"compacted cleanup.policy=compact": s.Cluster.Configs,
+	} {
+		if !slices.ContainsFunc(lines, func(line string) bool { return strings.Contains(line, what) }) {
+			t.Errorf("no %q in %q", what, lines)
+		}
+	}
+	p := s.Partitions
+	if len(p["txn-0"].Aborted) == 0 || p["txn-open-0"].LastStable == p["txn-open-0"].LogEnd || len(p["txn-compacted-0"].Records) == int(p["txn-compacted-0"].LogEnd) {
+		t.Error("no transaction was aborted, none is open, or nothing is compacted")
+	}
+}
+
 func thaw(t *testing.T, file string) {
 	dir := t.TempDir()
 	if err := datadir.Unpack(file, vfs.OS(), dir); err != nil {
@@ -96,7 +154,11 @@ func thaw(t *testing.T, file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := servertest.Start(t, frozenSettings(dir)...)
+	dirs := []string{dir}
+	if len(want.Dirs) > 0 {
+		dirs = below(dir, want.Dirs)
+	}
+	b := servertest.Start(t, frozenSettings(dirs)...)
 	ctx, cancel := context.WithTimeout(t.Context(), frozenLimit)
 	defer cancel()
 	for _, when := range []string{"first start", "second start"} {
@@ -110,19 +172,40 @@ func thaw(t *testing.T, file string) {
 		for _, line := range datadir.Diff(lasting(got.Sealed()), lasting(want.Partitions)) {
 			t.Errorf("%s: %s", when, line)
 		}
+		if want.Cluster != nil {
+			cluster, err := datadir.ObserveCluster(ctx, b.Addr, dirs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, line := range datadir.DiffClusters(cluster, want.Cluster) {
+				t.Errorf("%s: %s", when, line)
+			}
+		}
 		if when == "first start" {
 			b.Restart(t)
 		}
 	}
 	frozenConfigs(ctx, t, b)
 	frozenDuplicate(ctx, t, b)
+	if want.Cluster != nil {
+		frozenTransaction(ctx, t, b)
+	}
 }
 
-// lasting leaves the producers of the topic out whose timestamps are those of the day it was written: they expire.
+// lasting leaves producers out whose last timestamp is of the day it was written, be it the broker's or that of the end of a transaction: they expire. Those with an open
+// transaction do not.
 func lasting(p datadir.Partitions) datadir.Partitions {
-	appendTime := p["append-time-0"]
-	appendTime.Producers = nil
-	p["append-time-0"] = appendTime
+	for name, partition := range p {
+		partition.Producers = slices.DeleteFunc(partition.Producers, func(line string) bool {
+			_, text, _ := strings.Cut(line, " time=")
+			var at int64
+			if _, err := fmt.Sscan(text, &at); err != nil {
+				panic(err) // a line that this package has written
+			}
+			return at < frozenTime.UnixMilli() && strings.HasSuffix(line, " txn=-1")
+		})
+		p[name] = partition
+	}
 	return p.Restarted()
 }
 

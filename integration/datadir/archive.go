@@ -95,9 +95,9 @@ func Volatile(name string) bool {
 	return Temporary(name) || strings.HasPrefix(name, "__cluster_metadata-0/") || name == "bootstrap.checkpoint"
 }
 
-// Temporary reports whether a file is of no use to the next start.
+// Temporary reports whether a file is of no use to the next start, which makes what is missing of them: the reserve of space is one.
 func Temporary(name string) bool {
-	return path.Base(name) == ".lock" || strings.HasSuffix(name, ".tmp")
+	return path.Base(name) == ".lock" || strings.HasSuffix(name, ".tmp") || strings.HasSuffix(name, "__raft-0/reserve")
 }
 
 // WantName is the file of an archive that says what its partitions hold: a Sample as JSON.
@@ -107,11 +107,14 @@ const WantName = "want.json"
 type Sample struct {
 	Taken      time.Time // when the broker was stopped
 	Partitions Partitions
+	Dirs       []string `json:",omitempty"` // the log dirs, below the packed one; none: it is the log dir
+	Cluster    *Cluster `json:",omitempty"` // nil if it was not looked at
 }
 
-// Keep packs a log dir with what a consumer has found in it into file, but for the files that skip names.
-func Keep(dir, file string, want Partitions, skip func(name string) bool) error {
-	text, err := json.MarshalIndent(Sample{time.Now().UTC().Truncate(time.Second), want.Sealed()}, "", " ")
+// Keep packs a log dir, or one with several log dirs, with what a consumer has found in it into file, but for the files that skip names.
+func Keep(dir, file string, want Sample, skip func(name string) bool) error {
+	want.Taken, want.Partitions = time.Now().UTC().Truncate(time.Second), want.Partitions.Sealed()
+	text, err := json.MarshalIndent(want, "", " ")
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@
 //
 //	partition.go   Partition: what is compared, and the differences in words
 //	observe.go     Observe: asked of a running broker, Apache Kafka or Ottla
+//	cluster.go     ObserveCluster: groups, transactions, features, configs and places, asked of a running broker
 //	describe.go    Describe: read from the files
 //	fill.go        Fill: topics of every kind, written to a running broker
 //	move.go        Adopt: partition folders under the topics of another broker

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 )
 
 const (
@@ -20,6 +21,9 @@ const (
 	CommittedTopic = "plain"
 	// CommittedOffset is what it has committed there.
 	CommittedOffset = 7
+
+	// OpenTopic is the topic in which each round of Fill with transactions leaves one open.
+	OpenTopic = "txn-open"
 
 	// segmentMs makes the topics with small segments roll: their records are recordStep apart.
 	segmentMs  = 30_000
@@ -62,7 +66,7 @@ func kinds() []kind {
 		{name: "txn", txn: true, write: (*filler).transactions},
 		{name: "txn-segments", configs: rolled, txn: true, write: (*filler).transactions},
 		{name: "txn-compacted", configs: compacted("delete.retention.ms", "0", "segment.ms", "1"), txn: true, write: (*filler).transactions},
-		{name: "txn-open", txn: true, write: (*filler).openTransaction},
+		{name: OpenTopic, txn: true, write: (*filler).openTransaction},
 	}
 	for _, codec := range codecs {
 		all = append(all, kind{name: "codec-" + codec.name, write: func(f *filler) error { return f.codec(codec.codec) }})
@@ -231,9 +235,9 @@ func Fill(ctx context.Context, addr string, round int, base time.Time, txns bool
 	return Commit(ctx, addr)
 }
 
-// Commit commits an offset of the group.
+// Commit commits an offset of the group, by the topic's name: where its folder is adopted the topic has another id.
 func Commit(ctx context.Context, addr string) error {
-	client, err := kgo.NewClient(kgo.SeedBrokers(addr))
+	client, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.MaxVersions(kversion.V3_7_0()))
 	if err != nil {
 		return err
 	}
@@ -426,6 +430,40 @@ func (f *filler) transaction(c *kgo.Client, i int, commit bool) error {
 	return c.EndTransaction(f.ctx, kgo.TransactionEndTry(commit))
 }
 
+// openFor is the longest time for which brokers leave a transaction open by default.
+const openFor = 15 * time.Minute
+
+// openID is the transactional id of the transaction that a round leaves open.
+func openID(round int) string { return fmt.Sprintf("%s-%d", OpenTopic, round) }
+
+// EndOpen has the producer of the transaction that a round left open start anew, which aborts that.
+func EndOpen(ctx context.Context, addr string, round int) error {
+	return initProducer(ctx, addr, openID(round))
+}
+
+// CreateInternal has the broker at addr make __consumer_offsets and __transaction_state.
+func CreateInternal(ctx context.Context, addr string) error {
+	return errors.Join(Commit(ctx, addr), initProducer(ctx, addr, "creates the topic"))
+}
+
+// initProducer waits until a transactional producer has got its id and its earlier transaction, if there is one, has ended.
+func initProducer(ctx context.Context, addr, transactionalID string) error {
+	client, err := kgo.NewClient(kgo.SeedBrokers(addr))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	req := kmsg.NewPtrInitProducerIDRequest()
+	req.TransactionalID, req.TransactionTimeoutMillis = &transactionalID, int32(openFor.Milliseconds())
+	return retry(ctx, func() error {
+		resp, err := req.RequestWith(ctx, client)
+		if err != nil {
+			return err
+		}
+		return kerr.ErrorForCode(resp.ErrorCode)
+	})
+}
+
 // openTransaction leaves one transaction open, with records of another producer behind.
 func (f *filler) openTransaction() error {
 	err := f.with(func(c *kgo.Client) error {
@@ -438,7 +476,7 @@ func (f *filler) openTransaction() error {
 			return err
 		}
 		return f.batches(c, "open", 3)
-	}, kgo.TransactionalID(fmt.Sprintf("%s-%d", f.topic, f.round)), kgo.TransactionTimeout(15*time.Minute))
+	}, kgo.TransactionalID(openID(f.round)), kgo.TransactionTimeout(openFor))
 	if err != nil {
 		return err
 	}

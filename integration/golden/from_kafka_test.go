@@ -102,7 +102,7 @@ func judge(t *testing.T, sample, dir string, want datadir.Partitions, clean bool
 	served := copyDir(t, dir)
 	t.Run("storage", func(t *testing.T) {
 		for _, again := range []string{"first", "second"} {
-			report(t, again, describe(t, dir), want)
+			report(t, again, describe(t, dir).Restarted(), want.Restarted())
 		}
 	})
 	t.Run("served", func(t *testing.T) { serve(t, served, want, clean) })
@@ -131,18 +131,18 @@ func describe(t *testing.T, dir string) datadir.Partitions {
 }
 
 // ottlaSettings are those of Ottla where Apache Kafka has kafkaSettings.
-var ottlaSettings = []string{"node.id=1", "process.roles=broker,controller", "offsets.topic.num.partitions=1", "log.cleaner.backoff.ms=200", "group.initial.rebalance.delay.ms=0"}
+var ottlaSettings = []string{"node.id=1", "process.roles=broker,controller", "offsets.topic.num.partitions=1", "transaction.state.log.num.partitions=1", "log.cleaner.backoff.ms=200", "group.initial.rebalance.delay.ms=0"}
 
 // serve puts the folders of dir under an Ottla with the same topics, and asks that.
 func serve(t *testing.T, dir string, want datadir.Partitions, clean bool) {
 	b := process.New(t, ottlaSettings...)
 	b.Start(t)
 	must(t, datadir.Create(t.Context(), b.Addr, true, true))
-	must(t, datadir.Commit(t.Context(), b.Addr)) // makes __consumer_offsets
+	must(t, datadir.CreateInternal(t.Context(), b.Addr))
 	b.Stop(t)
 	moved, err := datadir.Adopt(dir, b.Dir, clean)
 	must(t, err)
-	if len(moved) < len(want)-1 { // Ottla has no __transaction_state yet
+	if len(moved) != len(want) {
 		t.Errorf("moved %d folders of %d: %v", len(moved), len(want), moved)
 	}
 	b.Start(t)
@@ -150,7 +150,7 @@ func serve(t *testing.T, dir string, want datadir.Partitions, clean bool) {
 	for _, name := range moved {
 		served[name] = want[name]
 	}
-	report(t, "served", observe(t, b.Addr).WithoutEpochs(), served.WithoutEpochs())
+	report(t, "served", observe(t, b.Addr).Restarted().WithoutEpochs(), served.Restarted().WithoutEpochs())
 	if offset, err := datadir.Committed(t.Context(), b.Addr); err != nil || offset != datadir.CommittedOffset {
 		t.Errorf("committed offset %d, %v", offset, err)
 	}
@@ -162,5 +162,5 @@ func keep(t *testing.T, sample, dir string, want datadir.Partitions) {
 	if to == "" {
 		return
 	}
-	must(t, datadir.Keep(dir, filepath.Join(to, sample+".tar.gz"), want, datadir.Volatile))
+	must(t, datadir.Keep(dir, filepath.Join(to, sample+".tar.gz"), datadir.Sample{Partitions: want}, datadir.Volatile))
 }

@@ -15,20 +15,21 @@ import (
 	"github.com/ottla/ottla/integration/process"
 )
 
-// TestToKafka has Ottla write topics of every kind. The stock dump tool has no complaint about any file, Apache Kafka serves the folders to the last record,
-// writes on, and Ottla serves what became of them.
+// TestToKafka has Ottla write topics of every kind, with transactions that are committed, aborted and open. The stock dump tool has no complaint about any file, Apache
+// Kafka serves the folders to the last record, ends what was left open, writes on, and Ottla serves what became of them.
 func TestToKafka(t *testing.T) {
 	for _, version := range []string{newest, oldest} {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
 			b, k, at := process.New(t, ottlaSettings...), newKafka(t, version), base()
 			want := fillOttla(t, b, at)
+			dumpInternal(t, k, b.Dir)
 			if version == newest { // the older tool reads the files of a third life
 				dumpAll(t, k, b.Dir)
 			}
 			k.start(t)
-			must(t, datadir.Create(t.Context(), k.addr, false, false))
-			must(t, datadir.Commit(t.Context(), k.addr))
+			must(t, datadir.Create(t.Context(), k.addr, true, false))
+			must(t, datadir.CreateInternal(t.Context(), k.addr))
 			k.stop(t)
 			moved, err := datadir.Adopt(b.Dir, k.data, true)
 			must(t, err)
@@ -40,28 +41,72 @@ func TestToKafka(t *testing.T) {
 			committed(t, k.addr)
 
 			must(t, datadir.SkipProducerIDs(t.Context(), k.addr, want))
-			must(t, datadir.Fill(t.Context(), k.addr, 2, at, false))
+			endOpen(t, k.addr, 0) // of two
+			must(t, datadir.Fill(t.Context(), k.addr, 2, at, true))
 			full := observe(t, k.addr)
-			must(t, datadir.Compact(t.Context(), k.addr, false))
-			waitCleaned(t, k.data, false)
+			must(t, datadir.Compact(t.Context(), k.addr, true))
+			waitCleaned(t, k.data, true)
 			want = observe(t, k.addr)
-			checkCleaned(t, full, want, false)
+			checkCleaned(t, full, want, true)
 			k.stop(t)
+			dumpInternal(t, k, k.data)
 			_, err = datadir.Adopt(k.data, b.Dir, true)
 			must(t, err)
 			b.Start(t)
-			waitCleaned(t, b.Dir, false)
+			waitCleaned(t, b.Dir, true)
 			report(t, "back at Ottla", observe(t, b.Addr).Restarted().WithoutEpochs(), want.Restarted().WithoutEpochs())
 			committed(t, b.Addr)
 			must(t, datadir.SkipProducerIDs(t.Context(), b.Addr, want))
-			must(t, datadir.Fill(t.Context(), b.Addr, 3, at, false))
-			waitCleaned(t, b.Dir, false)
+			endOpen(t, b.Addr, 1) // which Ottla began
+			endOpen(t, b.Addr, 2) // which Apache Kafka began
+			must(t, datadir.Fill(t.Context(), b.Addr, 3, at, true))
+			waitCleaned(t, b.Dir, true)
 			want = observe(t, b.Addr)
 			b.Stop(t)
 			dumpAll(t, k, b.Dir)
+			dumpInternal(t, k, b.Dir)
 			b.Start(t)
 			report(t, "after one more start", observe(t, b.Addr).Restarted(), want.Restarted())
 		})
+	}
+}
+
+// endOpen ends the transaction that a round of Fill has left open: records that nobody saw are visible then, or aborted.
+func endOpen(t *testing.T, addr string, round int) {
+	t.Helper()
+	before, err := datadir.Observe(t.Context(), addr, datadir.OpenTopic)
+	must(t, err)
+	must(t, datadir.EndOpen(t.Context(), addr, round))
+	after, err := datadir.Observe(t.Context(), addr, datadir.OpenTopic)
+	must(t, err)
+	b, a := before[datadir.OpenTopic+"-0"], after[datadir.OpenTopic+"-0"]
+	if a.LastStable <= b.LastStable || len(a.Aborted) <= len(b.Aborted) || len(a.Committed) <= len(b.Committed) {
+		t.Errorf("the transaction of round %d at %s: the last stable offset was %d and is %d, %d transactions were aborted and %d are, %d records were committed and %d are", round, addr,
+			b.LastStable, a.LastStable, len(b.Aborted), len(a.Aborted), len(b.Committed), len(a.Committed))
+	}
+}
+
+// dumpInternal reads the logs of the coordinators.
+func dumpInternal(t *testing.T, k *kafka, dir string) {
+	t.Helper()
+	for _, log := range []struct {
+		topic, decoder string
+		wants          []string
+	}{
+		{"__transaction_state", "--transaction-log-decoder", []string{`"transactionalId":"txn"`, `"transactionalId":"txn-open-0"`, `"topic":"txn-open"`}},
+		{"__consumer_offsets", "--offsets-decoder", []string{datadir.Group}},
+	} {
+		files, err := filepath.Glob(filepath.Join(dir, log.topic+"-*", "*.log"))
+		must(t, err)
+		out := k.dump(t, files, log.decoder)
+		for _, want := range log.wants {
+			if k.version == oldest { // names what it decodes in a text of its own
+				want = strings.NewReplacer(`"transactionalId":"`, "", `"topic":"`, "", `"`, "").Replace(want)
+			}
+			if !strings.Contains(out, want) {
+				t.Errorf("%s: no %s in:\n%.3000s", log.topic, want, out)
+			}
+		}
 	}
 }
 
@@ -69,12 +114,12 @@ func TestToKafka(t *testing.T) {
 func fillOttla(t *testing.T, b *process.Broker, at time.Time) datadir.Partitions {
 	t.Helper()
 	b.Start(t)
-	must(t, datadir.Create(t.Context(), b.Addr, false, true))
-	must(t, datadir.Fill(t.Context(), b.Addr, 0, at, false))
+	must(t, datadir.Create(t.Context(), b.Addr, true, true))
+	must(t, datadir.Fill(t.Context(), b.Addr, 0, at, true))
 	b.Stop(t) // in the middle of what the cleaner does
 	b.Start(t)
-	must(t, datadir.Fill(t.Context(), b.Addr, 1, at, false))
-	waitCleaned(t, b.Dir, false)
+	must(t, datadir.Fill(t.Context(), b.Addr, 1, at, true))
+	waitCleaned(t, b.Dir, true)
 	want := observe(t, b.Addr)
 	b.Stop(t)
 	return want
