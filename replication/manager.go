@@ -224,7 +224,7 @@ func (m *Manager) reconfigure(d *metadata.Delta) {
 		if p.tp.Topic != last {
 			last, settings = p.tp.Topic, m.logConfig(d.Image, p.tp.Topic)
 		}
-		p.Log().Configure(settings)
+		p.configure(settings)
 	}
 }
 

@@ -122,6 +122,13 @@ func (p *Partition) apply(s *metadata.Partition) {
 	}
 }
 
+// configure replaces the log's configuration while no other log takes its place, which would have the one before.
+func (p *Partition) configure(c storage.LogConfig) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	p.Log().Configure(c)
+}
+
 // retire ends the replica's life here: whoever waits on it is answered.
 func (p *Partition) retire() {
 	p.mu.Lock()
