@@ -7,13 +7,17 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/ottla/ottla/coordinator/txn"
 	"github.com/ottla/ottla/protocol"
 )
 
 // FuzzHandler hands a decoded request of the data path to its handler: whatever it says, there is an answer that can be encoded.
 func FuzzHandler(f *testing.F) {
 	h := newHosting(f, nil)
-	h.ProducerIDs = &countingIDs{}
+	ids := &countingIDs{}
+	h.ProducerIDs = ids
+	h.Transactions = txn.New(txn.Options{NodeID: 1, Config: h.Config, Image: h.Image, Logger: h.Logger, ProducerIDs: ids}) // of no partition
+	f.Cleanup(h.Transactions.Close)
 	h.topic("t", 1, 2, nil)
 	h.produce("t", batchOf(f, "a", "b"))
 	seeds := []kmsg.Request{
@@ -22,7 +26,7 @@ func FuzzHandler(f *testing.F) {
 		listOffsetsRequest(0, -1, -2), listOffsetsRequest(1, -1, 5), listOffsetsRequest(11, -3, -6),
 		apiVersionsRequest(0), apiVersionsRequest(3), apiVersionsRequest(5),
 	}
-	keys := []int16{0, 1, 2, 18, 21, 22, 23}
+	keys := []int16{0, 1, 2, 18, 21, 22, 23, 24, 26, 65, 66}
 	for _, req := range seeds {
 		f.Add(req.Key(), req.GetVersion(), req.AppendTo(nil))
 	}
