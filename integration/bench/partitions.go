@@ -14,7 +14,7 @@ const (
 	// partitionTopics of partitionsEach partitions are created, one topic a request.
 	partitionTopics = 20
 	partitionsEach  = 500
-	partitionsLimit = 10 * time.Minute
+	partitionsLimit = 20 * time.Minute
 )
 
 func partitionCases() []benchCase {

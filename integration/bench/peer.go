@@ -28,7 +28,7 @@ const (
 
 // startLimit is how long a start may take before the run is given up; stopLimit a stop, before it is a kill.
 const (
-	startLimit = 2 * time.Minute
+	startLimit = 5 * time.Minute
 	stopLimit  = time.Minute
 )
 
@@ -75,7 +75,7 @@ func kafkaPeer(libs string) *peer {
 			if err != nil {
 				return err
 			}
-			text := process.KafkaProperties(port, controller, filepath.Join(dir, "data"))
+			text := process.KafkaProperties(port, controller, filepath.Join(dir, "data"), "transaction.state.log.replication.factor=1", "transaction.state.log.min.isr=1")
 			file := filepath.Join(dir, "server.properties")
 			if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 				return err
