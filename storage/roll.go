@@ -146,6 +146,11 @@ func (l *Log) syncLocked(offset int64) error {
 	v := l.view.Load()
 	offset = min(offset, l.logEnd.Load()) // what a truncation has removed since the flush was asked for may come again, unsynced
 	messages := l.sinceFlush.Load()
+	if l.alone == nil {
+		if err := l.epochs.flushBelow(l.logEnd.Load()); err != nil { // of a full disk, say: it is written anew the next time, and no record was lost
+			return l.storageFailed("write of the leader epochs", err)
+		}
+	}
 	if err := l.syncSegments(v, offset); err != nil {
 		return l.syncFailed(err)
 	}
