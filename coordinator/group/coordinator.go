@@ -1,8 +1,6 @@
 package group
 
 import (
-	"sync"
-
 	"go.uber.org/zap"
 
 	"github.com/ottla/ottla/coordinator/runtime"
@@ -42,15 +40,11 @@ type Coordinator struct {
 	settings settings
 	counters *counters
 	runtime  *runtime.Runtime[*shard]
-
-	mu      sync.Mutex      // guards the rest, and orders elections
-	topicID protocol.UUID   // of __consumer_offsets; zero: there is none
-	led     map[int32]int32 // partition to the leader epoch it was elected for
 }
 
 // New returns a Coordinator that leads nothing yet.
 func New(o Options) *Coordinator {
-	c := &Coordinator{o: o, settings: settingsOf(o.Config), counters: &counters{}, led: map[int32]int32{}}
+	c := &Coordinator{o: o, settings: settingsOf(o.Config), counters: &counters{}}
 	c.runtime = runtime.New(runtime.Options[*shard]{
 		New: func(partition int32) *shard {
 			s := newShard(c.settings, o.Logger.With(zap.Int32("partition", partition)))
@@ -63,6 +57,8 @@ func New(o Options) *Coordinator {
 			}
 			return s
 		},
+		NodeID:       o.NodeID,
+		Topic:        protocol.GroupMetadataTopic,
 		Open:         o.Open,
 		Image:        o.Image,
 		Codecs:       o.Codecs,
@@ -75,35 +71,7 @@ func New(o Options) *Coordinator {
 // Apply follows the leaders of __consumer_offsets in d.Image, and takes the offsets of deleted topics away. Replication must
 // have applied d before.
 func (c *Coordinator) Apply(d *metadata.Delta) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	topic := d.Image.Topic(protocol.GroupMetadataTopic)
-	var partitions []*metadata.Partition
-	var topicID protocol.UUID
-	if topic != nil {
-		partitions, topicID = topic.Partitions, topic.ID
-	}
-	if topicID != c.topicID { // it was deleted, and perhaps created again: epochs begin anew
-		for id, epoch := range c.led {
-			c.runtime.Resign(id, epoch+1)
-		}
-		clear(c.led)
-		c.topicID = topicID
-	}
-	for _, p := range partitions {
-		if p == nil {
-			continue
-		}
-		epoch, led := c.led[p.ID]
-		switch {
-		case p.Leader == c.o.NodeID && (!led || p.LeaderEpoch > epoch):
-			c.led[p.ID] = p.LeaderEpoch
-			c.runtime.Elect(p.ID, p.LeaderEpoch)
-		case p.Leader != c.o.NodeID && led:
-			delete(c.led, p.ID)
-			c.runtime.Resign(p.ID, max(p.LeaderEpoch, epoch+1))
-		}
-	}
+	c.runtime.Follow(d.Image)
 	registered := c.o.Registered != nil && !c.o.Registered(d.Before) && c.o.Registered(d.Image)
 	if registered || concernsSubscriptions(d) {
 		c.runtime.ImageChanged(d)
@@ -113,11 +81,7 @@ func (c *Coordinator) Apply(d *metadata.Delta) {
 // PartitionFor is the partition of __consumer_offsets that holds a group: by the topic's number of partitions, or by
 // offsets.topic.num.partitions while it does not exist.
 func (c *Coordinator) PartitionFor(group string) int32 {
-	partitions := c.settings.offsetsPartitions
-	if topic := c.o.Image().Topic(protocol.GroupMetadataTopic); topic != nil {
-		partitions = int32(len(topic.Partitions))
-	}
-	return protocol.CoordinatorPartition(group, partitions)
+	return c.runtime.PartitionFor(group, c.settings.offsetsPartitions)
 }
 
 // Close drops all shards; what is parked is answered with NotCoordinator.

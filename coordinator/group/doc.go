@@ -16,7 +16,7 @@
 //
 // # Locks
 //
-// Coordinator.mu guards the set of partitions that this broker was elected for. Nothing else here is locked.
+// Nothing here is locked but what coordinator/runtime locks.
 //
 // # Tests
 //

@@ -12,12 +12,14 @@
 //
 // # Locks
 //
-// Runtime.mu guards the map of slots; slot.mu guards a slot's mailbox and phase. Runtime.mu is taken before slot.mu, never after.
+// leaders.mu orders elections, and is taken before the others. Runtime.mu guards the map of slots;
+// slot.mu guards a slot's mailbox and phase. Runtime.mu is taken before slot.mu, never after.
 // Neither is held over an operation, an append or a callback.
 //
 // # Files
 //
 //	runtime.go       Options, Runtime: elections, resignations, routing of operations
+//	leaders.go       who leads the partitions of the topic, by the metadata
 //	shard.go         what a shard implements and what its operations use
 //	log.go           the log that a shard writes to
 //	slot.go          one partition's mailbox and its goroutine

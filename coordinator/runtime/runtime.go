@@ -16,6 +16,8 @@ import (
 
 // Options are what a Runtime works with.
 type Options[S Shard] struct {
+	NodeID int32                              // of this broker
+	Topic  string                             // the internal topic
 	New    func(partition int32) S            // an empty shard
 	Open   func(partition int32) (Log, error) // the log of a partition that this broker leads
 	Image  func() *metadata.Image             // the cluster's metadata as of now
@@ -41,6 +43,8 @@ type Runtime[S Shard] struct {
 	loads  chan struct{}  // one place per load under way
 	loops  sync.WaitGroup // goroutines of slots
 
+	leaders leaders
+
 	background chan struct{} // one place per piece of background work that runs
 
 	mu     sync.Mutex // guards slots and closed
@@ -54,7 +58,7 @@ func New[S Shard](o Options[S]) *Runtime[S] {
 	return &Runtime[S]{
 		o: o, ctx: ctx, cancel: cancel,
 		loads: make(chan struct{}, concurrentLoads), background: make(chan struct{}, concurrentBackground),
-		slots: make(map[int32]*slot[S]),
+		slots: make(map[int32]*slot[S]), leaders: leaders{led: make(map[int32]int32)},
 	}
 }
 

@@ -59,21 +59,21 @@ type Coordinator struct {
 	cancel   context.CancelFunc
 	waiting  sync.WaitGroup // goroutines that wait for a producer id
 
-	mu      sync.Mutex      // guards the rest, and orders elections
-	topicID protocol.UUID   // of __transaction_state; zero: there is none
-	led     map[int32]int32 // partition to the leader epoch it was elected for
-	closed  bool
+	mu     sync.Mutex // guards closed
+	closed bool
 }
 
 // New returns a Coordinator that leads nothing yet.
 func New(o Options) *Coordinator {
-	c := &Coordinator{o: o, settings: settingsOf(o.Config()), led: map[int32]int32{}}
+	c := &Coordinator{o: o, settings: settingsOf(o.Config())}
 	if c.o.Registered == nil {
 		c.o.Registered = func(*metadata.Image) bool { return true }
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.markers = newMarkers(&c.o, c.completed)
 	c.runtime = runtime.New(runtime.Options[*shard]{
+		NodeID:       o.NodeID,
+		Topic:        protocol.TransactionStateTopic,
 		New:          func(partition int32) *shard { return newShard(c, partition) },
 		Open:         o.Open,
 		Image:        o.Image,
@@ -88,46 +88,14 @@ func New(o Options) *Coordinator {
 // Apply follows the leaders of __transaction_state, and of the partitions that wait for their marker, in d.Image. Replication must have applied d
 // before.
 func (c *Coordinator) Apply(d *metadata.Delta) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	topic := d.Image.Topic(protocol.TransactionStateTopic)
-	var partitions []*metadata.Partition
-	var topicID protocol.UUID
-	if topic != nil {
-		partitions, topicID = topic.Partitions, topic.ID
-	}
-	if topicID != c.topicID { // it was deleted, and perhaps created again: epochs begin anew
-		for id, epoch := range c.led {
-			c.runtime.Resign(id, epoch+1)
-		}
-		clear(c.led)
-		c.topicID = topicID
-	}
-	for _, p := range partitions {
-		if p == nil {
-			continue
-		}
-		epoch, led := c.led[p.ID]
-		switch {
-		case p.Leader == c.o.NodeID && (!led || p.LeaderEpoch > epoch):
-			c.led[p.ID] = p.LeaderEpoch
-			c.runtime.Elect(p.ID, p.LeaderEpoch)
-		case p.Leader != c.o.NodeID && led:
-			delete(c.led, p.ID)
-			c.runtime.Resign(p.ID, max(p.LeaderEpoch, epoch+1))
-		}
-	}
+	c.runtime.Follow(d.Image)
 	c.markers.imageChanged()
 }
 
 // PartitionFor is the partition of __transaction_state that holds a transactional id: by the topic's number of partitions, or by
 // transaction.state.log.num.partitions while it does not exist.
 func (c *Coordinator) PartitionFor(transactionalID string) int32 {
-	partitions := c.settings.partitions
-	if topic := c.o.Image().Topic(protocol.TransactionStateTopic); topic != nil {
-		partitions = int32(len(topic.Partitions))
-	}
-	return protocol.CoordinatorPartition(transactionalID, partitions)
+	return c.runtime.PartitionFor(transactionalID, c.settings.partitions)
 }
 
 // Close drops all shards; what is parked is answered with NotCoordinator.

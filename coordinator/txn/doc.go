@@ -19,7 +19,7 @@
 //
 // # Locks
 //
-// Coordinator.mu guards the set of partitions that this broker was elected for; markers.mu guards the queues of markers. Neither is held while the
+// Coordinator.mu guards the mark of Close; markers.mu guards the queues of markers. Neither is held while the
 // other is taken, nor over a request.
 //
 // # Files
