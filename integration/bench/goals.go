@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -16,60 +17,50 @@ func toKafka(ratio float64) goal { return goal{peer: keyKafka, ratio: ratio} }
 func toKfake(ratio float64) goal { return goal{peer: keyKfake, ratio: ratio} }
 func toLimit(ratio float64) goal { return goal{peer: keyLimit, ratio: ratio} }
 func atMost(bound float64) goal  { return goal{atMost: bound} }
-func goals(all ...goal) []goal   { return all }
-func starts(s, with string) bool { return strings.HasPrefix(s, with) }
-func oneOf(s string, all ...string) bool {
-	for _, one := range all {
-		if s == one {
-			return true
-		}
-	}
-	return false
-}
 
 // goalsOf are the goals of a case's metric. What has none of its own is to be no worse than Apache Kafka.
 func goalsOf(name, metric string) []goal {
 	switch {
 	case name == "start" && metric == "first":
-		return goals(toKafka(40), atMost(0.1))
+		return []goal{toKafka(40), atMost(0.1)}
 	case name == "memory-idle":
-		return goals(toKafka(15), atMost(25))
-	case oneOf(name, "connections", "partitions-10000") && metric == "memory":
-		return goals(toKafka(4))
-	case oneOf(name, "produce-1", "produce-16", "produce-128", "produce-acks1", "produce-idempotent"): // 1 KB records in batches of 64 KiB
+		return []goal{toKafka(15), atMost(25)}
+	case slices.Contains([]string{"connections", "partitions-10000"}, name) && metric == "memory":
+		return []goal{toKafka(4)}
+	case slices.Contains([]string{"produce-1", "produce-16", "produce-128", "produce-acks1", "produce-idempotent"}, name): // 1 KB records in batches of 64 KiB
 		switch metric {
 		case "CPU":
-			return goals(toKafka(4), toLimit(1/1.5), toKfake(1))
+			return []goal{toKafka(4), toLimit(1 / 1.5), toKfake(1)}
 		case "rate":
-			return goals(toKafka(2), toLimit(0.8))
+			return []goal{toKafka(2), toLimit(0.8)}
 		}
-		return goals(toKafka(8))
-	case oneOf(name, "consume-1", "consume-16", "consume-128"):
+		return []goal{toKafka(8)}
+	case slices.Contains([]string{"consume-1", "consume-16", "consume-128"}, name):
 		switch metric {
 		case "CPU":
-			return goals(toKafka(2), toLimit(1/1.3))
+			return []goal{toKafka(2), toLimit(1 / 1.3)}
 		case "rate":
-			return goals(toKafka(2), toLimit(0.8))
+			return []goal{toKafka(2), toLimit(0.8)}
 		}
-		return goals(toKafka(8))
+		return []goal{toKafka(8)}
 	case metric == "memory after":
-		return goals(toKafka(8))
-	case starts(name, "latency-") && metric == "p99":
-		return goals(toKafka(2), toKfake(1))
+		return []goal{toKafka(8)}
+	case strings.HasPrefix(name, "latency-") && metric == "p99":
+		return []goal{toKafka(2), toKfake(1)}
 	case name == "latency-20000" && metric == "p99.9":
-		return goals(toKafka(4))
+		return []goal{toKafka(4)}
 	case name == "produce-small" && metric == "rate":
-		return goals(toKafka(2))
-	case name == "commits" && metric == "CPU", starts(name, "rebalance-") && starts(metric, "CPU"):
-		return goals(toKafka(3))
+		return []goal{toKafka(2)}
+	case name == "commits" && metric == "CPU", strings.HasPrefix(name, "rebalance-") && strings.HasPrefix(metric, "CPU"):
+		return []goal{toKafka(3)}
 	case name == "load-offsets" && metric == "load":
-		return goals(toKafka(2))
-	case starts(name, "transactions-") && metric == "CPU":
-		return goals(toKafka(3))
-	case starts(name, "transactions-") && metric == "commit p99":
-		return goals(toKafka(2))
+		return []goal{toKafka(2)}
+	case strings.HasPrefix(name, "transactions-") && metric == "CPU":
+		return []goal{toKafka(3)}
+	case strings.HasPrefix(name, "transactions-") && metric == "commit p99":
+		return []goal{toKafka(2)}
 	}
-	return goals(toKafka(1))
+	return []goal{toKafka(1)}
 }
 
 // verdict is a goal with what became of it.

@@ -19,8 +19,8 @@ const (
 	transactionsFor = 2 * time.Second
 	// inPartition is how many records of a transaction go to one partition.
 	inPartition = 10
-	// txnRetry is the wait after an answer that the transaction before is not complete yet.
-	txnRetry = time.Millisecond
+	// txnRetry is the wait after the first answer that the transaction before is not complete yet; each further one waits twice as long, up to txnRetryMost.
+	txnRetry, txnRetryMost = time.Millisecond, 20 * time.Millisecond
 	// abortedBytes are produced for the consumption of committed records: a transaction is one batch, every abortedOf-th is aborted.
 	abortedBytes, abortedOf = 256 << 20, 10
 )
@@ -137,14 +137,14 @@ func (t *transactor) run(ctx context.Context, commit bool) (time.Duration, error
 
 // again repeats what is answered with CONCURRENT_TRANSACTIONS.
 func (t *transactor) again(ctx context.Context, do func() error) error {
-	for {
+	for backoff := txnRetry; ; backoff = min(2*backoff, txnRetryMost) {
 		sequence := t.sequence
 		err := do()
 		if !errors.Is(err, kerr.ConcurrentTransactions) && !errors.Is(err, kerr.NotLeaderForPartition) && !errors.Is(err, kerr.UnknownTopicOrPartition) {
 			return err
 		}
 		t.sequence = sequence
-		if err := pause(ctx, txnRetry); err != nil {
+		if err := pause(ctx, backoff); err != nil {
 			return err
 		}
 	}

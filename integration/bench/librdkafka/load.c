@@ -90,7 +90,8 @@ static int consume(rd_kafka_conf_t *conf, const char *name, int partitions, long
 	rd_kafka_message_t *messages[AT_ONCE];
 	long read = 0;
 	while (read < records) {
-		ssize_t n = rd_kafka_consume_batch_queue(queue, 10000, messages, AT_ONCE);
+		/* It waits for as many as it is asked for. */
+		ssize_t n = rd_kafka_consume_batch_queue(queue, 10000, messages, records - read < AT_ONCE ? records - read : AT_ONCE);
 		if (n <= 0) {
 			fprintf(stderr, "nothing came for 10 s behind %ld records\n", read);
 			return 1;
