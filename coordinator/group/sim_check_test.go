@@ -71,6 +71,10 @@ func (s *sim) checkEpoch() {
 	case *consumerGroup:
 		epoch, kind = g.epoch, consumerKind
 	case *classicGroup:
+		if len(g.members) == 0 {
+			s.lastEpoch = 0 // it is empty as soon as nobody is pending any more
+			return
+		}
 		if g.state != stable {
 			return // a generation counts once it is durable
 		}
