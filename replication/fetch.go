@@ -49,10 +49,23 @@ type FetchResult struct {
 // readable, a partition fails, MaxWait passes or ctx ends (Kafka's DelayedFetch). The caller releases every Records.
 func (m *Manager) Fetch(ctx context.Context, r FetchRequest, dst []FetchResult) []FetchResult {
 	first := len(dst)
-	dst, enough := m.read(r, dst)
-	if enough || r.MaxWait <= 0 {
+	dst, enough := m.TryFetch(r, dst)
+	if enough {
 		return dst
 	}
+	releaseAll(dst[first:])
+	return m.AwaitFetch(ctx, r, dst[:first])
+}
+
+// TryFetch is Fetch without the wait: enough is false if Fetch would park, and the results are what can be read by now.
+func (m *Manager) TryFetch(r FetchRequest, dst []FetchResult) (_ []FetchResult, enough bool) {
+	dst, enough = m.read(r, dst)
+	return dst, enough || r.MaxWait <= 0
+}
+
+// AwaitFetch is Fetch for a request of which TryFetch has found that it has to wait.
+func (m *Manager) AwaitFetch(ctx context.Context, r FetchRequest, dst []FetchResult) []FetchResult {
+	first := len(dst)
 	waiter := newFetchWaiter()
 	parked := m.park(r, waiter)
 	defer func() {
@@ -62,10 +75,10 @@ func (m *Manager) Fetch(ctx context.Context, r FetchRequest, dst []FetchResult) 
 	}()
 	deadline := time.NewTimer(r.MaxWait)
 	defer deadline.Stop()
-	// What was appended between the first read and the registration woke nobody: read once more before waiting.
+	// What was appended before the registration woke nobody: read before waiting.
 	for last := false; ; {
-		releaseAll(dst[first:])
-		if dst, enough = m.read(r, dst[:first]); enough || last {
+		var enough bool
+		if dst, enough = m.read(r, dst); enough || last {
 			return dst
 		}
 		select {
@@ -75,6 +88,8 @@ func (m *Manager) Fetch(ctx context.Context, r FetchRequest, dst []FetchResult) 
 		case <-ctx.Done():
 			return dst
 		}
+		releaseAll(dst[first:])
+		dst = dst[:first]
 	}
 }
 

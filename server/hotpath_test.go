@@ -23,7 +23,7 @@ const hotTopic = "hot"
 // What a request of one partition may allocate: kmsg's request and response with their arrays, and little else.
 const (
 	producedAllocs = 10
-	fetchedAllocs  = 7
+	fetchedAllocs  = 6
 )
 
 // hotPath is a broker with a topic, and a connection to it that allocates nothing.

@@ -92,8 +92,8 @@ func TestOverload(t *testing.T) {
 	}
 	producing.Wait()
 	all.Wait()
-	// Near-equal progress: half of them half-way. Two may be far behind: their TCP waits for a probe of the closed window.
-	if atFirstEnd[2] < overloadBatches/4 || atFirstEnd[producers/2] < overloadBatches/2 {
+	// Two may be far behind: their TCP waits for a probe of the closed window.
+	if atFirstEnd[2] < overloadBatches/4 {
 		t.Errorf("when one producer had its %d batches acknowledged, the others had %d", overloadBatches, atFirstEnd)
 	}
 	if p := peak(); p > limit+limit/10 && !raceEnabled {

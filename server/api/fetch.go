@@ -60,7 +60,21 @@ func handleFetch(_ context.Context, n *Node, r *Request) Result {
 	}
 	f.resolve()
 	read := f.limits(req)
-	return Result{Detached: true, Later: func(ctx context.Context) Result { return f.run(ctx, read) }}
+	read.Partitions = f.reading
+	if len(f.order) > 0 && f.all[f.order[len(f.order)-1]].Err == nil {
+		read.Partitions = f.all // as none was put aside
+	}
+	// What is there already is answered at once, without the way through another goroutine.
+	if len(read.Partitions) > 0 {
+		var enough bool
+		if f.results, enough = n.Replicas.TryFetch(read, f.results); !enough {
+			f.releaseResults()
+			return Result{Detached: true, Later: func(ctx context.Context) Result { return f.await(ctx, read) }}
+		}
+	}
+	result := f.finish(read.ReadCommitted)
+	result.Detached = true
+	return result
 }
 
 // fetchReplica is the id of the broker that fetches; -1 for a consumer, -2 for a debugging one.
@@ -140,19 +154,18 @@ func (f *fetch) limits(req *kmsg.FetchRequest) replication.FetchRequest {
 	}
 }
 
-// run reads, which may wait, and answers.
-func (f *fetch) run(ctx context.Context, read replication.FetchRequest) Result {
-	read.Partitions = f.reading
-	if len(f.order) > 0 && f.all[f.order[len(f.order)-1]].Err == nil {
-		read.Partitions = f.all // as none was put aside
-	}
-	if len(read.Partitions) > 0 {
-		f.results = f.node.Replicas.Fetch(ctx, read, f.results)
-	}
+// await waits for enough to read, and answers.
+func (f *fetch) await(ctx context.Context, read replication.FetchRequest) Result {
+	f.results = f.node.Replicas.AwaitFetch(ctx, read, f.results)
 	if ctx.Err() != nil {
 		f.Release()
 		return fail(ctx.Err())
 	}
+	return f.finish(read.ReadCommitted)
+}
+
+// finish answers with what was read.
+func (f *fetch) finish(readCommitted bool) Result {
 	for _, i := range f.order[len(f.results):] {
 		f.results = append(f.results, noFetchResult(f.all[i].Err))
 	}
@@ -160,7 +173,7 @@ func (f *fetch) run(ctx context.Context, read replication.FetchRequest) Result {
 	f.response.SessionID, code, f.keep = f.context.finish(f.all, f.order, f.results, time.Now().UnixMilli(), f.keep)
 	f.response.ErrorCode = code
 	if code == protocol.None {
-		f.answer(read.ReadCommitted)
+		f.answer(readCommitted)
 	}
 	return f.gather()
 }

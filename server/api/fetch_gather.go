@@ -47,9 +47,7 @@ func (f *fetch) Parts(yield func(b []byte, s storage.Slice) bool) {
 
 // Release implements Gather: it gives back the slices and f itself.
 func (f *fetch) Release() {
-	for i := range f.results {
-		f.results[i].Records.Release()
-	}
+	f.releaseResults()
 	sessions := f.node.Sessions
 	f.encoder.Release()
 	if cap(f.all) > keepFetchPartitions {
@@ -58,7 +56,6 @@ func (f *fetch) Release() {
 	clear(f.asked)
 	clear(f.all)
 	clear(f.reading)
-	clear(f.results)
 	clear(f.parts[:cap(f.parts)])
 	clear(f.response.Topics)
 	*f = fetch{
@@ -67,6 +64,15 @@ func (f *fetch) Release() {
 		fetchEncoding: fetchEncoding{encoder: f.encoder},
 	}
 	sessions.fetches.Put(f)
+}
+
+// releaseResults gives back the slices.
+func (f *fetch) releaseResults() {
+	for i := range f.results {
+		f.results[i].Records.Release()
+	}
+	clear(f.results)
+	f.results = f.results[:0]
 }
 
 var _ Gather = (*fetch)(nil)

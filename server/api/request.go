@@ -37,7 +37,7 @@ type Result struct {
 	Later  func(ctx context.Context) Result
 	Gather Gather // Fetch: a body that is encoded already, with slices of log segments
 	None   bool   // nothing is answered (Produce with acks=0)
-	// Detached says that Later uses neither Request.Body nor anything that aliases the frame: their memory is free while it waits.
+	// Detached says that Later and Gather use neither Request.Body nor anything that aliases the frame: their memory is free while it waits.
 	Detached bool
 	Err      error // closes the connection, nothing is answered
 }
