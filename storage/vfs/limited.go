@@ -28,7 +28,7 @@ func (l *Limited) Resize(capacity int64) { l.capacity.Store(capacity) }
 func (l *Limited) Used() (int64, error) { return l.used(l.root) }
 
 func (l *Limited) used(dir string) (sum int64, err error) {
-	entries, err := l.FS.List(dir)
+	entries, err := l.List(dir)
 	if err != nil {
 		return 0, err
 	}
@@ -36,7 +36,7 @@ func (l *Limited) used(dir string) (sum int64, err error) {
 		path, n := filepath.Join(dir, e.Name()), int64(0)
 		if e.IsDir() {
 			n, err = l.used(path)
-		} else if info, statErr := l.FS.Stat(path); statErr == nil { // else it has gone meanwhile
+		} else if info, statErr := l.Stat(path); statErr == nil { // else it has gone meanwhile
 			n = info.Size()
 		}
 		if err != nil {
@@ -64,7 +64,7 @@ func (l *Limited) Open(path string) (File, error) { return l.wrap(path)(l.FS.Ope
 
 // Create implements FS.
 func (l *Limited) Create(path string) (File, error) {
-	if _, err := l.FS.Stat(path); err != nil {
+	if _, err := l.Stat(path); err != nil {
 		if room, err := l.room(); err != nil || room == 0 {
 			return nil, errors.Join(err, pathError(string(OpCreate), path, errFull()))
 		}
@@ -97,7 +97,7 @@ type limitedFile struct {
 
 // WriteAt implements File.
 func (f *limitedFile) WriteAt(p []byte, off int64) (int, error) {
-	size, err := f.File.Size()
+	size, err := f.Size()
 	if err != nil {
 		return 0, err
 	}
