@@ -56,6 +56,7 @@ type Broker struct {
 	node         *api.Node
 	sockets      *socketServer
 	listeners    []boundListener
+	scrapes      *scrapeServer // nil: no metrics
 }
 
 // New returns a broker that holds nothing yet.
@@ -84,7 +85,7 @@ func (b *Broker) Start(ctx context.Context) (err error) {
 			}
 		}
 	}()
-	if err := b.bind(); err != nil {
+	if err := errors.Join(b.bind(), b.bindMetrics()); err != nil {
 		return err
 	}
 	ctx, b.abort = context.WithCancelCause(ctx)
@@ -112,6 +113,7 @@ func (b *Broker) Start(ctx context.Context) (err error) {
 			b.sockets.serve(l.name, s)
 		}
 	}
+	b.serveMetrics()
 	return nil
 }
 
@@ -279,6 +281,9 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 		b.sockets.shutdown(ctx)
 	}
 	b.closeListeners()
+	if b.scrapes != nil {
+		b.scrapes.close(ctx)
+	}
 	if b.node != nil {
 		b.node.TopicCreator.Close()
 	}

@@ -17,6 +17,7 @@
 //	publisher.go        hands each metadata change to the parts, in order
 //	producer_ids.go     blocks of producer ids
 //	peers.go            requests to the brokers of the cluster
+//	scrape.go           the HTTP server of the metrics, which server/metrics makes
 //	coordinator_log.go  a led partition as a coordinator's shard sees it
 //	listener.go         accepting connections, limits, draining
 //	conn.go             one connection: reading and handling; conn_write.go: answering

@@ -17,6 +17,7 @@ var brokerNetworkKeys = []Key{
 	{Name: "max.request.partition.size.limit", Type: Int, Default: "2000", Allowed: "[1,...]", Doc: "Largest number of partitions in one answer to DescribeTopicPartitions."},
 	{Name: "num.io.threads", Type: Int, Default: "8", Allowed: "[1,...]", Update: ClusterWide, NoEffect: noThreads, Doc: "Number of threads that handle requests."},
 	{Name: "num.network.threads", Type: Int, Default: "3", Allowed: "[1,...]", Update: ClusterWide, NoEffect: noThreads, Doc: "Number of threads of a listener that read requests and write answers."},
+	{Name: "ottla.metrics.listener", Type: String, Default: "", Internal: true, Doc: "Address, as host:port, at which Ottla answers GET /metrics to Prometheus; without a host on all of the machine's, empty: none."},
 	{Name: "queued.max.request.bytes", Type: Long, Default: "-1", Doc: "Memory in bytes that requests under way may take; -1 is no limit."},
 	{Name: "queued.max.requests", Type: Int, Default: "500", Allowed: "[1,...]", NoEffect: noThreads, Doc: "Number of requests that wait for a thread before the network threads stop reading."},
 	{Name: "request.timeout.ms", Type: Int, Default: "30000", Doc: "How long the broker tries a request of its own, in milliseconds."},

@@ -12,5 +12,6 @@
 //	load.go         file, overrides and defaults to a Server; mistakes with their places
 //	listeners.go    listeners, advertised.listeners and listener.security.protocol.map
 //	node.go         node id, roles and quorum
+//	metrics.go      the address of the metrics
 //	folders.go      data folders, and where a user's own is
 package config

@@ -21,6 +21,7 @@ type Server struct {
 	Listeners      []Listener // for clients, in the order of the file; at least one
 	Controllers    []Listener // controller listeners; a quorum of one does not open them
 	InterBroker    string     // name of the listener that brokers use among themselves
+	Metrics        string     // host:port of the metrics; "": nowhere
 	LogDirs        []string
 	MetadataLogDir string
 	Warnings       []string // what is probably a mistake: unknown keys
@@ -156,6 +157,7 @@ func build(s *settings) (*Server, error) {
 		server.Values, _ = keys.FromStatic(s.values())
 		b.node()
 		b.listeners()
+		b.metrics()
 		b.folders()
 		b.crossChecks()
 		b.withoutEffect()

@@ -25,6 +25,8 @@ const startLimit = 30 * time.Second
 type Broker struct {
 	// Addr is host:port of the broker's first listener; it stays the same over Restart.
 	Addr string
+	// Metrics is host:port of the metrics where With sets ottla.metrics.listener; "" otherwise.
+	Metrics string
 
 	settings map[string]string
 	options  server.Options
@@ -105,7 +107,7 @@ func (b *Broker) start(t testing.TB) {
 		b.broker = nil
 		t.Fatalf("servertest: %v", err)
 	}
-	b.Addr = b.broker.Addr()
+	b.Addr, b.Metrics = b.broker.Addr(), b.broker.MetricsAddr()
 }
 
 func (b *Broker) stop(t testing.TB) {

@@ -1,0 +1,93 @@
+package metrics
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
+
+	"github.com/ottla/ottla/coordinator/group"
+	"github.com/ottla/ottla/coordinator/runtime"
+	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/replication/metadata"
+)
+
+// Options are the parts of a broker that are shown.
+type Options struct {
+	Image func() *metadata.Image
+	// Offsets returns the log start offset and the high watermark of a partition that this broker hosts; ok is false for others.
+	Offsets func(tp protocol.TopicPartition) (start, highWatermark int64, ok bool)
+	Groups  Groups
+	Logger  *zap.Logger
+}
+
+// Groups is the group coordinator as it is seen here.
+type Groups interface {
+	Counts() group.Counts
+	Groups() *runtime.Future[[]group.Info]
+}
+
+// groupsLimit bounds the wait for the group coordinator.
+const groupsLimit = 10 * time.Second
+
+// Handler answers GET /metrics in the text that the client asks for.
+func Handler(o Options) http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(&collector{o})
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorLog: errorLog{o.Logger}, ErrorHandling: promhttp.ContinueOnError}))
+	return mux
+}
+
+// errorLog is the logger of promhttp.
+type errorLog struct{ logger *zap.Logger }
+
+// Println implements promhttp.Logger.
+func (l errorLog) Println(v ...any) { l.logger.Sugar().Warnln(v...) }
+
+// collector makes the samples of one scrape. It keeps nothing between scrapes, so several may run at once.
+type collector struct{ o Options }
+
+// Describe implements prometheus.Collector: what there is depends on topics and groups, so nothing is told beforehand.
+func (c *collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(samples chan<- prometheus.Metric) {
+	image := c.o.Image()
+	ends := c.collectTopics(image, samples)
+	c.collectCoordinator(samples)
+	ctx, cancel := context.WithTimeout(context.Background(), groupsLimit)
+	defer cancel()
+	groups, err := c.o.Groups.Groups().Wait(ctx)
+	if err != nil {
+		c.o.Logger.Warn("a scrape of the metrics is without groups", zap.Error(err))
+		return
+	}
+	collectGroups(groups, ends, samples)
+}
+
+// family is a metric with its labels.
+type family struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+}
+
+func gauge(name, help string, labels ...string) family {
+	return family{prometheus.NewDesc(name, help, labels, nil), prometheus.GaugeValue}
+}
+
+func counter(name, help string, labels ...string) family {
+	return family{prometheus.NewDesc(name, help, labels, nil), prometheus.CounterValue}
+}
+
+// send makes one sample; a label that is not UTF-8 makes a sample that says so.
+func (f family) send(samples chan<- prometheus.Metric, value float64, labels ...string) {
+	m, err := prometheus.NewConstMetric(f.desc, f.kind, value, labels...)
+	if err != nil {
+		m = prometheus.NewInvalidMetric(f.desc, err)
+	}
+	samples <- m
+}
