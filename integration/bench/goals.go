@@ -81,9 +81,14 @@ func (row *reportRow) verdicts() []verdict {
 			out = append(out, verdict{Goal: fmt.Sprintf("≤ %s %s", number(g.atMost), row.Unit), Met: ours <= g.atMost})
 			continue
 		}
-		if _, measured := row.Median[g.peer]; measured {
-			out = append(out, verdict{Goal: fmt.Sprintf("%s× %s", number(g.ratio), shortNames[g.peer]), Met: row.against(g.peer) >= g.ratio})
+		if _, measured := row.Median[g.peer]; !measured {
+			continue
 		}
+		text := number(g.ratio) + "× " + shortNames[g.peer]
+		if g.ratio < 1 && !row.MoreIsBetter {
+			text = "≤ " + number(1/g.ratio) + "× " + shortNames[g.peer]
+		}
+		out = append(out, verdict{Goal: text, Met: row.against(g.peer) >= g.ratio})
 	}
 	return out
 }

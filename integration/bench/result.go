@@ -160,7 +160,7 @@ func (r *report) write(dir string) error {
 	return os.WriteFile(filepath.Join(dir, "README.md"), r.page(err == nil), 0o644)
 }
 
-// keep adds the cases in file that were not measured again, all in the order of allCases.
+// keep adds the cases in file that were not measured again, all in the order of allCases, and their peers.
 func (r *report) keep(file string) error {
 	b, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) {
@@ -188,9 +188,16 @@ func (r *report) keep(file string) error {
 		}
 	}
 	slices.SortStableFunc(r.Rows, func(a, b reportRow) int { return cmp.Compare(place[a.Case], place[b.Case]) })
-	for i, key := range earlier.Peers {
-		if !slices.Contains(r.Peers, key) {
-			r.Peers, r.Names = append(r.Peers, key), append(r.Names, earlier.Names[i])
+	names := map[string]string{}
+	for _, run := range []*report{&earlier, r} {
+		for i, key := range run.Peers {
+			names[key] = run.Names[i]
+		}
+	}
+	r.Peers, r.Names = nil, nil
+	for _, key := range []string{keyOttla, keyKafka, keyKfake, keyLimit} {
+		if name, measured := names[key]; measured {
+			r.Peers, r.Names = append(r.Peers, key), append(r.Names, name)
 		}
 	}
 	return nil
