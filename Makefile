@@ -32,8 +32,8 @@ lint:
 fuzz: ## every fuzz target for FUZZTIME each
 	GO=$(GO) FUZZTIME=$(FUZZTIME) sh integration/fuzz.sh
 
-sim: ## thousands of simulated groups of consumers, whose network, coordinator and members fail
-	OTTLA_SIM_SEEDS=5000 $(GO) test ./coordinator/group -run Simulation -timeout 1h
+sim: ## thousands of simulated groups of consumers and of transactions, whose network, coordinator and members fail
+	OTTLA_SIM_SEEDS=5000 $(GO) test ./coordinator/group ./coordinator/txn -run Simulation -timeout 1h
 
 soak: soak-load soak-crash
 

@@ -2,7 +2,9 @@ package txn
 
 import (
 	"fmt"
+	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -307,11 +309,15 @@ func (w *world) preload(ids ...string) {
 	w.restart()
 }
 
-// TestSimulation runs many clients while the coordinator dies at random steps and leaders answer with errors or not at all.
+// TestSimulation runs many clients (for as many seeds as OTTLA_SIM_SEEDS says) while the coordinator dies at random steps and leaders answer with errors or not at all.
 func TestSimulation(t *testing.T) {
 	seeds := uint64(12)
-	if testing.Short() {
-		seeds = 3
+	if s := os.Getenv("OTTLA_SIM_SEEDS"); s != "" {
+		n, err := strconv.ParseUint(s, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seeds = n
 	}
 	for seed := range seeds {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
