@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -63,6 +64,9 @@ func partitionsRound(ctx context.Context, p *peer) (sample, error) {
 	}
 	begin := time.Now()
 	s.stop()
+	if status, ok := s.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() && status.Signal() == syscall.SIGKILL {
+		return nil, fmt.Errorf("%s did not stop cleanly within %v", p.name, stopLimit)
+	}
 	out["stop"], out["stop CPU"] = time.Since(begin).Seconds(), (s.cmd.ProcessState.UserTime() + s.cmd.ProcessState.SystemTime() - running).Seconds()
 	begin = time.Now()
 	first, err := firstRecord(ctx, s)

@@ -29,7 +29,7 @@ const (
 // startLimit is how long a start may take before the run is given up; stopLimit a stop, before it is a kill.
 const (
 	startLimit = 5 * time.Minute
-	stopLimit  = time.Minute
+	stopLimit  = 5 * time.Minute
 )
 
 // peer is one of the servers compared.
