@@ -139,7 +139,7 @@ func memberClients() []memberClient {
 		return func(t *testing.T) []string { return pythonProgram(t, "members/"+file) }
 	}
 	return []memberClient{
-		javaMemberClient("4.3.1", "classic"), javaMemberClient("4.3.1", "consumer"), javaMemberClient("3.9.1", "classic"),
+		javaMemberClient("4.3.1", "classic"), javaMemberClient("4.3.1", "consumer"), javaMemberClient("3.9.1", "classic"), javaMemberClient("3.9.1", "consumer"),
 		javaMemberClient("2.8.2", "classic"), javaMemberClient("1.1.1", "classic"),
 		{name: "franz-go-classic", command: franz, settings: with("partition.assignment.strategy=cooperative-sticky"), pattern: true, prompt: true},
 		{name: "franz-go-consumer", command: franz, settings: []string{"group.protocol=consumer"}, pattern: true, prompt: true},
