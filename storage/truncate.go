@@ -292,6 +292,7 @@ func (l *Log) dropOldest(n int) error {
 	if err == nil && l.host != nil {
 		err = l.removeMark(first)
 	}
+	l.dirUnsynced.Store(true) // they may come back after a crash, unsynced, and the recovery point must not have passed them
 	if err != nil {
 		return l.storageFailed("delete of a segment", err)
 	}
