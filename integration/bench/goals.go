@@ -27,6 +27,10 @@ func goalsOf(name, metric string) []goal {
 		return []goal{toKafka(15), atMost(25)}
 	case slices.Contains([]string{"connections", "partitions-10000"}, name) && metric == "memory":
 		return []goal{toKafka(4)}
+	case name == "partitions-10000" && metric == "restart, all":
+		return []goal{toKafka(1), atMost(3)}
+	case name == "compaction" && (metric == "cleaner" || metric == "speed"):
+		return []goal{toKafka(2)}
 	case slices.Contains([]string{"produce-1", "produce-16", "produce-128", "produce-acks1", "produce-idempotent"}, name): // 1 KB records in batches of 64 KiB
 		switch metric {
 		case "CPU":
