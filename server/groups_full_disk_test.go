@@ -79,7 +79,7 @@ func TestOffsetsOnAFullDisk(t *testing.T) {
 		}
 	}
 	check("on the disk that was full", setup)
-	loads := logged.FilterMessage("loaded a coordinator partition").Len()
+	loads := logged.FilterMessage("finished loading of metadata").Len()
 	if loads == 0 {
 		t.Error("no shard was loaded again")
 	}

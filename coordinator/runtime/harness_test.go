@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/ottla/ottla/coordinator/runtime"
 	"github.com/ottla/ottla/coordinator/runtime/runtimetest"
@@ -32,7 +33,8 @@ type table struct {
 	loaded    func(env runtime.Env)
 	changed   runtime.Result
 
-	replayedAt int64 // the watermark at the first Replay
+	replayedAt int64         // the watermark at the first Replay
+	slow       time.Duration // each Replay takes so long
 }
 
 func (t *table) Replay(offset, producerID int64, _ int16, key, value []byte) error {
@@ -40,6 +42,7 @@ func (t *table) Replay(offset, producerID int64, _ int16, key, value []byte) err
 		t.replayedAt = t.watermark
 	}
 	t.offsets = append(t.offsets, offset)
+	time.Sleep(t.slow) // in the bubble's time
 	if string(key) == "poison" {
 		return errors.New("poison")
 	}
@@ -88,23 +91,27 @@ type harness struct {
 	loaded   func(env runtime.Env)
 	changed  runtime.Result
 	openErr  error
+	slow     time.Duration // of each record's replay
+	logged   *observer.ObservedLogs
 }
 
 // run runs test in a bubble of fake time.
 func run(t *testing.T, test func(h *harness)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		h := &harness{t: t, log: &runtimetest.Log{}}
+		core, logged := observer.New(zap.DebugLevel)
+		h := &harness{t: t, log: &runtimetest.Log{}, logged: logged}
 		codecs := record.NewCodecs()
 		h.rt = runtime.New(runtime.Options[*table]{
 			New: func(int32) *table {
 				h.shards++
 				return &table{
 					values: map[string]string{}, pending: map[int64]map[string]string{}, unloaded: &h.unloaded, loaded: h.loaded, changed: h.changed,
+					slow: h.slow,
 				}
 			},
 			Open:  func(int32) (runtime.Log, error) { return h.log, h.openErr },
-			Image: metadata.Empty, Codecs: codecs, Logger: zap.NewNop(), WriteTimeout: writeTimeout,
+			Image: metadata.Empty, Codecs: codecs, Logger: zap.New(core), WriteTimeout: writeTimeout,
 		})
 		test(h)
 		h.rt.Close()

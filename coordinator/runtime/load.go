@@ -26,14 +26,14 @@ func (s *slot[S]) reload() {
 		return
 	}
 	start := time.Now()
-	records, err := s.load()
+	n, err := s.load()
 	if err == nil {
 		level := zap.InfoLevel
-		if records == 0 {
+		if n.records == 0 {
 			level = zap.DebugLevel // a new topic has many such partitions
 		}
-		s.logger.Log(level, "loaded a coordinator partition",
-			zap.Int("records", records), zap.Int64("end_offset", s.next), zap.Duration("took", time.Since(start)))
+		s.logger.Log(level, "finished loading of metadata", zap.Int32("epoch", s.currentEpoch()), zap.Int("records", n.records),
+			zap.Int("bytes", n.bytes), zap.Int64("end_offset", s.next), zap.Duration("took", time.Since(start)))
 		return
 	}
 	s.drop()
@@ -57,15 +57,21 @@ func (s *slot[S]) retry() {
 	}
 }
 
-// load reads the log into a new shard, counts the records, and opens the slot for operations.
-func (s *slot[S]) load() (records int, err error) {
+// progressInterval is how often a load that takes long says how far it is.
+const progressInterval = 10 * time.Second
+
+// loaded counts what a load has read.
+type loaded struct{ records, bytes int }
+
+// load reads the log into a new shard, counts what it reads, and opens the slot for operations.
+func (s *slot[S]) load() (n loaded, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = s.panicked(p)
 		}
 	}()
 	if s.log, err = s.rt.o.Open(s.partition); err != nil {
-		return 0, err
+		return n, err
 	}
 	s.mu.Lock()
 	s.watermark, s.notified = -1, false
@@ -74,13 +80,19 @@ func (s *slot[S]) load() (records int, err error) {
 	s.shard = s.rt.o.New(s.partition)
 	s.hw = 0
 	s.commit(s.log.HighWatermark())
+	told := time.Now()
 	err = s.log.Load(s.ctx, func(b record.Batch) error {
-		n, err := s.replayBatch(b)
-		records += n
+		records, err := s.replayBatch(b)
+		n.records, n.bytes = n.records+records, n.bytes+len(b)
+		if now := time.Now(); now.Sub(told) >= progressInterval {
+			told = now
+			s.logger.Info("loading of metadata goes on", zap.Int("records", n.records), zap.Int("bytes", n.bytes),
+				zap.Int64("offset", b.NextOffset()), zap.Int64("end_offset", s.log.LogEndOffset()))
+		}
 		return err
 	})
 	if err != nil {
-		return records, err
+		return n, err
 	}
 	s.next = s.log.LogEndOffset()
 	s.commit(s.log.HighWatermark())
@@ -89,14 +101,14 @@ func (s *slot[S]) load() (records int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.phase != loading {
-		return records, protocol.NotCoordinator
+		return n, protocol.NotCoordinator
 	}
 	if s.lost {
-		return records, protocol.NotLeaderOrFollower
+		return n, protocol.NotLeaderOrFollower
 	}
 	s.phase = active
 	s.live = true
-	return records, nil
+	return n, nil
 }
 
 func (s *slot[S]) replayBatch(b record.Batch) (records int, err error) {
