@@ -3,18 +3,22 @@ package main
 import (
 	"context"
 	"syscall"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// restartTopics topics of one partition, each with a record, are there when the server starts.
-const restartTopics = 1000
+const (
+	// restartTopics topics of one partition, each with a record, are there when the server starts.
+	restartTopics = 1000
+	restartLimit  = 5 * time.Minute // of a round
+)
 
 func restartCases() []benchCase {
 	return []benchCase{{
 		name: "restart-1000", about: "from exec to the first acknowledged record with 1,000 topics of one record each: after a clean stop, and after kill -9",
 		metrics: []metric{{"clean", "s", false}, {"clean CPU", "s", false}, {"killed", "s", false}, {"killed CPU", "s", false}}, rounds: 2,
-		without: []string{keyLimit, keyKfake}, fresh: restartRound,
+		without: []string{keyLimit, keyKfake}, limit: restartLimit, fresh: restartRound,
 	}}
 }
 
