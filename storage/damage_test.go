@@ -40,14 +40,18 @@ type damageRun struct {
 // TestDamage flips bits in the files of a stopped or killed Store, cuts them and appends noise to them. The next start neither panics nor hands out bytes that were not
 // appended and pass for good; damage of what can be built anew changes nothing; and where offsets are lost, a warning says so.
 func TestDamage(t *testing.T) {
-	eachSeedInBubble(t, 400, func(t *testing.T, seed int64) {
+	run := func(t *testing.T, seed int64) {
 		d := &damageRun{rng: rand.New(rand.NewPCG(uint64(seed), 11)), mem: vfs.NewMem(), hit: map[string]bool{}}
 		d.write(t)
 		for range 1 + d.rng.IntN(3) {
 			d.damage(t)
 		}
 		d.reopen(t)
-	})
+	}
+	eachSeedInBubble(t, 400, run)
+	for _, seed := range []int64{867, 1774, 2316, 2590} { // the index points into a batch, at what passes for a header
+		synctest.Test(t, func(t *testing.T) { run(t, seed) })
+	}
 }
 
 // write fills a log with idempotent and transactional batches over several segments and epochs, and ends the Store.

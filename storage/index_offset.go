@@ -24,14 +24,14 @@ func (x *offsetIndex) lookup(scratch []byte, offset int64) (position int64, err 
 	return position, nil
 }
 
-// before returns the position of the last indexed batch that begins at or before limit; 0 if there is none.
-func (x *offsetIndex) before(scratch []byte, limit int64) (position int64, err error) {
+// before returns the position of the last indexed batch that begins at or before limit, and the last offset of its append; 0 and base if there is none.
+func (x *offsetIndex) before(scratch []byte, limit int64) (position, last int64, err error) {
 	e, ok, err := x.search(scratch, func(e []byte) bool { _, position := offsetEntry(e); return position <= limit })
 	if err != nil || !ok {
-		return 0, err
+		return 0, x.base, err
 	}
-	_, position = offsetEntry(e[:])
-	return position, nil
+	relative, position := offsetEntry(e[:])
+	return position, x.base + relative, nil
 }
 
 func (x *offsetIndex) append(lastOffset, position int64) {

@@ -286,7 +286,7 @@ func (l *Log) endOfActive() (int64, error) {
 	if _, err := seg.offsets.lookup(*scratch, seg.base); err != nil { // opens it
 		return 0, err
 	}
-	pos, err := seg.offsets.before(*scratch, math.MaxInt64)
+	pos, _, err := seg.offsets.before(*scratch, math.MaxInt64)
 	if err != nil {
 		return 0, err
 	}

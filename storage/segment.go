@@ -291,7 +291,7 @@ func (s *segment) walk(offset, limit int64, scratch []byte) (scanner, error) {
 	}
 	h, err := sc.next()
 	switch {
-	case err == nil && h.lastOffset <= offset:
+	case err == nil && h.baseOffset >= s.base && h.lastOffset <= offset:
 		sc.pos = from
 	case err == nil, err == io.EOF, errors.Is(err, protocol.CorruptMessage): //nolint:errorlint // next returns it bare
 		sc.pos = 0
@@ -325,7 +325,7 @@ func (s *segment) locate(offset, limit int64, scratch []byte) (h batchHeader, ok
 func (s *segment) boundary(start, limit, size int64, scratch []byte) (at, offset int64, err error) {
 	from, known := s.recent.before(limit)
 	if !known {
-		if from, err = s.offsets.before(scratch, limit); err != nil {
+		if from, err = s.indexedBefore(start, limit, scratch); err != nil {
 			return 0, 0, err
 		}
 	}
@@ -339,6 +339,23 @@ func (s *segment) boundary(start, limit, size int64, scratch []byte) (at, offset
 			return h.pos, h.baseOffset, nil
 		}
 	}
+}
+
+// indexedBefore returns where in (start, limit] a batch begins by the index, start if it has none or what it says is not so: it has no checksum.
+func (s *segment) indexedBefore(start, limit int64, scratch []byte) (int64, error) {
+	from, last, err := s.offsets.before(scratch, limit)
+	if err != nil || from <= start {
+		return start, err
+	}
+	sc := scanner{file: s.file, pos: from, end: s.size.Load(), buf: scratch}
+	h, err := sc.next()
+	switch {
+	case err == nil && h.baseOffset >= s.base && h.lastOffset <= last:
+		return from, nil
+	case err == nil, err == io.EOF, errors.Is(err, protocol.CorruptMessage): //nolint:errorlint // next returns it bare
+		return start, nil
+	}
+	return 0, err
 }
 
 // cutTo drops the batches from position on, which must be where one begins, and their index entries. Readers learn of it before the bytes go.
