@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -40,6 +41,7 @@ type conversation struct {
 	now    time.Time // the same on both sides
 	steps  []step
 	conns  []*client
+	every  []option // of all steps
 }
 
 // abortLabel is the step that a script ends with when it cannot go on.
@@ -123,7 +125,7 @@ func (cl *client) send(label string, req kmsg.Request, options ...option) *pendi
 // wait reads the answer and records it; a connection that was closed is recorded too, and then the answer is nil.
 func (p *pending) wait() kmsg.Response {
 	resp, outcome := p.read()
-	p.client.steps = append(p.client.steps, step{label: p.label, answer: resp, outcome: outcome, options: p.options, at: time.Now()})
+	p.client.steps = append(p.client.steps, step{label: p.label, answer: resp, outcome: outcome, options: append(slices.Clone(p.options), p.client.every...), at: time.Now()})
 	return resp
 }
 

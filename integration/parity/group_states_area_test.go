@@ -26,6 +26,7 @@ func groupStatesOld(c *conversation) {
 
 // groupStatesOldest is the same at the versions that Apache Kafka dropped in 4.0, where there are such.
 func groupStatesOldest(c *conversation) {
+	c.every = []option{minISRUnset}
 	c.statesOfGroups("states-oldest", stateVersions{join: 0, sync: 1, heartbeat: 1, leave: 1, commit: 1, fetch: 1, describe: 2})
 }
 
@@ -299,7 +300,7 @@ func (c *conversation) together(scripts ...func(*conversation)) {
 	runs := make([]conversation, len(scripts))
 	var done sync.WaitGroup
 	for i, script := range scripts {
-		runs[i] = conversation{server: c.server, now: c.now}
+		runs[i] = conversation{server: c.server, now: c.now, every: c.every}
 		done.Go(func() { runs[i].run(script) })
 	}
 	done.Wait()

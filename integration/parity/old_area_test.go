@@ -6,8 +6,23 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// minISRUnset forgets who set min.insync.replicas of a new topic: where there are eligible leader replicas, which 3.9 has not, it is set for all
+// brokers.
+func minISRUnset(_ server, answer kmsg.Response) {
+	if r, ok := answer.(*kmsg.CreateTopicsResponse); ok {
+		for i := range r.Topics {
+			for j := range r.Topics[i].Configs {
+				if c := &r.Topics[i].Configs[j]; c.Name == "min.insync.replicas" {
+					c.Source = 0
+				}
+			}
+		}
+	}
+}
+
 // oldVersions are the versions below the lowest of 4.x that Ottla serves.
 func oldVersions(c *conversation) {
+	c.every = []option{minISRUnset}
 	cl := c.dial("parity")
 	now := c.now.UnixMilli()
 	for _, v := range versions(0, 1) {
