@@ -25,14 +25,14 @@ import (
 // groups of both protocols, mixed ones and ones without members, and compares what the tools print.
 func TestGroupToolsPrintTheSame(t *testing.T) {
 	settings := slices.Clone(groupBrokerSettings)
-	real := process.StartKafka(t, kafkaRelease(t, "4.3.1").libs, nil, append(settings, "offsets.topic.num.partitions=3")...)
+	apache := process.StartKafka(t, kafkaRelease(t, "4.3.1").libs, nil, append(settings, "offsets.topic.num.partitions=3")...)
 	b := process.New(t, append(settings, "offsets.topic.num.partitions=3")...)
 	b.Start(t)
 	now := time.Now().Truncate(time.Second)
 	for _, version := range kafkaVersions {
 		t.Run(version, func(t *testing.T) {
 			kafkaRelease(t, version)
-			runs := [2]*toolRun{newToolRun(t, version, real, now), newToolRun(t, version, b.Addr, now)}
+			runs := [2]*toolRun{newToolRun(t, version, apache, now), newToolRun(t, version, b.Addr, now)}
 			var done sync.WaitGroup
 			for _, r := range runs {
 				done.Go(r.script)
