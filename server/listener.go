@@ -22,6 +22,8 @@ const (
 	maxRequestMemory = 1 << 30
 	// requestMemoryShare is the part of the machine's memory for requests where queued.max.request.bytes is not set.
 	requestMemoryShare = 8
+	// assumedMemory is taken for the machine's where that is not known.
+	assumedMemory = 4 << 30
 
 	acceptBackoffMin = 5 * time.Millisecond
 	acceptBackoffMax = time.Second
@@ -85,7 +87,11 @@ func requestMemory(v config.Values) int64 {
 	if n := v.Int64("queued.max.request.bytes"); n > 0 {
 		return n
 	}
-	return min(max(machineMemory()/requestMemoryShare, minRequestMemory), maxRequestMemory)
+	memory := MachineMemory()
+	if memory == 0 {
+		memory = assumedMemory
+	}
+	return min(max(memory/requestMemoryShare, minRequestMemory), maxRequestMemory)
 }
 
 // serve accepts the connections of a listener by its name until shutdown, which closes it. It returns at once.

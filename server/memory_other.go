@@ -7,13 +7,10 @@ import (
 	"runtime/debug"
 )
 
-// assumedMemory is taken for the machine's where the system is not asked.
-const assumedMemory = 4 << 30
-
-// machineMemory is the memory in bytes that this process may count on.
-func machineMemory() int64 {
+// MachineMemory is the memory in bytes that this process may count on: the Go runtime's limit; 0 if there is none.
+func MachineMemory() int64 {
 	if n := debug.SetMemoryLimit(-1); n != math.MaxInt64 {
 		return n
 	}
-	return assumedMemory
+	return 0
 }

@@ -40,6 +40,7 @@ func serverCommand() *cobra.Command {
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			begin := time.Now()
+			limitMemory()
 			ctx, stop := signal.NotifyContext(cmd.Context(), stopSignals()...)
 			defer stop()
 			context.AfterFunc(ctx, stop) // a second signal ends the process at once
