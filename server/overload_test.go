@@ -92,7 +92,7 @@ func TestOverload(t *testing.T) {
 	}
 	producing.Wait()
 	all.Wait()
-	// Two may be far behind: their TCP waits for a probe of the closed window.
+	// Two may be far behind, by chance of the machine: a client that is not run, or whose closed TCP window waits for a probe, loses turns.
 	if atFirstEnd[2] < overloadBatches/4 {
 		t.Errorf("when one producer had its %d batches acknowledged, the others had %d", overloadBatches, atFirstEnd)
 	}
