@@ -21,7 +21,7 @@ func TestListPartitionReassignments(t *testing.T) {
 		}
 	}
 	c.handle = unreachable
-	resp := ask[*kmsg.ListPartitionReassignmentsResponse](t, n, "PLAINTEXT", &kmsg.ListPartitionReassignmentsRequest{Version: 1 - 1})
+	resp := ask[*kmsg.ListPartitionReassignmentsResponse](t, n, "PLAINTEXT", &kmsg.ListPartitionReassignmentsRequest{Version: 0})
 	if protocol.Code(resp.ErrorCode) != protocol.ClusterAuthorizationFailed || resp.ErrorMessage == nil || *resp.ErrorMessage != "no way" {
 		t.Errorf("unreachable: %+v", resp)
 	}

@@ -21,7 +21,7 @@ func TestUnregisterBroker(t *testing.T) {
 		}
 	}
 	c.handle = unreachable
-	resp := ask[*kmsg.UnregisterBrokerResponse](t, n, "PLAINTEXT", &kmsg.UnregisterBrokerRequest{Version: 1 - 1})
+	resp := ask[*kmsg.UnregisterBrokerResponse](t, n, "PLAINTEXT", &kmsg.UnregisterBrokerRequest{Version: 0})
 	if protocol.Code(resp.ErrorCode) != protocol.ClusterAuthorizationFailed || resp.ErrorMessage == nil || *resp.ErrorMessage != "no way" {
 		t.Errorf("unreachable: %+v", resp)
 	}
