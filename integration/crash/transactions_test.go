@@ -26,9 +26,12 @@ import (
 const (
 	txnInput  = "crash-txn-in"
 	txnOutput = "crash-txn-out"
+	txnGroup  = "crash-copiers"
 	copiers   = 3
 	// copierEnv makes the test's binary a copier: broker's address, number of the copier, seed.
 	copierEnv = "OTTLA_CRASH_COPIER"
+	// copyTimeout is how long a copier's transaction may take. From time to time one takes longer, and is aborted for it.
+	copyTimeout = 3 * time.Second
 	// txnSettleLimit is how long the copiers may take for what is left after the last kill: a session timeout, a transaction timeout, and a margin.
 	txnSettleLimit = time.Minute
 )
@@ -44,7 +47,7 @@ func TestTransactionCrash(t *testing.T) {
 
 	broker := process.New(t, "num.partitions="+strconv.Itoa(partitions), "offsets.topic.num.partitions=3", "transaction.state.log.num.partitions=3",
 		"group.initial.rebalance.delay.ms=100", "group.min.session.timeout.ms=1000", "log.segment.bytes=1048576",
-		"transaction.abort.timed.out.transaction.cleanup.interval.ms=500")
+		"transaction.abort.timed.out.transaction.cleanup.interval.ms=100")
 	broker.Start(t)
 	producer, err := kgo.NewClient(clientOptions(broker.Addr, kgo.DefaultProduceTopic(txnInput), kgo.RecordRetries(1<<30), kgo.UnknownTopicRetries(-1),
 		kgo.RecordPartitioner(kgo.RoundRobinPartitioner()))...)
@@ -110,6 +113,27 @@ func TestTransactionCrash(t *testing.T) {
 	again := newCopies(t)
 	again.readOnce(broker.Addr, seen.count())
 	again.check(total)
+	if t.Failed() {
+		explain(t, producer)
+	}
+}
+
+// explain tells where a test that failed has come to.
+func explain(t *testing.T, client *kgo.Client) {
+	admin := kadm.NewClient(client)
+	ends, err := admin.ListEndOffsets(t.Context(), txnInput, txnOutput, "__consumer_offsets")
+	stable, err2 := admin.ListCommittedOffsets(t.Context(), txnInput, txnOutput, "__consumer_offsets")
+	t.Logf("ends, and last stable offsets: %v %v", err, err2)
+	ends.Each(func(o kadm.ListedOffset) {
+		s, _ := stable.Lookup(o.Topic, o.Partition)
+		t.Logf("  %s-%d: %d, %d", o.Topic, o.Partition, o.Offset, s.Offset)
+	})
+	offsets, err := admin.FetchOffsets(t.Context(), txnGroup)
+	t.Logf("offsets of the group: %+v %v", offsets, err)
+	txns, err := admin.DescribeTransactions(t.Context())
+	t.Logf("transactions: %+v %v", txns, err)
+	producers, err := admin.DescribeProducers(t.Context(), kadm.TopicsSet{txnOutput: nil, "__consumer_offsets": nil})
+	t.Logf("producers: %+v %v", producers, err)
 }
 
 // copierProcess is one copier, in a process of its own.
@@ -139,9 +163,15 @@ func startCopier(t *testing.T, addr string, id int, seed uint64) *copierProcess 
 }
 
 func (c *copierProcess) kill() {
+	if c.killed {
+		return
+	}
 	c.killed = true
 	_ = c.cmd.Process.Kill()
 	<-c.exited
+	if c.out.Len() > 0 {
+		c.t.Logf("copier %d was killed; it said: %s", c.id, c.out.String())
+	}
 }
 
 // ended reports whether the process has ended. By itself it does only where a producer must be made anew; then it says why.
@@ -198,8 +228,8 @@ func runCopier(addr, id, seed string) error {
 		return err
 	}
 	random := rand.New(rand.NewPCG(n, 1))
-	opts := clientOptions(addr, kgo.TransactionalID("copier-"+id), kgo.TransactionTimeout(5*time.Second),
-		kgo.ConsumerGroup("crash-copiers"), kgo.ConsumeTopics(txnInput), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+	opts := clientOptions(addr, kgo.TransactionalID("copier-"+id), kgo.TransactionTimeout(copyTimeout),
+		kgo.ConsumerGroup(txnGroup), kgo.ConsumeTopics(txnInput), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.SessionTimeout(2*time.Second), kgo.HeartbeatInterval(200*time.Millisecond),
 		kgo.RebalanceTimeout(5*time.Second), kgo.FetchMaxWait(100*time.Millisecond), kgo.RecordPartitioner(kgo.RoundRobinPartitioner()))
 	if id == "0" { // transactions as clients before KIP-890 part 2 make them
@@ -223,11 +253,19 @@ func runCopier(addr, id, seed string) error {
 			return fmt.Errorf("begin: %w", err)
 		}
 		out := copied{token: random.Uint64(), records: uint32(len(inputs)), aborted: random.IntN(4) == 0}
+		promise := kgo.AbortingFirstErrPromise(session.Client())
 		for _, in := range inputs {
 			out.input = binary.BigEndian.Uint64(in.Value)
-			session.Produce(ctx, &kgo.Record{Topic: txnOutput, Value: out.encode()}, nil)
+			session.Produce(ctx, &kgo.Record{Topic: txnOutput, Value: out.encode()}, promise.Promise())
 		}
-		if _, err := session.End(ctx, kgo.TransactionEndTry(!out.aborted)); err != nil {
+		failed := promise.Err()
+		if failed != nil {
+			fmt.Fprintf(os.Stderr, "transaction %x is aborted: %v\n", out.token, failed)
+		}
+		if random.IntN(50) == 0 {
+			time.Sleep(time.Duration(random.Int64N(int64(2 * copyTimeout))))
+		}
+		if _, err := session.End(ctx, kgo.TransactionEndTry(failed == nil && !out.aborted)); err != nil {
 			return fmt.Errorf("end: %w", err)
 		}
 	}
