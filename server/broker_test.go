@@ -247,12 +247,12 @@ func TestStartOnAFailingDisk(t *testing.T) {
 		t.Run(string(op), func(t *testing.T) {
 			for skip := 0; ; skip++ {
 				faulty := vfs.NewFaulty(vfs.NewMem())
-				hits, remove := faulty.Inject(vfs.Fault{Op: op, Skip: skip, Err: syscall.ENOSPC})
+				hits, remove := faulty.Inject(vfs.Fault{Op: op, Skip: skip, Err: syscall.EIO})
 				b := server.New(server.Options{Config: settings(t), FS: faulty})
 				ctx, cancel := context.WithTimeout(t.Context(), startLimit)
 				err := b.Start(ctx)
 				cancel()
-				if err != nil && !errors.Is(err, syscall.ENOSPC) {
+				if err != nil && !errors.Is(err, syscall.EIO) {
 					t.Errorf("after %d: %v", skip, err)
 				}
 				struck := hits() > 0
