@@ -37,6 +37,7 @@ func TestTransactions(t *testing.T) {
 	programs := transactionPrograms()
 	for _, client := range slices.Sorted(maps.Keys(programs)) {
 		t.Run(client, func(t *testing.T) {
+			t.Parallel()
 			command := programs[client](t)
 			x := newTransactionRun(t, b.Addr, strings.ReplaceAll(client, ".", "-"), command)
 			t.Run("write", func(t *testing.T) {

@@ -37,6 +37,7 @@ func updateFeatures(c *conversation) {
 		if v > 0 {
 			update("an unknown type", false, feature("group.version", 1, 0))
 			update("down", false, feature("transaction.version", 1, 2))
+			cl.leveled("transaction.version", 1)
 			ask[*kmsg.ApiVersionsResponse](cl, "after that", apiVersionsRequest(4, "parity", "1.0"), servedAPIs, withoutUnbuilt)
 			update("up as a downgrade", false, feature("transaction.version", 2, 2))
 			update("up", false, feature("transaction.version", 2, 1))
@@ -44,7 +45,17 @@ func updateFeatures(c *conversation) {
 			update("back", false, feature("group.version", 1, 1))
 		}
 	}
+	cl.leveled("group.version", 1)
 	ask[*kmsg.ApiVersionsResponse](cl, "in the end", apiVersionsRequest(4, "parity", "1.0"), servedAPIs, withoutUnbuilt)
+}
+
+// leveled waits until the broker knows of a feature's level: Apache Kafka answers once the controller has it.
+func (cl *client) leveled(feature string, level int16) {
+	until(cl, "levels", apiVersionsRequest(4, "parity", "1.0"), func(r *kmsg.ApiVersionsResponse) bool {
+		return slices.ContainsFunc(r.FinalizedFeatures, func(f kmsg.ApiVersionsResponseFinalizedFeature) bool {
+			return f.Name == feature && f.MaxVersionLevel == level
+		})
+	})
 }
 
 func electLeaders(c *conversation) {
