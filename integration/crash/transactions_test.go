@@ -32,7 +32,7 @@ const (
 	copierEnv = "OTTLA_CRASH_COPIER"
 	// copyTimeout is how long a copier's transaction may take. From time to time one takes longer, and is aborted for it.
 	copyTimeout = 3 * time.Second
-	// txnSettleLimit is how long the copiers may take for what is left after the last kill: a session timeout, a transaction timeout, and a margin.
+	// txnSettleLimit is how long nothing new may come after the last kill: a session timeout, a transaction timeout, and a margin.
 	txnSettleLimit = time.Minute
 )
 
@@ -95,7 +95,11 @@ func TestTransactionCrash(t *testing.T) {
 	stopProducing()
 	total := <-produced
 	begin := time.Now()
-	for deadline := begin.Add(txnSettleLimit); seen.count() < int(total) && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	deadline := begin.Add(txnSettleLimit)
+	for before := 0; seen.count() < int(total) && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if now := seen.count(); now > before {
+			before, deadline = now, time.Now().Add(txnSettleLimit)
+		}
 		for i := range team {
 			if team[i].ended() {
 				team[i] = startCopier(t, broker.Addr, i, random.Uint64())
