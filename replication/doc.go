@@ -24,5 +24,6 @@
 //	fetch.go           reads for consumers over many partitions
 //	waiters.go         parked fetches and producers that wait for a commit
 //	delete_records.go  raising the log start
+//	peer.go            connections to other brokers, as this package needs them
 //	log_dirs.go        moves between log dirs; logs that could not be created
 package replication

@@ -15,7 +15,7 @@ import (
 	"github.com/ottla/ottla/storage"
 )
 
-// Options is what a Manager works with; all fields but Moved are required.
+// Options is what a Manager works with; all fields but Moved and Peers are required.
 type Options struct {
 	NodeID int32
 	Store  *storage.Store
@@ -24,6 +24,8 @@ type Options struct {
 	Logger *zap.Logger
 	// Moved is called after a replica moved to another log dir, or could not. It must not block. Default: nothing.
 	Moved func(protocol.TopicPartition)
+	// Peers is the way to the leaders of the partitions that this broker follows. Nil: there are no other brokers.
+	Peers Peers
 }
 
 // Manager hosts this broker's replicas and makes them follow the metadata. Apply has one caller, the publisher; everything
