@@ -33,6 +33,8 @@ type Options struct {
 	FS     vfs.FS      // default: the system's
 	// Listen opens a client listener; default net.Listen.
 	Listen func(network, address string) (net.Listener, error)
+	// Dial connects to another node; default net.Dialer's DialContext.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Broker is one node: a broker with its controller. It owns everything below it; several live in one process.
@@ -69,6 +71,9 @@ func New(o Options) *Broker {
 	}
 	if o.Listen == nil {
 		o.Listen = net.Listen
+	}
+	if o.Dial == nil {
+		o.Dial = new(net.Dialer).DialContext
 	}
 	b := &Broker{o: o, failed: make(chan error, 1), lost: make(chan struct{}, 1)}
 	b.values.Store(&o.Config.Values)

@@ -11,7 +11,8 @@
 //	properties.go   the .properties format, as java.util.Properties reads it
 //	load.go         file, overrides and defaults to a Server; mistakes with their places
 //	listeners.go    listeners, advertised.listeners and listener.security.protocol.map
-//	node.go         node id, roles and quorum
+//	node.go         node id and roles
+//	quorum.go       the metadata quorum, and what the roles want of listeners
 //	metrics.go      the address of the metrics
 //	folders.go      data folders, and where a user's own is
 package config

@@ -72,6 +72,7 @@ func (b *builder) listeners() {
 	}
 	b.samePort(bound)
 	controllers := b.controllerNames(bound, protocols)
+	b.controllerRoles(bound, controllers, protocols)
 	for _, e := range bound {
 		protocol, ok := protocols[e.name]
 		if !ok {
@@ -79,25 +80,29 @@ func (b *builder) listeners() {
 			continue
 		}
 		l := Listener{Name: e.name, Host: e.host, Port: uint16(e.port), Protocol: protocol} //nolint:gosec // checked above
-		if slices.Contains(controllers, e.name) {
-			b.server.Controllers = append(b.server.Controllers, l)
-			continue
-		}
 		if protocol != "PLAINTEXT" {
 			b.fail("listeners", "listener %s has the security protocol %s: this version serves PLAINTEXT only", e.name, protocol)
 			continue
+		}
+		if slices.Contains(controllers, e.name) {
+			advertiseController(&l, advertised)
+			b.server.Controllers = append(b.server.Controllers, l)
+			continue
+		}
+		if !b.server.IsBroker() {
+			continue // controllerRoles refused it
 		}
 		b.advertise(&l, advertised)
 		b.server.Listeners = append(b.server.Listeners, l)
 	}
 	b.checkAdvertised(advertised, bound, controllers)
-	b.interBroker()
-	if len(b.server.Listeners) == 0 && len(b.problems) == 0 {
-		b.fail("listeners", "listeners: there must be at least one listener for clients")
+	b.mayBegin()
+	if !b.server.IsBroker() {
+		return
 	}
-	for _, l := range b.server.Controllers {
-		b.server.Notices = append(b.server.Notices, fmt.Sprintf(
-			"controller listener %s on port %d is accepted and not opened: a quorum of one node needs no port", l.Name, l.Port))
+	b.interBroker()
+	if len(b.server.Listeners) == 0 && len(b.problems) == before {
+		b.fail("listeners", "There must be at least one broker advertised listener. Perhaps all listeners appear in %s?", controllerNamesKey)
 	}
 }
 
@@ -149,22 +154,34 @@ func (b *builder) protocolMap() map[string]string {
 // controllerNames reads controller.listener.names. Where the map does not name a controller listener and was not set, the
 // listener is PLAINTEXT, as in Kafka.
 func (b *builder) controllerNames(bound []endpoint, protocols map[string]string) []string {
-	const key = "controller.listener.names"
 	var names []string
-	for _, name := range b.server.Values.List(key) {
+	for _, name := range b.server.Values.List(controllerNamesKey) {
 		if name == "" {
 			continue
 		}
 		name = strings.ToUpper(name)
 		names = append(names, name)
-		if !slices.ContainsFunc(bound, func(e endpoint) bool { return e.name == name }) && b.given("listeners") {
-			b.fail(key, "%s: %s is not one of the listeners (%s)", key, name, b.server.Values.String("listeners"))
+		if b.server.IsController() && b.given("listeners") && !slices.ContainsFunc(bound, func(e endpoint) bool { return e.name == name }) {
+			b.fail(controllerNamesKey, "%s must only contain values appearing in the 'listeners' configuration when running the KRaft controller role: "+
+				"%s is not one of the listeners (%s)", controllerNamesKey, name, b.server.Values.String("listeners"))
 		}
 		if _, ok := protocols[name]; !ok && !b.given("listener.security.protocol.map") {
 			protocols[name] = "PLAINTEXT"
 		}
 	}
 	return names
+}
+
+// advertiseController sets where other nodes reach a controller listener: an address that means all of them is told as the machine's name.
+func advertiseController(l *Listener, advertised []endpoint) {
+	l.AdvertisedHost, l.AdvertisedPort = l.Host, l.Port
+	if i := slices.IndexFunc(advertised, func(e endpoint) bool { return e.name == l.Name }); i >= 0 {
+		l.AdvertisedHost, l.AdvertisedPort = advertised[i].host, uint16(advertised[i].port) //nolint:gosec // checked by parseEndpoints
+	}
+	switch l.AdvertisedHost {
+	case "", "0.0.0.0", "::", "0:0:0:0:0:0:0:0":
+		l.AdvertisedHost = machineName()
+	}
 }
 
 // advertise sets what clients are told of l.

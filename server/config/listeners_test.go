@@ -89,7 +89,7 @@ func TestListenerMistakes(t *testing.T) {
 		{"meta-address advertised", map[string]string{adv: "PLAINTEXT://[::]:1"}, "nonroutable meta-address"},
 		{"advertised stranger", map[string]string{adv: "FOO://a:1"}, "Found FOO"},
 		{"controller not a listener", map[string]string{l: "PLAINTEXT://:1", ctl: "C"}, "C is not one of the listeners"},
-		{"only controllers", map[string]string{l: "C://:1", ctl: "C"}, "at least one listener for clients"},
+		{"only controllers", map[string]string{l: "C://:1", ctl: "C"}, "at least one broker advertised listener"},
 		{"inter-broker stranger", map[string]string{"inter.broker.listener.name": "Z"}, "Z is none of them"},
 		{
 			"inter-broker twice", map[string]string{"inter.broker.listener.name": "PLAINTEXT", "security.inter.broker.protocol": "PLAINTEXT"},

@@ -18,10 +18,11 @@ type Server struct {
 	Values         keys.Values
 	NodeID         int32
 	Roles          []string   // process.roles
-	Listeners      []Listener // for clients, in the order of the file; at least one
-	Controllers    []Listener // controller listeners; a quorum of one does not open them
-	InterBroker    string     // name of the listener that brokers use among themselves
-	Metrics        string     // host:port of the metrics; "": nowhere
+	Listeners      []Listener // for clients, in the order of the file; at least one on a broker, none on a dedicated controller
+	Controllers    []Listener // controller listeners of this node; none on a dedicated broker
+	InterBroker    string     // name of the listener that brokers use among themselves; "" on a dedicated controller
+	Quorum         Quorum
+	Metrics        string // host:port of the metrics; "": nowhere
 	LogDirs        []string
 	MetadataLogDir string
 	Warnings       []string // what is probably a mistake: unknown keys

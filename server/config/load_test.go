@@ -59,7 +59,7 @@ func TestStockFileLoads(t *testing.T) {
 	if len(s.Listeners) != 1 || s.Listeners[0] != want {
 		t.Errorf("listeners %+v", s.Listeners)
 	}
-	if len(s.Controllers) != 1 || s.Controllers[0].Port != 9093 || !containsText(s.Notices, "CONTROLLER on port 9093 is accepted and not opened") {
+	if len(s.Controllers) != 1 || s.Controllers[0].Port != 9093 || s.Controllers[0].AdvertisedHost != "localhost" || s.Quorum.Listener != "CONTROLLER" || !s.Quorum.Begin {
 		t.Errorf("controllers %+v, notices %q", s.Controllers, s.Notices)
 	}
 	if s.NodeID != 1 || !slices.Equal(s.LogDirs, []string{"/tmp/kraft-combined-logs"}) || s.MetadataLogDir != s.LogDirs[0] || s.InterBroker != "PLAINTEXT" {
@@ -161,13 +161,10 @@ func TestNodeMistakes(t *testing.T) {
 	tests := []struct{ name, content, want string }{
 		{"no roles", "node.id=1\n", "missing required key process.roles"},
 		{"no id", "process.roles=broker,controller\n", "missing required key node.id"},
-		{"broker only", "process.roles=broker\nnode.id=1\n", "one node that is both"},
 		{"ids differ", "process.roles=broker,controller\nnode.id=1\nbroker.id=2\n", "broker.id 2 differs from node.id 1"},
-		{"many voters", "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@a:1,2@b:1\n", "a quorum of one node"},
 		{"other voter", "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=2@b:1\n", "must be included in the set of voters"},
 		{"bad voter", "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=b:1\n", "{id}@{host}:{port}"},
 		{"no folder", "process.roles=broker,controller\nnode.id=1\nlog.dirs=\nlog.dir=\n", "'log.dirs' must not be empty"},
-		{"many bootstraps", "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.bootstrap.servers=a:1,b:2\n", "a quorum of one node"},
 		{"authorizer", "process.roles=broker,controller\nnode.id=1\nauthorizer.class.name=x.Y\n", "has no authorization"},
 		{"no retention", "process.roles=broker,controller\nnode.id=1\nlog.retention.ms=0\n", "must be unlimited (-1) or at least 1"},
 	}

@@ -2,15 +2,8 @@ package config
 
 import (
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/ottla/ottla/protocol"
-)
-
-const (
-	votersKey    = "controller.quorum.voters"
-	bootstrapKey = "controller.quorum.bootstrap.servers"
 )
 
 // node reads the node's id, roles and quorum.
@@ -25,35 +18,17 @@ func (b *builder) node() {
 	}
 	v := b.server.Values
 	b.server.NodeID = int32(v.Int("node.id")) //nolint:gosec // checked as an INT
-	b.server.Roles = v.List("process.roles")
-	if !slices.Contains(b.server.Roles, "broker") || !slices.Contains(b.server.Roles, "controller") {
-		b.fail("process.roles", "process.roles %s: this version runs one node that is both, broker,controller",
-			v.String("process.roles"))
-	}
-	b.voters(v.List(votersKey))
-	b.bootstrapServers(v.List(bootstrapKey))
-}
-
-// voters checks controller.quorum.voters, items of the form id@host:port: a quorum of this node alone.
-func (b *builder) voters(voters []string) {
-	own := strconv.Itoa(int(b.server.NodeID))
-	switch {
-	case len(voters) > 1:
-		b.fail(votersKey, "%s names %d voters (%s): this version runs a quorum of one node", votersKey, len(voters), strings.Join(voters, ", "))
-	case len(voters) == 1:
-		if id, _, _ := strings.Cut(voters[0], "@"); id != own {
-			b.fail(votersKey, "If process.roles contains the 'controller' role, the node id %s must be included in the set of voters %s=%s",
-				own, votersKey, voters[0])
+	for _, role := range v.List("process.roles") {
+		switch {
+		case role != Broker && role != Controller:
+			b.fail("process.roles", "Unknown process role '%s' (only 'broker' and 'controller' are allowed roles)", role)
+		case slices.Contains(b.server.Roles, role):
+			b.fail("process.roles", "Duplicate role names found in `process.roles`: %s", v.String("process.roles"))
+		default:
+			b.server.Roles = append(b.server.Roles, role)
 		}
 	}
-}
-
-// bootstrapServers checks controller.quorum.bootstrap.servers: this node's own address alone.
-func (b *builder) bootstrapServers(servers []string) {
-	if len(servers) > 1 {
-		b.fail(bootstrapKey, "%s names %d controllers (%s): this version runs a quorum of one node",
-			bootstrapKey, len(servers), strings.Join(servers, ", "))
-	}
+	b.quorum()
 }
 
 // crossChecks are the rules of Kafka's KafkaConfig.validateValues that span keys and concern one node.
