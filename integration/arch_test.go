@@ -138,7 +138,7 @@ var rules = []rule{
 	{"storage", "github.com/twmb/franz-go/pkg/kmsg", nil, "storage knows batches, not requests"},
 	{"storage", "net", nil, "storage has no network"},
 	{"storage", "os", []string{"storage/vfs/"}, "only vfs touches the system's files"},
-	{"replication/metadata", "github.com/twmb/franz-go/pkg/kmsg", nil, "the image does not know where its records came from"},
+	{"replication/metadata", "github.com/twmb/franz-go/pkg/kmsg", []string{"replication/metadata/follower"}, "the image does not know where its records came from"},
 	{"replication/metadata", module + "/replication", nil, "the image stands below replication"},
 	{"replication/controller", module + "/replication", nil, "the controller does not see hosted partitions"},
 	{"coordinator/runtime", module + "/replication", nil, "the runtime declares the log that it writes to"},

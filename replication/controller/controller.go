@@ -27,6 +27,16 @@ type Options struct {
 	Config    config.Values
 	Codecs    *record.Codecs // stays the caller's
 	Logger    *zap.Logger
+	// Transport connects this controller with the others; closed with it. nil: the controller is alone, a quorum of one in memory.
+	Transport Transport
+	// Endpoint is where this controller is reached. It is kept with the voters, so that the others find it.
+	Endpoint Endpoint
+	// Voters are the members that a new quorum begins with: controller.quorum.voters, or the initial controllers with their directory ids. The same on
+	// all of them. Without effect once there is a raft log, but that static voters are dialled at the addresses given here.
+	Voters []Voter
+	// Bootstrap says that a node without data and without Voters begins a quorum of its own. Otherwise it waits, as an observer, until it is added
+	// (AddRaftVoter, or controller.quorum.auto.join.enable), asking at controller.quorum.bootstrap.servers. Without Transport it is implied.
+	Bootstrap bool
 	// OnAppend is called after records were appended to __cluster_metadata-0, to wake who follows it here; must not block. May be nil.
 	OnAppend func()
 	// OnFailure is called once when the metadata log cannot be written any more, as on a broken disk: nothing is decided after it.
@@ -49,6 +59,7 @@ type Controller struct {
 	closing   sync.Once
 	closeErr  error
 	random    *rand.Rand
+	observers observers
 
 	lead      *leadership // nil while another node leads; owned by run
 	readiness bool        // ready is closed; owned by run
@@ -151,6 +162,13 @@ func (c *Controller) Log() *storage.Log { return c.log }
 
 // ActiveID is the node id of the active controller, -1 if unknown.
 func (c *Controller) ActiveID() int32 { return c.quorum.Describe().LeaderID }
+
+// Leader is the active controller as far as this one knows: its node id (-1: none is known), epoch and endpoint ("", 0 where that is not known, as
+// of a controller without Transport).
+func (c *Controller) Leader() (node, epoch int32, host string, port uint16) {
+	s := c.quorum.Describe()
+	return s.LeaderID, s.LeaderEpoch, s.LeaderHost, s.LeaderPort
+}
 
 // Image is the committed image.
 func (c *Controller) Image() *metadata.Image { return c.quorum.Image() }
