@@ -1,0 +1,222 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/zap"
+
+	"github.com/ottla/ottla/server"
+	"github.com/ottla/ottla/server/config"
+	"github.com/ottla/ottla/storage/vfs"
+)
+
+// Limits in simulated time.
+const (
+	startLimit = 2 * time.Minute
+	stopLimit  = time.Minute
+)
+
+const (
+	combined       = "broker,controller"
+	brokerOnly     = "broker"
+	controllerOnly = "controller"
+)
+
+// cluster is the nodes of a run. It is used by the run's goroutine alone.
+type cluster struct {
+	t       testing.TB
+	seed    uint64
+	rng     *rand.Rand // of the faults
+	trace   *trace
+	net     *network
+	nodes   []*node // by id, from 1
+	clients int
+	logs    *zap.Logger
+}
+
+// node is a machine: its disk stays when the process ends.
+type node struct {
+	id       int
+	name     string
+	roles    string
+	settings map[string]string
+	files    *vfs.Mem
+	disk     *disk          // of the process
+	broker   *server.Broker // nil: not running
+	starts   int
+}
+
+func (n *node) isBroker() bool     { return strings.Contains(n.roles, "broker") }
+func (n *node) isController() bool { return strings.Contains(n.roles, "controller") }
+
+// newCluster makes one node for each of roles; start starts them.
+func newCluster(t testing.TB, seed uint64, roles ...string) *cluster {
+	tr := newTrace()
+	c := &cluster{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), trace: tr, net: newNetwork(seed, tr)}
+	var voters []string
+	for i, r := range roles {
+		n := &node{id: i + 1, name: fmt.Sprint("n", i+1), roles: r, files: vfs.NewMem()}
+		c.nodes = append(c.nodes, n)
+		c.net.mu.Lock()
+		c.net.address(n.name, 0)
+		c.net.mu.Unlock()
+		if n.isController() {
+			voters = append(voters, fmt.Sprintf("%d@%s:9093", n.id, n.name))
+		}
+	}
+	for _, n := range c.nodes {
+		n.settings = settings(n, len(roles), voters)
+	}
+	return c
+}
+
+// settings is server.properties of a node among others.
+func settings(n *node, nodes int, voters []string) map[string]string {
+	s := map[string]string{
+		"node.id": fmt.Sprint(n.id), "process.roles": n.roles, "log.dirs": "/data",
+		"group.initial.rebalance.delay.ms": "0", "offsets.topic.num.partitions": "3", "transaction.state.log.num.partitions": "3",
+		"num.partitions": "3", "log.flush.offset.checkpoint.interval.ms": "5000",
+	}
+	var listeners []string
+	if n.isBroker() {
+		listeners = append(listeners, fmt.Sprintf("PLAINTEXT://%s:9092", n.name))
+	}
+	if nodes > 1 {
+		if n.isController() {
+			listeners = append(listeners, fmt.Sprintf("CONTROLLER://%s:9093", n.name))
+		}
+		maps.Copy(s, map[string]string{
+			"controller.listener.names": "CONTROLLER", "controller.quorum.voters": strings.Join(voters, ","),
+			"listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+			"default.replication.factor":     "3", "min.insync.replicas": "2",
+			"offsets.topic.replication.factor": "3", "transaction.state.log.replication.factor": "3", "transaction.state.log.min.isr": "2",
+			"replica.lag.time.max.ms": "10000",
+		})
+	}
+	s["listeners"] = strings.Join(listeners, ",")
+	return s
+}
+
+// start starts the nodes side by side, and waits until all run.
+func (c *cluster) start(nodes ...*node) {
+	c.t.Helper()
+	failed := make(chan error, len(nodes))
+	for _, n := range nodes {
+		go func() { failed <- c.boot(n) }()
+	}
+	for range nodes {
+		if err := <-failed; err != nil {
+			c.fatalf("start: %v", err)
+		}
+	}
+}
+
+// boot starts one node's process. It is called by one goroutine at a time for each node.
+func (c *cluster) boot(n *node) error {
+	cfg, err := config.FromSettings(maps.Clone(n.settings))
+	if err != nil {
+		return err
+	}
+	n.starts++
+	c.trace.addf("%s starts (%d)", n.name, n.starts)
+	c.net.up(n.name)
+	n.disk = newDisk(n.files, c.seed<<16+uint64(n.id<<8+n.starts))
+	h := c.net.host(n.name)
+	b := server.New(server.Options{
+		Config: cfg, FS: n.disk, Logger: c.trace.logger(fmt.Sprintf("%s.%d", n.name, n.starts)), Listen: h.Listen,
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
+	defer cancel()
+	if err := b.Start(ctx); err != nil {
+		return fmt.Errorf("%s: %w", n.name, err)
+	}
+	n.broker = b
+	c.trace.addf("%s runs", n.name)
+	return nil
+}
+
+// stop stops a node cleanly.
+func (c *cluster) stop(n *node) {
+	if n.broker == nil {
+		return
+	}
+	c.trace.addf("%s stops", n.name)
+	ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
+	defer cancel()
+	if err := n.broker.Shutdown(ctx); err != nil {
+		c.trace.addf("%s did not stop cleanly: %v", n.name, err)
+	}
+	n.broker = nil
+	c.net.down(n.name, false)
+	n.disk.kill()
+	c.trace.addf("%s is stopped", n.name)
+}
+
+// kill ends a node's process as kill -9 does; with a power loss, its disk loses what was not synced, and others do not learn of it.
+func (c *cluster) kill(n *node, powerLoss bool) {
+	if n.broker == nil {
+		return
+	}
+	c.trace.addf("%s is killed, power loss %v", n.name, powerLoss)
+	n.files = n.disk.kill()
+	c.net.down(n.name, powerLoss)
+	if powerLoss {
+		n.files = n.files.Crash(c.rng.Int64())
+	}
+	remains := n.broker
+	n.broker = nil
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = remains.Shutdown(ctx) // its goroutines have to end some time: they reach nothing
+	c.trace.addf("what was %s is gone", n.name)
+}
+
+// close stops everything.
+func (c *cluster) close() {
+	c.net.heal()
+	done := make(chan struct{})
+	for _, n := range c.nodes {
+		go func() {
+			c.stop(n)
+			done <- struct{}{}
+		}()
+	}
+	for range c.nodes {
+		<-done
+	}
+}
+
+// client makes a client on a machine of its own.
+func (c *cluster) client(name string, opts ...kgo.Opt) *kgo.Client {
+	c.t.Helper()
+	c.clients++
+	var seeds []string
+	for _, n := range c.nodes {
+		if n.isBroker() {
+			seeds = append(seeds, n.name+":9092")
+		}
+	}
+	host := c.net.host(name)
+	client, err := kgo.NewClient(append([]kgo.Opt{
+		kgo.SeedBrokers(seeds...), kgo.Dialer(host.Dial), kgo.ClientID(name), kgo.MetadataMinAge(100 * time.Millisecond),
+		kgo.RetryBackoffFn(func(int) time.Duration { return 100 * time.Millisecond }), kgo.DisableClientMetrics(),
+	}, opts...)...)
+	if err != nil {
+		c.fatalf("client %s: %v", name, err)
+	}
+	return client
+}
+
+// fatalf ends the run with what happened last. Only the run's goroutine may call it.
+func (c *cluster) fatalf(format string, args ...any) {
+	c.t.Helper()
+	c.t.Fatalf("seed %d: %s\nagain: OTTLA_SIM_FIRST=%d OTTLA_SIM_SEEDS=1 go test ./integration/sim -run '%s'\n%s",
+		c.seed, fmt.Sprintf(format, args...), c.seed, c.t.Name(), c.trace)
+}
