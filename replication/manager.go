@@ -1,11 +1,13 @@
 package replication
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/zap"
 
 	"github.com/ottla/ottla/protocol"
@@ -15,7 +17,7 @@ import (
 	"github.com/ottla/ottla/storage"
 )
 
-// Options is what a Manager works with; all fields but Moved and Peers are required.
+// Options is what a Manager works with; all fields but Moved, Peers and Controller are required.
 type Options struct {
 	NodeID int32
 	Store  *storage.Store
@@ -26,6 +28,14 @@ type Options struct {
 	Moved func(protocol.TopicPartition)
 	// Peers is the way to the leaders of the partitions that this broker follows. Nil: there are no other brokers.
 	Peers Peers
+	// Controller decides changes of the ISR. Nil: replicas neither join nor leave it by what this broker sees, as where there is only one.
+	Controller Controller
+}
+
+// Controller passes a request of this broker to the active controller.
+type Controller interface {
+	// Handle answers req as the active controller; the response has req's version. An error means that no controller could be reached until ctx ended.
+	Handle(ctx context.Context, req kmsg.Request) (kmsg.Response, error)
 }
 
 // Manager hosts this broker's replicas and makes them follow the metadata. Apply has one caller, the publisher; everything
