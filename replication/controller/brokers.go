@@ -67,9 +67,9 @@ func registerBroker(v *View, req *kmsg.BrokerRegistrationRequest, resp *kmsg.Bro
 // did not stop cleanly may have lost what it had not synced: with eligible leader replicas it is no longer trusted to have what is committed.
 func broughtDown(v *View, id int32, clean bool) []schema.MetadataRecord {
 	if v.elrEnabled() && !clean {
-		return reelect(v, shift{remove: noBroker, add: noBroker, unclean: id}, holdsCommitted(id), nil)
+		return reelect(v, shift{remove: noBroker, add: noBroker, unclean: id}, v.index.held(id, inISR|inELR), nil)
 	}
-	return reelect(v, removed(id), inISR(id), nil)
+	return reelect(v, removed(id), v.index.held(id, inISR), nil)
 }
 
 // checkRegistration refuses a registration that does not belong here.
@@ -202,7 +202,7 @@ func nextState(v *View, b *metadata.Broker, req *kmsg.BrokerHeartbeatRequest) (c
 	case b.InControlledShutdown && !b.Fenced:
 		s := v.Sessions.brokers[b.ID]
 		lowest, any := v.Sessions.lowestApplied(v.Image)
-		if leads(v.Image, b.ID) || (any && s != nil && s.shutdownOffset > lowest) {
+		if v.leads(b.ID) || (any && s != nil && s.shutdownOffset > lowest) {
 			return brokerControlledShutdown, brokerControlledShutdown
 		}
 		return brokerControlledShutdown, brokerShutdownNow
@@ -218,7 +218,7 @@ func nextState(v *View, b *metadata.Broker, req *kmsg.BrokerHeartbeatRequest) (c
 		return brokerUnfenced, brokerShutdownNow
 	case req.WantFence:
 		return brokerUnfenced, brokerFenced
-	case req.WantShutdown && leads(v.Image, b.ID):
+	case req.WantShutdown && v.leads(b.ID):
 		return brokerUnfenced, brokerControlledShutdown
 	case req.WantShutdown:
 		return brokerUnfenced, brokerShutdownNow
@@ -232,7 +232,7 @@ func fence(v *View, id int32, records []schema.MetadataRecord) []schema.Metadata
 	if b == nil {
 		return records
 	}
-	records = reelect(v, removed(id), inISR(id), records)
+	records = reelect(v, removed(id), v.index.held(id, inISR), records)
 	if b.Fenced {
 		return records
 	}
@@ -242,7 +242,7 @@ func fence(v *View, id int32, records []schema.MetadataRecord) []schema.Metadata
 // unfence marks a broker as alive and lets it lead what nobody leads.
 func unfence(v *View, b *metadata.Broker, records []schema.MetadataRecord) []schema.MetadataRecord {
 	records = append(records, &schema.BrokerRegistrationChangeRecord{BrokerID: b.ID, BrokerEpoch: b.Epoch, Fenced: schema.FenceUnfence})
-	return reelect(v, shift{remove: noBroker, add: b.ID, unclean: noBroker}, leaderless, records)
+	return reelect(v, shift{remove: noBroker, add: b.ID, unclean: noBroker}, v.index.leaderless.all(), records)
 }
 
 // beginShutdown marks a broker as shutting down and moves what it leads elsewhere.
@@ -250,7 +250,7 @@ func beginShutdown(v *View, b *metadata.Broker, records []schema.MetadataRecord)
 	records = append(records, &schema.BrokerRegistrationChangeRecord{
 		BrokerID: b.ID, BrokerEpoch: b.Epoch, InControlledShutdown: schema.ControlledShutdownStarted,
 	})
-	return reelect(v, removed(b.ID), inISR(b.ID), records)
+	return reelect(v, removed(b.ID), v.index.held(b.ID, inISR), records)
 }
 
 // unregisterBroker removes a registration.
@@ -259,7 +259,7 @@ func unregisterBroker(v *View, req *kmsg.UnregisterBrokerRequest) (Decision, err
 	if b == nil {
 		return Decision{}, protocol.Errorf(protocol.BrokerIDNotRegistered, "Broker ID %d is not currently registered", req.BrokerID)
 	}
-	records := reelect(v, removed(b.ID), holdsCommitted(b.ID), nil)
+	records := reelect(v, removed(b.ID), v.index.held(b.ID, inISR|inELR), nil)
 	v.Sessions.remove(b.ID)
 	return Decision{Records: append(records, &schema.UnregisterBrokerRecord{BrokerID: b.ID, BrokerEpoch: b.Epoch}), Split: true}, nil
 }

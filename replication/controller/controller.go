@@ -60,6 +60,8 @@ type Controller struct {
 	closeErr  error
 	random    *rand.Rand
 	observers observers
+	growth    growth
+	leads     atomic.Int32 // the epoch in which this node leads, and one more; 0: it does not
 
 	lead      *leadership // nil while another node leads; owned by run
 	readiness bool        // ready is closed; owned by run
@@ -140,7 +142,10 @@ func newController(o Options, q Quorum, clusterID string) (*Controller, error) {
 func (c *Controller) Elected(e Election) { c.events.put(event{elected: &e}) }
 
 // Committed implements Listener.
-func (c *Controller) Committed(m Commit) { c.events.put(event{committed: &m}) }
+func (c *Controller) Committed(m Commit) {
+	c.growth.wake()
+	c.events.put(event{committed: &m})
+}
 
 // Deposed implements Listener.
 func (c *Controller) Deposed(leadership uint64) { c.events.put(event{deposed: leadership}) }
@@ -269,10 +274,11 @@ func (c *Controller) takeOver(e Election) {
 	now := time.Now()
 	v := &View{
 		Image: e.Image, NextOffset: e.NextOffset, NodeID: c.o.NodeID, ClusterID: c.clusterID,
-		Now: now, Rand: c.random, static: c.o.Config, names: newTopicNames(e.Image),
+		Now: now, Rand: c.random, static: c.o.Config, names: newTopicNames(e.Image), index: newIndex(e.Image),
 	}
 	v.Sessions = newSessions(e.Image, v.Config().Duration("broker.session.timeout.ms"), now)
 	c.lead = &leadership{id: e.Leadership, epoch: e.Epoch, view: v, committed: e.NextOffset, applying: map[*task]int64{}}
+	c.leads.Store(e.Epoch + 1)
 	c.start(&task{decide: bootstrap, decided: make(chan struct{}), done: make(chan struct{})})
 	c.settleReadiness()
 }
@@ -293,6 +299,7 @@ func (c *Controller) resign() {
 		return
 	}
 	c.lead = nil
+	c.leads.Store(0)
 	for _, t := range l.pending {
 		t.finish(protocol.NotController)
 	}

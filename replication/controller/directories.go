@@ -16,11 +16,11 @@ func directoriesOffline(v *View, b *metadata.Broker, offline []protocol.UUID, re
 	if !slices.ContainsFunc(b.Directories, isOffline) {
 		return records
 	}
-	lost := func(p *metadata.Partition) bool {
-		at := slices.Index(p.Replicas, b.ID)
-		return at >= 0 && at < len(p.Directories) && isOffline(p.Directories[at]) && slices.Contains(b.Directories, p.Directories[at])
+	for _, dir := range b.Directories {
+		if isOffline(dir) {
+			records = reelect(v, removed(b.ID), v.index.directories[dir].all(), records)
+		}
 	}
-	records = reelect(v, removed(b.ID), lost, records)
 	return append(records, &schema.BrokerRegistrationChangeRecord{
 		BrokerID: b.ID, BrokerEpoch: b.Epoch, LogDirs: slices.DeleteFunc(slices.Clone(b.Directories), isOffline),
 	})

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"iter"
 	"slices"
 
 	"github.com/ottla/ottla/protocol"
@@ -245,22 +246,17 @@ type shift struct{ remove, add, unclean int32 }
 
 func removed(id int32) shift { return shift{remove: id, add: noBroker, unclean: noBroker} }
 
-// reelect appends the changes of leader and ISR that follow for the partitions that pick picks
-// (ReplicationControlManager.generateLeaderAndIsrUpdates).
-func reelect(v *View, s shift, pick func(*metadata.Partition) bool, records []schema.MetadataRecord) []schema.MetadataRecord {
-	for t := range v.Image.Topics() {
-		var rules topicRules
-		known := false
-		for _, p := range t.Partitions {
-			if !pick(p) {
-				continue
-			}
-			if !known {
-				rules, known = v.rules(t), true
-			}
-			if r := s.change(v, t, p, rules).record(); r != nil {
-				records = append(records, r)
-			}
+// reelect appends the changes of leader and ISR that follow for the partitions (ReplicationControlManager.generateLeaderAndIsrUpdates).
+func reelect(v *View, s shift, partitions iter.Seq[partitionKey], records []schema.MetadataRecord) []schema.MetadataRecord {
+	var t *metadata.Topic
+	var rules topicRules
+	for _, k := range inOrder(partitions) {
+		if t == nil || t.ID != k.topic {
+			t = v.Image.TopicByID(k.topic)
+			rules = v.rules(t)
+		}
+		if r := s.change(v, t, t.Partition(k.partition), rules).record(); r != nil {
+			records = append(records, r)
 		}
 	}
 	return records
@@ -302,27 +298,4 @@ func listed(ids []int32) []int32 {
 		return []int32{}
 	}
 	return slices.Clone(ids)
-}
-
-func inISR(id int32) func(*metadata.Partition) bool {
-	return func(p *metadata.Partition) bool { return slices.Contains(p.ISR, id) }
-}
-
-// holdsCommitted picks the partitions of which a broker is known to have everything that is committed.
-func holdsCommitted(id int32) func(*metadata.Partition) bool {
-	return func(p *metadata.Partition) bool { return slices.Contains(p.ISR, id) || slices.Contains(p.ELR, id) }
-}
-
-func leaderless(p *metadata.Partition) bool { return p.Leader == noBroker }
-
-// leads reports whether a broker leads any partition.
-func leads(img *metadata.Image, id int32) bool {
-	for t := range img.Topics() {
-		for _, p := range t.Partitions {
-			if p.Leader == id {
-				return true
-			}
-		}
-	}
-	return false
 }

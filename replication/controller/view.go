@@ -28,6 +28,7 @@ type View struct {
 	static config.Values
 	values *config.Values // what Config returns, until a broker config changes
 	names  *topicNames
+	index  *index
 }
 
 // Decision is what a decision wants to be true.
@@ -60,6 +61,9 @@ func (v *View) active(id int32) bool {
 	return b != nil && !b.Fenced && !b.InControlledShutdown
 }
 
+// leads reports whether a broker leads any partition.
+func (v *View) leads(id int32) bool { return v.index.led[id] > 0 }
+
 // advance makes the view include records that a decision returned.
 func (v *View) advance(epoch int32, records []schema.MetadataRecord) error {
 	next := v.NextOffset + int64(len(records))
@@ -69,6 +73,7 @@ func (v *View) advance(epoch int32, records []schema.MetadataRecord) error {
 	}
 	v.Image, v.NextOffset = img, next
 	v.names.follow(delta)
+	v.index.follow(delta)
 	for _, c := range delta.Configs {
 		if c.Scope == config.Broker {
 			v.values = nil

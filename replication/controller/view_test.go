@@ -26,7 +26,7 @@ func newTestView(t *testing.T, static map[string]string, records ...schema.Metad
 	img := metadata.Empty()
 	v := &View{
 		Image: img, NodeID: 1, ClusterID: testCluster, Now: testNow, Rand: rand.New(rand.NewPCG(1, 2)),
-		static: values, names: newTopicNames(img),
+		static: values, names: newTopicNames(img), index: newIndex(img),
 	}
 	records = append([]schema.MetadataRecord{&schema.FeatureLevelRecord{Name: protocol.MetadataVersion, FeatureLevel: protocol.LatestMetadataVersion}}, records...)
 	if err := v.advance(1, records); err != nil {
