@@ -75,6 +75,7 @@ type leadership struct {
 	committed int64           // offset after the last committed record
 	pending   []*task         // proposed, by end; a task without records waits for what it saw
 	applying  map[*task]int64 // committed, waiting for brokers
+	duties    []*duty
 }
 
 // event is what the quorum tells: one of the fields is set.
@@ -93,6 +94,10 @@ type task struct {
 	err     error
 	end     int64   // offset after the last record that this task made or saw
 	await   []int32 // brokers to wait for
+}
+
+func newTask(decide func(*View) (Decision, error)) *task {
+	return &task{decide: decide, decided: make(chan struct{}), done: make(chan struct{})}
 }
 
 const (
@@ -192,7 +197,7 @@ func (c *Controller) Close() error {
 // decide, protocol.NotController, or ctx's error; with ctx's error, decided says whether the decision was made: it then
 // takes effect all the same. decide has returned, or will never be called, when do returns.
 func (c *Controller) do(ctx context.Context, decide func(*View) (Decision, error)) (decided bool, err error) {
-	t := &task{decide: decide, decided: make(chan struct{}), done: make(chan struct{})}
+	t := newTask(decide)
 	select {
 	case c.tasks <- t:
 	case <-c.done:
@@ -229,6 +234,7 @@ func (c *Controller) run() {
 	defer close(c.done)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	due := time.Now().Add(time.Hour)
 	for {
 		select {
 		case <-c.events.wake:
@@ -238,23 +244,46 @@ func (c *Controller) run() {
 		case t := <-c.tasks:
 			c.start(t)
 		case <-timer.C:
+			c.excuse(time.Since(due))
 			c.fenceStale()
+			c.perform()
 		case <-c.stop:
 			c.resign()
 			return
 		}
-		timer.Reset(c.untilDeadline())
+		due = c.deadline()
+		timer.Reset(time.Until(due))
 	}
 }
 
-// untilDeadline is how long no session can end.
-func (c *Controller) untilDeadline() time.Duration {
-	if c.lead != nil {
-		if at, ok := c.lead.view.Sessions.deadline(c.lead.view.Image); ok {
-			return max(time.Until(at), 0)
+// deadline is when a session may end or a duty is due.
+func (c *Controller) deadline() time.Time {
+	due := time.Now().Add(time.Hour)
+	earliest := func(at time.Time) {
+		if at.Before(due) {
+			due = at
 		}
 	}
-	return time.Hour
+	if c.lead != nil {
+		if at, ok := c.lead.view.Sessions.deadline(c.lead.view.Image); ok {
+			earliest(at)
+		}
+		for _, d := range c.lead.duties {
+			earliest(d.at)
+		}
+	}
+	return due
+}
+
+// deafFor is how late a timer is on a machine that is merely busy.
+const deafFor = time.Second
+
+// excuse grants every broker the time for which this process did not run, as when it was paused: heartbeats may have come meanwhile.
+func (c *Controller) excuse(late time.Duration) {
+	if c.lead != nil && late > deafFor {
+		c.o.Logger.Warn("this controller did not run for a while: sessions last that much longer", zap.Duration("while", late))
+		c.lead.view.Sessions.extend(late)
+	}
 }
 
 func (c *Controller) handle(e event) {
@@ -277,9 +306,9 @@ func (c *Controller) takeOver(e Election) {
 		Now: now, Rand: c.random, static: c.o.Config, names: newTopicNames(e.Image), index: newIndex(e.Image),
 	}
 	v.Sessions = newSessions(e.Image, v.Config().Duration("broker.session.timeout.ms"), now)
-	c.lead = &leadership{id: e.Leadership, epoch: e.Epoch, view: v, committed: e.NextOffset, applying: map[*task]int64{}}
+	c.lead = &leadership{id: e.Leadership, epoch: e.Epoch, view: v, committed: e.NextOffset, applying: map[*task]int64{}, duties: newDuties(v.Config(), now)}
 	c.leads.Store(e.Epoch + 1)
-	c.start(&task{decide: bootstrap, decided: make(chan struct{}), done: make(chan struct{})})
+	c.start(newTask(bootstrap))
 	c.settleReadiness()
 }
 
@@ -398,11 +427,9 @@ func (c *Controller) fenceStale() {
 			return
 		}
 		c.o.Logger.Info("fencing a broker whose session has timed out", zap.Int32("broker", id))
-		t := &task{decided: make(chan struct{}), done: make(chan struct{})}
-		t.decide = func(v *View) (Decision, error) {
+		c.start(newTask(func(v *View) (Decision, error) {
 			return Decision{Records: fence(v, id, nil), Split: true}, nil
-		}
-		c.start(t)
+		}))
 		if b := l.view.Image.Broker(id); b != nil && !b.Fenced {
 			l.view.Sessions.touch(id, time.Now(), l.view.Sessions.applied(id)) // it could not be recorded: try again later
 			return

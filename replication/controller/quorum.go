@@ -1,6 +1,10 @@
 package controller
 
 import (
+	"fmt"
+	"strings"
+
+	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/record"
 	"github.com/ottla/ottla/replication/metadata"
 )
@@ -43,8 +47,38 @@ type Election struct {
 type QuorumState struct {
 	LeaderID      int32 // -1: none is known
 	LeaderEpoch   int32
+	LeaderHost    string // where the leader is reached, "" and 0 if that is not known
+	LeaderPort    uint16
 	HighWatermark int64 // of the metadata log: the offset after the last committed record
 	LogEndOffset  int64
 	Voters        []int32
 	Full          bool // the disk below the metadata has no room: what is not needed to make some should wait
+}
+
+// Voter is one controller of a quorum as it is configured: a part of controller.quorum.voters, or an initial controller.
+type Voter struct {
+	ID          int32
+	DirectoryID protocol.UUID // zero in controller.quorum.voters, which does not name directories
+	Host        string
+	Port        uint16
+}
+
+// Endpoint is where the other controllers and the brokers reach a controller: its first controller listener, as advertised.
+type Endpoint struct {
+	Listener string // its name, as CONTROLLER
+	Host     string
+	Port     uint16
+}
+
+// Address is host:port, with an IPv6 address in brackets; "" for the zero Endpoint.
+func (e Endpoint) Address() string { return joinAddress(e.Host, e.Port) }
+
+func joinAddress(host string, port uint16) string {
+	switch {
+	case host == "" && port == 0:
+		return ""
+	case strings.Contains(host, ":"):
+		return fmt.Sprintf("[%s]:%d", host, port)
+	}
+	return fmt.Sprintf("%s:%d", host, port)
 }
