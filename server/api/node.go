@@ -25,6 +25,7 @@ type Node struct {
 	Transactions *txn.Coordinator
 	Store        *storage.Store
 	Controller   Controller
+	Quorum       MetadataQuorum // this node's controller; nil if it has none
 	ProducerIDs  ProducerIDs
 	Sessions     *Sessions // fetch sessions of this broker
 	Routes       *Routes   // the APIs that this broker's client listeners serve
