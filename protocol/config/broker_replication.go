@@ -4,7 +4,7 @@ package config
 var brokerReplicationKeys = []Key{
 	{Name: "alter.config.policy.class.name", Type: Class, NoDefault: true, NoEffect: noJava, Doc: "Java class that judges changes of topic configs."},
 	{Name: "auto.create.topics.enable", Type: Boolean, Default: "true", Doc: "Whether a topic that clients ask for is created if it does not exist."},
-	{Name: "auto.leader.rebalance.enable", Type: Boolean, Default: "true", NoEffect: noRebalance, Doc: "Whether leadership goes back to the preferred replicas by itself."},
+	{Name: "auto.leader.rebalance.enable", Type: Boolean, Default: "true", Doc: "Whether leadership goes back to the preferred replicas by itself."},
 	{Name: "create.topic.policy.class.name", Type: Class, NoDefault: true, NoEffect: noJava, Doc: "Java class that judges the creation of topics."},
 	{Name: "default.replication.factor", Type: Int, Default: "1", Doc: "Number of replicas of a topic that is created without saying how many."},
 	{Name: "delete.records.purgatory.purge.interval.requests", Type: Int, Default: "1", NoEffect: noPurgatory, Doc: "Number of finished requests after which the waiting room of DeleteRecords is tidied."},
@@ -13,7 +13,8 @@ var brokerReplicationKeys = []Key{
 	{Name: "fetch.purgatory.purge.interval.requests", Type: Int, Default: "1000", NoEffect: noPurgatory, Doc: "Number of finished requests after which the waiting room of Fetch is tidied."},
 	{Name: "follower.fetch.last.tiered.offset.enable", Type: Boolean, Default: "false", Update: ClusterWide, NoEffect: noTiers, Doc: "Whether a new follower starts at the first offset that is not in remote storage."},
 	{Name: "follower.replication.throttled.rate", Type: Long, Default: "9223372036854775807", Allowed: "[0,...]", Update: ClusterWide, DynamicOnly: true, NoEffect: noQuotas, Doc: "Bytes per second that throttled replicas of this broker may fetch as followers."},
-	{Name: "leader.imbalance.check.interval.seconds", Type: Long, Default: "300", Allowed: "[1,...]", NoEffect: noRebalance, Doc: "How often it is checked whether leadership should go back to the preferred replicas, in seconds."},
+	{Name: "leader.imbalance.check.interval.seconds", Type: Long, Default: "300", Allowed: "[1,...]", Doc: "How often it is checked whether leadership should go back to the preferred replicas, in seconds."},
+	{Name: "leader.imbalance.per.broker.percentage", Type: Int, Default: "10", Internal: true, Doc: "Percentage of the leaderships that a broker should have and may lack before they go back to it."},
 	{Name: "leader.replication.throttled.rate", Type: Long, Default: "9223372036854775807", Allowed: "[0,...]", Update: ClusterWide, DynamicOnly: true, NoEffect: noQuotas, Doc: "Bytes per second that this broker may send to throttled replicas as their leader."},
 	{Name: "max.incremental.fetch.session.cache.slots", Type: Int, Default: "1000", Allowed: "[0,...]", Doc: "Number of incremental fetch sessions that the broker keeps."},
 	{Name: "min.insync.replicas", Type: Int, Default: "1", Allowed: "[1,...]", Update: ClusterWide, Doc: "Number of in-sync replicas that a write with acks=all needs; the default of topics."},
@@ -34,5 +35,5 @@ var brokerReplicationKeys = []Key{
 	{Name: "replica.socket.timeout.ms", Type: Int, Default: "30000", NoEffect: noFollowers, Doc: "How long a follower's fetch waits for its answer, in milliseconds."},
 	{Name: "share.fetch.purgatory.purge.interval.requests", Type: Int, Default: "1000", NoEffect: noPurgatory, Doc: "Number of finished requests after which the waiting room of ShareFetch is tidied."},
 	{Name: "unclean.leader.election.enable", Type: Boolean, Default: "false", Update: ClusterWide, Doc: "Whether a replica that is not in sync may become leader when no other is left; the default of topics."},
-	{Name: "unclean.leader.election.interval.ms", Type: Long, Default: "300000", Allowed: "[1,...]", Internal: true, NoEffect: noRebalance, Doc: "How often it is checked whether partitions need an unclean election, in milliseconds."},
+	{Name: "unclean.leader.election.interval.ms", Type: Long, Default: "300000", Allowed: "[1,...]", Internal: true, Doc: "How often it is checked whether partitions need an unclean election, in milliseconds."},
 }

@@ -60,6 +60,13 @@ func (s *sessions) touch(id int32, now time.Time, applied int64) *session {
 	return b
 }
 
+// extend makes all sessions last longer.
+func (s *sessions) extend(by time.Duration) {
+	for _, b := range s.brokers {
+		b.contact = b.contact.Add(by)
+	}
+}
+
 func (s *sessions) remove(id int32) { delete(s.brokers, id) }
 
 // applied returns how far a broker has applied the metadata, -1 if it has not said so.
