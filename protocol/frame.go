@@ -78,6 +78,17 @@ func headerHasTags(h RequestHeader, flexible func(key, version int16) bool) bool
 	return flexible(h.Key, h.Version)
 }
 
+// SkipTags passes over the tag buffer at the start of b, as the header v1 of a response has one behind the correlation id, and returns what follows. InvalidRequest if it
+// is cut short.
+func SkipTags(b []byte) ([]byte, error) {
+	r := reader{b: b}
+	r.skipTags()
+	if r.failed {
+		return nil, Errorf(InvalidRequest, "%w", errHeaderShort)
+	}
+	return r.b, nil
+}
+
 // reader takes fields off the front of b. After the first field that is not there it is failed, and gives zeros.
 type reader struct {
 	b      []byte

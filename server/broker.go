@@ -52,6 +52,7 @@ type Broker struct {
 	replicas     *replication.Manager
 	groups       *group.Coordinator
 	transactions *txn.Coordinator
+	peers        *peers
 	lifecycle    *lifecycle
 	assignments  *assignments
 	observer     *metadata.Observer
@@ -122,6 +123,11 @@ func (b *Broker) Start(ctx context.Context) (err error) {
 	return nil
 }
 
+// dialing is how this node connects to others.
+func (b *Broker) dialing() dialing {
+	return dialing{dial: b.o.Dial, config: b.Config, clientID: "broker-" + brokerName(b.o.Config.NodeID)}
+}
+
 // logDirReserve is how much room is kept in each log dir for a stop and a start while it is full: that for the indexes of a gigabyte of records, and the checkpoints of many partitions.
 const logDirReserve = 8 << 20
 
@@ -180,7 +186,8 @@ func (b *Broker) assemble(clusterID string, wake <-chan struct{}) {
 	b.lifecycle = newLifecycle(local, registration, c.Values.Duration("broker.heartbeat.interval.ms"), b.offlineDirs, b.lost, logger.Named("lifecycle"))
 	b.assignments = newAssignments(c.NodeID, b.lifecycle.epoch.Load, local, b.replicas.Image, b.store, logger.Named("directories"))
 	ids := &producerIDs{node: c.NodeID, epoch: b.lifecycle.epoch.Load, controller: local}
-	peers := &peers{self: c.NodeID}
+	peers := newPeers(c.NodeID, c.InterBroker, b.replicas.Image, b.dialing())
+	b.peers = peers
 	b.transactions = txn.New(txn.Options{
 		NodeID: c.NodeID, Config: b.Config, Open: openCoordinatorLog(b.replicas, protocol.TransactionStateTopic),
 		Image: b.replicas.Image, Codecs: b.codecs, Logger: logger.Named("transaction"), Registered: registered,
@@ -310,6 +317,9 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 	}
 	if b.replicas != nil {
 		b.replicas.Close()
+	}
+	if b.peers != nil {
+		b.peers.close()
 	}
 	var errs []error
 	if b.controller != nil {

@@ -16,7 +16,7 @@
 //	lifecycle.go        registration and heartbeats
 //	publisher.go        hands each metadata change to the parts, in order
 //	producer_ids.go     blocks of producer ids
-//	peers.go            requests to the brokers of the cluster
+//	peers.go            requests to the brokers of the cluster; peers_conn.go the connections to other nodes
 //	scrape.go           the HTTP server of the metrics, which server/metrics makes
 //	coordinator_log.go  a led partition as a coordinator's shard sees it
 //	listener.go         accepting connections, limits, draining

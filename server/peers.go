@@ -3,20 +3,95 @@ package server
 import (
 	"context"
 	"fmt"
+	"net"
+	"strconv"
+	"sync"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/ottla/ottla/coordinator/txn"
+	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/replication"
+	"github.com/ottla/ottla/replication/metadata"
 	"github.com/ottla/ottla/server/api"
 )
 
-// peers reaches the brokers of the cluster: this one by its handlers. Safe for concurrent use.
+// sharedRequests is how many requests of one API may be under way to one broker at once, except where the caller has a connection of its own.
+const sharedRequests = 8
+
+// peers reaches the brokers of the cluster: this one by its handlers, others by their inter-broker listeners. Safe for concurrent use.
 type peers struct {
-	self int32
-	node *api.Node // set before anything is asked
+	dialing
+	self     int32
+	listener string // name of the inter-broker listener, the same on all brokers
+	image    func() *metadata.Image
+	node     *api.Node // set before anything is asked
+
+	mu     sync.Mutex // guards what follows
+	closed bool
+	open   map[*ownPeer]struct{}
+	shared map[sharedKey]*connPool
 }
 
-var _ txn.Markers = (*peers)(nil)
+// sharedKey names connections that are shared: those of one API, so that none waits behind requests of another kind.
+type sharedKey struct {
+	node int32
+	api  int16
+}
+
+var (
+	_ txn.Markers       = (*peers)(nil)
+	_ replication.Peers = (*peers)(nil)
+)
+
+// newPeers makes the way to the brokers that image knows, over listener.
+func newPeers(self int32, listener string, image func() *metadata.Image, d dialing) *peers {
+	return &peers{dialing: d, self: self, listener: listener, image: image, open: map[*ownPeer]struct{}{}, shared: map[sharedKey]*connPool{}}
+}
+
+// ownPeer is a connection of one user to a broker.
+type ownPeer struct {
+	*peerConn
+	peers *peers
+}
+
+// Close implements replication.Peer.
+func (o *ownPeer) Close() {
+	o.peerConn.Close()
+	o.peers.mu.Lock()
+	defer o.peers.mu.Unlock()
+	delete(o.peers.open, o)
+}
+
+// Open implements replication.Peers.
+func (p *peers) Open(node int32) replication.Peer {
+	o := &ownPeer{p.connect(node), p}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		o.peerConn.Close()
+	} else {
+		p.open[o] = struct{}{}
+	}
+	return o
+}
+
+func (p *peers) connect(node int32) *peerConn {
+	return newPeerConn(p.dialing, func() (string, error) { return p.addressOf(node) })
+}
+
+// addressOf is where the metadata has a broker's inter-broker listener.
+func (p *peers) addressOf(node int32) (string, error) {
+	b := p.image().Broker(node)
+	if b == nil {
+		return "", fmt.Errorf("broker %d is not registered: %w", node, protocol.BrokerNotAvailable)
+	}
+	e := b.Endpoint(p.listener)
+	if e == nil {
+		return "", fmt.Errorf("broker %d has no listener %s: %w", node, p.listener, protocol.BrokerNotAvailable)
+	}
+	return net.JoinHostPort(e.Host, strconv.Itoa(int(e.Port))), nil
+}
 
 // WriteTxnMarkers implements txn.Markers.
 func (p *peers) WriteTxnMarkers(ctx context.Context, node int32, req *kmsg.WriteTxnMarkersRequest) (*kmsg.WriteTxnMarkersResponse, error) {
@@ -31,9 +106,36 @@ func (p *peers) WriteTxnMarkers(ctx context.Context, node int32, req *kmsg.Write
 	return resp, nil
 }
 
+// ask sends any request but Fetch, over a connection that is shared.
 func (p *peers) ask(ctx context.Context, node int32, req kmsg.Request) (kmsg.Response, error) {
-	if node != p.self {
-		return nil, fmt.Errorf("there is no way to broker %d", node)
+	if node == p.self {
+		return p.node.Serve(ctx, req)
 	}
-	return p.node.Serve(ctx, req)
+	p.mu.Lock()
+	key := sharedKey{node, req.Key()}
+	pool := p.shared[key]
+	if pool == nil && !p.closed {
+		pool = newConnPool(sharedRequests, func() *peerConn { return p.connect(node) })
+		p.shared[key] = pool
+	}
+	p.mu.Unlock()
+	if pool == nil {
+		return nil, errPeerClosed
+	}
+	return pool.Do(ctx, req)
+}
+
+// close ends all connections; what is under way fails, and nothing can be asked any more.
+func (p *peers) close() {
+	p.mu.Lock()
+	p.closed = true
+	open, shared := p.open, p.shared
+	p.open, p.shared = nil, nil
+	p.mu.Unlock()
+	for o := range open {
+		o.peerConn.Close()
+	}
+	for _, pool := range shared {
+		pool.Close()
+	}
 }

@@ -8,15 +8,18 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/protocol/config"
 	"github.com/ottla/ottla/replication/metadata"
 	"github.com/ottla/ottla/server/api"
 )
 
 func TestPeersAskTheirOwnHandlers(t *testing.T) {
 	row := func(handle api.Handler) *peers {
-		return &peers{self: 1, node: &api.Node{
+		p := newPeers(1, "PLAINTEXT", metadata.Empty, dialing{config: config.Defaults})
+		p.node = &api.Node{
 			Routes: api.NewRoutes([]api.Route{{Key: 27, Name: "WriteTxnMarkers", Max: 2, Handle: handle}}), Image: metadata.Empty, Logger: zap.NewNop(),
-		}}
+		}
+		return p
 	}
 	answered := row(func(_ context.Context, _ *api.Node, r *api.Request) api.Result {
 		return api.Result{Later: func(context.Context) api.Result {
