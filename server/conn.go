@@ -89,7 +89,7 @@ func newConn(s *socketServer, listener string, nc net.Conn) *conn {
 	c.ctx, c.cancel = context.WithCancel(s.ctx)
 	c.input = frameReader{
 		nc: nc, pool: &s.buffers, budget: s.budget, max: s.maxFrame, idle: s.maxIdle, active: time.Now(),
-		busy: func() bool { return c.outstanding.Load() > 0 }, draining: c.draining.Load, restAfter: canRest(nc),
+		busy: func() bool { return c.outstanding.Load() > 0 }, draining: c.draining.Load, restAfter: s.resting.canRest(nc),
 	}
 	return c
 }

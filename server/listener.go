@@ -77,7 +77,7 @@ func newSocketServer(node *api.Node, logger *zap.Logger) *socketServer {
 		perIP:      map[netip.Addr]int{},
 	}
 	s.room.L = &s.mu
-	s.resting = restArea{server: s, idle: s.maxIdle}
+	s.resting = restArea{server: s, after: restAfter, idle: s.maxIdle}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }

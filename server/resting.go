@@ -16,8 +16,8 @@ import (
 const (
 	// restAfter is how long a connection waits for a request before it is put to rest. It is longer, up to restAfterMost, for one that keeps
 	// waking up: resting saves memory, but costs some microseconds.
-	restAfter     = 20 * time.Millisecond
-	restAfterMost = 2 * time.Second
+	restAfter     = 2 * time.Second
+	restAfterMost = 8 * time.Second
 	// shortRest is a rest that was not worth it.
 	shortRest = time.Second
 	// expiryPrecision divides connections.max.idle.ms: so much later than due an idle connection may be closed.
@@ -42,6 +42,7 @@ type restingConn struct {
 // closes those that are idle for too long.
 type restArea struct {
 	server *socketServer
+	after  time.Duration // restAfter; tests wait for less
 	idle   time.Duration // connections.max.idle.ms; negative or 0: never
 
 	// entering is held by who turns a connection into a resting one or back. That is some system calls, which many at once would make the runtime start
@@ -243,9 +244,9 @@ func (s *socketServer) adopt(fd int32) (net.Conn, error) {
 }
 
 // canRest says how long a connection may be quiet before it rests; 0: for ever.
-func canRest(nc net.Conn) time.Duration {
+func (a *restArea) canRest(nc net.Conn) time.Duration {
 	if _, tcp := nc.(*net.TCPConn); tcp && pollerSupported {
-		return restAfter
+		return a.after
 	}
 	return 0
 }
