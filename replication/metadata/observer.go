@@ -2,10 +2,12 @@ package metadata
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"sync/atomic"
 
+	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/record"
 	"github.com/ottla/ottla/storage"
 	"github.com/ottla/ottla/storage/vfs"
@@ -14,11 +16,12 @@ import (
 
 // ObserverOptions is what an Observer needs.
 type ObserverOptions struct {
-	Log     *storage.Log    // __cluster_metadata-0
-	FS      vfs.FS          // where the log's folder and its checkpoints lie; nil: checkpoints are not looked for
-	Codecs  *record.Codecs  // nil: the observer has its own
-	Wake    <-chan struct{} // signalled when the log grew (combined node); buffered 1
-	Publish func(*Delta)    // called in order; the first delta holds everything up to the log's end at the start
+	Follower *Follower       // whose log is followed: Log, FS and Wake are not set then. nil on a node with a controller
+	Log      *storage.Log    // __cluster_metadata-0
+	FS       vfs.FS          // where the log's folder and its checkpoints lie; nil: checkpoints are not looked for
+	Codecs   *record.Codecs  // nil: the observer has its own
+	Wake     <-chan struct{} // signalled when the log grew (combined node); buffered 1
+	Publish  func(*Delta)    // called in order; the first delta holds everything up to the log's end at the start
 	// OnFailure is called once, from the observer's goroutine, when the log cannot be followed any further; nothing is published
 	// after it. nil: it is only logged.
 	OnFailure func(error)
@@ -26,7 +29,8 @@ type ObserverOptions struct {
 }
 
 // Observer follows the metadata log and publishes each image, in order, from its own goroutine, which owns the loader. It reads
-// to the log's end whenever it is woken: the local log holds committed records only.
+// to the log's end whenever it is woken: the local log holds committed records only. Behind a Follower it begins when that has caught up with the
+// controllers, so that nothing stale is ever in force, and begins anew when the follower did.
 type Observer struct {
 	o      ObserverOptions
 	image  atomic.Pointer[Image]
@@ -36,6 +40,9 @@ type Observer struct {
 
 // NewObserver starts to follow the log. Close it.
 func NewObserver(o ObserverOptions) *Observer {
+	if f := o.Follower; f != nil {
+		o.Log, o.FS, o.Wake = f.log, f.o.FS, f.wake
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ob := &Observer{o: o, cancel: cancel, done: make(chan struct{})}
 	ob.image.Store(Empty())
@@ -69,34 +76,91 @@ func (ob *Observer) run(ctx context.Context) {
 	}
 }
 
+// follow publishes what the log holds, and then whatever it grows by.
 func (ob *Observer) follow(ctx context.Context, codecs *record.Codecs) error {
-	// The first delta is from nothing, so the newest checkpoint is taken where there is one, however much of the log is there.
-	l := NewLoader(Empty(), codecs)
-	image, err := ob.checkpoint(codecs, ob.o.Log.Offsets().LogStart)
-	if err != nil {
-		return err
+	if ob.o.Follower != nil {
+		select {
+		case <-ob.o.Follower.caughtUp:
+		case <-ctx.Done():
+			return nil
+		}
 	}
-	if image != nil {
-		l = NewLoader(image, codecs)
-	}
-	if err := ob.read(ctx, l, l.Add); err != nil {
-		return err
-	}
-	if image, _, err = l.Commit(); err != nil {
-		return err
-	}
-	ob.publish(Difference(Empty(), image))
+	var l *Loader // nil: to begin with all that is there
 	for {
+		history := ob.history()
+		var err error
+		switch {
+		case history%2 == 1: // the log is begun anew: its owner wakes us when it is whole again
+			l = nil
+		case l == nil:
+			l, err = ob.begin(ctx, codecs, history)
+		default:
+			l, err = ob.catchUp(ctx, l, codecs, history)
+		}
+		switch {
+		case err == nil:
+		case ob.history() != history:
+			l = nil
+			continue
+		case ob.cutBelow(l, err):
+			continue // it goes on from a checkpoint
+		default:
+			return err
+		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-ob.o.Wake:
 		}
-		if l, err = ob.catchUp(ctx, l, codecs); err != nil {
-			return err
-		}
 	}
 }
+
+// history tells whether the log is still the one that was read before; odd while it is begun anew.
+func (ob *Observer) history() uint64 {
+	if ob.o.Follower == nil {
+		return 0
+	}
+	return ob.o.Follower.history.Load()
+}
+
+// cutBelow reports whether err came about because the log was cut while it was read, so that it begins above what l has.
+func (ob *Observer) cutBelow(l *Loader, err error) bool {
+	missing := errors.Is(err, protocol.OffsetOutOfRange) || errors.Is(err, storage.ErrTruncated)
+	return missing && l != nil && ob.o.Log.Offsets().LogStart > l.NextOffset()
+}
+
+// begin publishes everything: the newest checkpoint, however much of the log is there, and what follows it.
+func (ob *Observer) begin(ctx context.Context, codecs *record.Codecs, history uint64) (*Loader, error) {
+	var l *Loader
+	for {
+		image, err := ob.checkpoint(codecs, ob.o.Log.Offsets().LogStart)
+		if err != nil {
+			return nil, err
+		}
+		if image == nil {
+			image = Empty()
+		}
+		l = NewLoader(image, codecs)
+		if err = ob.read(ctx, l, l.Add); err == nil {
+			break
+		}
+		if !ob.cutBelow(l, err) || ob.history() != history {
+			return nil, err
+		}
+	}
+	image, _, err := l.Commit()
+	if err != nil {
+		return nil, err
+	}
+	if ob.history() != history {
+		return nil, errReplaced
+	}
+	ob.publish(Difference(ob.Image(), image))
+	return l, nil
+}
+
+// errReplaced says that the log was begun anew while it was read.
+var errReplaced = errors.New("the metadata log was replaced")
 
 // read reads what l has not read, to the log's end.
 func (ob *Observer) read(ctx context.Context, l *Loader, add func(record.Batch) error) error {
@@ -107,11 +171,14 @@ func (ob *Observer) read(ctx context.Context, l *Loader, add func(record.Batch) 
 }
 
 // catchUp publishes batch by batch to the log's end; by a checkpoint first if the log no longer has what comes next.
-func (ob *Observer) catchUp(ctx context.Context, l *Loader, codecs *record.Codecs) (*Loader, error) {
+func (ob *Observer) catchUp(ctx context.Context, l *Loader, codecs *record.Codecs, history uint64) (*Loader, error) {
 	if start := ob.o.Log.Offsets().LogStart; start > l.NextOffset() {
 		image, err := ob.checkpoint(codecs, start)
 		if err != nil {
-			return nil, err
+			return l, err
+		}
+		if ob.history() != history {
+			return l, errReplaced
 		}
 		if image != nil {
 			before := l.Image()
@@ -120,6 +187,9 @@ func (ob *Observer) catchUp(ctx context.Context, l *Loader, codecs *record.Codec
 		}
 	}
 	err := ob.read(ctx, l, func(b record.Batch) error {
+		if ob.history() != history {
+			return errReplaced
+		}
 		if err := l.Add(b); err != nil {
 			return err
 		}
@@ -135,6 +205,9 @@ func (ob *Observer) catchUp(ctx context.Context, l *Loader, codecs *record.Codec
 func (ob *Observer) publish(d *Delta) {
 	ob.image.Store(d.Image)
 	ob.o.Publish(d)
+	if ob.o.Follower != nil {
+		ob.o.Follower.published.Store(d.Image)
+	}
 }
 
 // checkpoint loads the newest checkpoint beside the log if it ends at atLeast or later; nil if there is none.
@@ -142,20 +215,9 @@ func (ob *Observer) checkpoint(codecs *record.Codecs, atLeast int64) (*Image, er
 	if ob.o.FS == nil {
 		return nil, nil
 	}
-	entries, err := ob.o.FS.List(ob.o.Log.Dir())
-	if err != nil {
+	newest, found, err := Checkpoints{FS: ob.o.FS, Dir: ob.o.Log.Dir()}.Newest()
+	if err != nil || !found || newest.EndOffset < atLeast {
 		return nil, err
-	}
-	var newest CheckpointID
-	found := false
-	for _, e := range entries {
-		id, ok := ParseCheckpointName(e.Name())
-		if ok && id.EndOffset >= atLeast && (!found || id.EndOffset > newest.EndOffset) {
-			newest, found = id, true
-		}
-	}
-	if !found {
-		return nil, nil
 	}
 	content, err := ob.o.FS.ReadFile(filepath.Join(ob.o.Log.Dir(), newest.FileName()))
 	if err != nil {
