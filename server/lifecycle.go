@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -11,40 +13,70 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/protocol/config"
 	"github.com/ottla/ottla/replication/metadata"
 	"github.com/ottla/ottla/server/api"
 )
 
-// lifecycle keeps the broker registered with the controller (Kafka's BrokerLifecycleManager): one registration, then a
-// heartbeat at every interval, and one at once after each metadata change that was applied, because controllers answer
-// "created" only when the new leaders have applied it. Its goroutine is started by start and stopped by stop.
-type lifecycle struct {
+const (
+	// registrationBackoff is the wait after the first refused registration; each further one doubles it, up to half of the session timeout.
+	registrationBackoff = 100 * time.Millisecond
+	// leaveInterval is the time between heartbeats of a broker that waits to be let go.
+	leaveInterval = 50 * time.Millisecond
+	// leavePatience is how long such a broker waits for an answer before it asks again.
+	leavePatience = 500 * time.Millisecond
+	// leaveLimit is how long a broker waits to be let go (BrokerServer.shutdown).
+	leaveLimit = 5 * time.Minute
+	// lastGrace is how long a broker that nobody can take over from waits for a controller.
+	lastGrace = time.Second
+)
+
+// lifecycleOptions is what a lifecycle is made of.
+type lifecycleOptions struct {
 	controller api.Controller
-	register   *kmsg.BrokerRegistrationRequest
-	interval   time.Duration
+	register   *kmsg.BrokerRegistrationRequest // what the broker says of itself
+	config     config.Values
 	offline    func() []protocol.UUID // the log dirs that are lost
 	dirFailed  <-chan struct{}        // signalled when one more is
-	logger     *zap.Logger
+	fail       func(error)            // told when the broker cannot become part of the cluster; must not block
+	// local says that the only controller is in this process: when it stops with the broker, nobody is left to be told of that.
+	local  bool
+	logger *zap.Logger
+}
 
-	epoch   atomic.Int64  // the broker's epoch; -1 before registration
-	offset  atomic.Int64  // of the image that was applied last
-	changed chan struct{} // signalled by applied; has room for one
+// lifecycle keeps the broker registered with the controller (Kafka's BrokerLifecycleManager): one registration, then a
+// heartbeat at every interval, and one at once after each metadata change that was applied, because controllers answer
+// "created" only when the new leaders have applied it. Its goroutine is started by start and stopped by stop. A broker that the controller has fenced goes
+// on serving what it can: who leads is the metadata's to say.
+type lifecycle struct {
+	o        lifecycleOptions
+	interval time.Duration // broker.heartbeat.interval.ms
+	session  time.Duration // broker.session.timeout.ms
+
+	epoch   atomic.Int64                   // the broker's epoch; -1 before registration
+	image   atomic.Pointer[metadata.Image] // applied last; nil before the first
+	changed chan struct{}                  // signalled by applied; has room for one
 
 	ready     chan struct{} // closed when an applied image shows this broker unfenced
 	readyOnce sync.Once
+	leaving   chan struct{} // closed by leave
+	released  chan struct{} // closed when the broker may stop; only run closes it
 	cancel    context.CancelFunc
 	done      chan struct{}
+
+	answered   time.Time // when a controller last answered; owned by run, as what follows
+	registered bool      // once at least
+	wait       time.Duration
+	letGo      bool // released is closed
 }
 
-func newLifecycle(c api.Controller, register *kmsg.BrokerRegistrationRequest, interval time.Duration, offline func() []protocol.UUID,
-	dirFailed <-chan struct{}, l *zap.Logger,
-) *lifecycle {
+func newLifecycle(o lifecycleOptions) *lifecycle {
 	lc := &lifecycle{
-		controller: c, register: register, interval: interval, offline: offline, dirFailed: dirFailed, logger: l,
-		changed: make(chan struct{}, 1), ready: make(chan struct{}), done: make(chan struct{}),
+		o: o, interval: o.config.Duration("broker.heartbeat.interval.ms"), session: o.config.Duration("broker.session.timeout.ms"),
+		changed: make(chan struct{}, 1), ready: make(chan struct{}), leaving: make(chan struct{}), released: make(chan struct{}),
+		done: make(chan struct{}),
 	}
 	lc.epoch.Store(-1)
-	lc.offset.Store(-1)
 	return lc
 }
 
@@ -66,10 +98,50 @@ func (lc *lifecycle) stop() {
 	}
 }
 
+// leave hands over what this broker leads and returns when the controller lets it go (controlled shutdown), or ctx ends, or nobody can be told. Call it once,
+// before stop, while requests are still served. A broker alone with its controller, or that does not serve yet, leaves at once.
+func (lc *lifecycle) leave(ctx context.Context) {
+	if lc.cancel == nil || !lc.o.config.Bool("controlled.shutdown.enable") || (lc.o.local && !lc.others(registeredToo)) {
+		return
+	}
+	select {
+	case <-lc.ready:
+	default:
+		return
+	}
+	limited, cancel := context.WithTimeout(ctx, leaveLimit)
+	defer cancel()
+	begin := time.Now()
+	close(lc.leaving)
+	select {
+	case <-lc.released:
+		lc.o.logger.Info("leaderships are handed over", zap.Duration("took", time.Since(begin)))
+	case <-lc.done:
+	case <-limited.Done():
+		lc.o.logger.Warn("stopping before all leaderships are handed over", zap.Duration("waited", time.Since(begin)))
+	}
+}
+
+func registeredToo(*metadata.Broker) bool { return true }
+
+func active(b *metadata.Broker) bool { return !b.Fenced && !b.InControlledShutdown }
+
+// others reports whether there is another broker that is like that.
+func (lc *lifecycle) others(like func(*metadata.Broker) bool) bool {
+	if image := lc.image.Load(); image != nil {
+		for b := range image.Brokers() {
+			if b.ID != lc.o.register.BrokerID && like(b) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // applied notes that image is in force on this broker.
 func (lc *lifecycle) applied(image *metadata.Image) {
-	lc.offset.Store(image.Offset())
-	if b := image.Broker(lc.register.BrokerID); b != nil && b.Epoch == lc.epoch.Load() && !b.Fenced {
+	lc.image.Store(image)
+	if b := image.Broker(lc.o.register.BrokerID); b != nil && b.Epoch == lc.epoch.Load() && !b.Fenced {
 		lc.readyOnce.Do(func() { close(lc.ready) })
 	}
 	select {
@@ -78,50 +150,107 @@ func (lc *lifecycle) applied(image *metadata.Image) {
 	}
 }
 
+// offset is that of the image that was applied last.
+func (lc *lifecycle) offset() int64 {
+	if image := lc.image.Load(); image != nil {
+		return image.Offset()
+	}
+	return -1
+}
+
 // run registers and heartbeats until ctx ends. A broker whose epoch the controller does not know registers anew.
 func (lc *lifecycle) run(ctx context.Context) {
-	tick := time.NewTicker(lc.interval)
-	defer tick.Stop()
+	lc.answered = time.Now()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	giveUp := time.NewTimer(lc.o.config.Duration("initial.broker.registration.timeout.ms"))
+	defer giveUp.Stop()
+	var refusal error
+	leaving := lc.leaving
 	for {
 		if lc.epoch.Load() < 0 {
-			lc.tryRegister(ctx)
+			refusal = lc.tryRegister(ctx)
 		} else {
 			lc.heartbeat(ctx)
+		}
+		lc.mayLeave()
+		timer.Reset(lc.wait)
+		changed := lc.changed
+		if lc.epoch.Load() < 0 {
+			changed = nil // it says nothing that a registration would tell
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-lc.changed:
-		case <-lc.dirFailed:
-		case <-tick.C:
+		case <-leaving:
+			leaving = nil // the next heartbeats say so
+		case <-changed:
+		case <-lc.o.dirFailed:
+		case <-timer.C:
+		case <-giveUp.C:
+			if !lc.registered && ctx.Err() == nil {
+				lc.o.fail(fmt.Errorf("unable to register with the controllers within initial.broker.registration.timeout.ms: %w", refusal))
+				return
+			}
 		}
 	}
 }
 
-func (lc *lifecycle) tryRegister(ctx context.Context) {
-	answer, err := lc.controller.Handle(ctx, lc.register)
+// tryRegister registers the broker, and heartbeats at once if that goes well.
+func (lc *lifecycle) tryRegister(ctx context.Context) error {
+	if lc.wait = lc.wait * 2; lc.wait < registrationBackoff {
+		lc.wait = registrationBackoff
+	}
+	lc.wait = min(lc.wait, max(lc.session/2, registrationBackoff))
+	answer, err := lc.ask(ctx, lc.o.register)
 	if err != nil {
 		lc.logFailure(ctx, "cannot register with the controller", err)
-		return
+		return err
 	}
 	resp, ok := answer.(*kmsg.BrokerRegistrationResponse)
-	if !ok || resp.ErrorCode != 0 {
-		lc.logFailure(ctx, "the controller refused the registration", protocol.Code(resp.ErrorCode))
-		return
+	if !ok {
+		return fmt.Errorf("a wrong answer to BrokerRegistration: key %d", answer.Key())
 	}
+	switch code := protocol.Code(resp.ErrorCode); code {
+	case protocol.None:
+	case protocol.InconsistentClusterID:
+		err := fmt.Errorf("the controllers are those of another cluster than %s, which this broker's data belongs to: %w", lc.o.register.ClusterID, code)
+		if !lc.registered {
+			lc.o.fail(err)
+		}
+		lc.logFailure(ctx, "the controller refused the registration", err)
+		return err
+	case protocol.DuplicateBrokerRegistration:
+		// As after a restart that the controller did not see: the session of the last incarnation has to end first.
+		lc.logFailure(ctx, "another broker is registered with this node.id; trying again until its session ends", code)
+		return code
+	default:
+		lc.logFailure(ctx, "the controller refused the registration", code)
+		return code
+	}
+	lc.registered = true
 	lc.epoch.Store(resp.BrokerEpoch)
 	lc.heartbeat(ctx)
+	return nil
 }
 
+// heartbeat tells the controller that this broker lives, and how.
 func (lc *lifecycle) heartbeat(ctx context.Context) {
 	req := kmsg.NewPtrBrokerHeartbeatRequest()
 	req.SetVersion(req.MaxVersion())
-	req.BrokerID, req.BrokerEpoch = lc.register.BrokerID, lc.epoch.Load()
-	req.CurrentMetadataOffset = lc.offset.Load()
-	for _, dir := range lc.offline() {
+	req.BrokerID, req.BrokerEpoch = lc.o.register.BrokerID, lc.epoch.Load()
+	req.CurrentMetadataOffset = lc.offset()
+	lc.wait = lc.interval
+	select {
+	case <-lc.leaving:
+		req.WantShutdown = true
+		lc.wait = min(leaveInterval, lc.interval)
+	default:
+	}
+	for _, dir := range lc.o.offline() {
 		req.OfflineLogDirs = append(req.OfflineLogDirs, dir)
 	}
-	answer, err := lc.controller.Handle(ctx, req)
+	answer, err := lc.ask(ctx, req)
 	if err != nil {
 		lc.logFailure(ctx, "heartbeat failed", err)
 		return
@@ -130,16 +259,62 @@ func (lc *lifecycle) heartbeat(ctx context.Context) {
 	switch {
 	case !ok:
 	case protocol.Code(resp.ErrorCode) == protocol.StaleBrokerEpoch, protocol.Code(resp.ErrorCode) == protocol.BrokerIDNotRegistered:
-		lc.logger.Warn("the controller forgot this broker: registering again", zap.Stringer("code", protocol.Code(resp.ErrorCode)))
+		lc.o.logger.Warn("the controller forgot this broker: registering again", zap.Stringer("code", protocol.Code(resp.ErrorCode)))
 		lc.epoch.Store(-1)
+		lc.wait = 0
 	case resp.ErrorCode != 0:
 		lc.logFailure(ctx, "the controller refused the heartbeat", protocol.Code(resp.ErrorCode))
+	case resp.ShouldShutdown && req.WantShutdown:
+		lc.release()
+	}
+}
+
+// ask asks the controller. An answer that takes long, as from a controller with a slow disk, is not waited for: the controller counts when it was asked,
+// and the session must not end meanwhile.
+func (lc *lifecycle) ask(ctx context.Context, req kmsg.Request) (kmsg.Response, error) {
+	patience := max(lc.interval, lc.session/4)
+	select {
+	case <-lc.leaving:
+		patience = min(patience, leavePatience)
+	default:
+	}
+	limited, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	answer, err := lc.o.controller.Handle(limited, req)
+	if err == nil {
+		lc.answered = time.Now()
+	}
+	return answer, err
+}
+
+// mayLeave lets a broker go that wants to leave while no controller answers: after its session it is fenced in any case; if nobody is
+// there to take over from it, sooner.
+func (lc *lifecycle) mayLeave() {
+	select {
+	case <-lc.leaving:
+	default:
+		return
+	}
+	grace := lc.session
+	if !lc.others(active) {
+		grace = min(lastGrace, grace)
+	}
+	if silence := time.Since(lc.answered); silence >= grace && !lc.letGo {
+		lc.o.logger.Warn("stopping without the consent of a controller, as none answers", zap.Duration("since", silence))
+		lc.release()
+	}
+}
+
+func (lc *lifecycle) release() {
+	if !lc.letGo {
+		lc.letGo = true
+		close(lc.released)
 	}
 }
 
 func (lc *lifecycle) logFailure(ctx context.Context, what string, err error) {
-	if ctx.Err() == nil {
-		lc.logger.Warn(what, zap.Error(err))
+	if ctx.Err() == nil && !errors.Is(err, context.Canceled) {
+		lc.o.logger.Warn(what, zap.Error(err))
 	}
 }
 

@@ -100,9 +100,7 @@ func serve(ctx context.Context, out io.Writer, file string, flags serverFlags, b
 	if err == nil {
 		err = run(ctx, b, logger)
 	}
-	stopCtx, cancel := context.WithTimeout(context.Background(), server.ShutdownGrace)
-	defer cancel()
-	return errors.Join(err, b.Shutdown(stopCtx))
+	return errors.Join(err, b.Shutdown(context.Background()))
 }
 
 // temporaryData makes the folder of an ephemeral broker's data; its parent is to be removed.

@@ -193,7 +193,8 @@ func heartbeat(v *View, req *kmsg.BrokerHeartbeatRequest, resp *kmsg.BrokerHeart
 	resp.IsCaughtUp = req.CurrentMetadataOffset >= v.Sessions.registeredAt(b)
 	resp.IsFenced = next == brokerFenced || next == brokerShutdownNow
 	resp.ShouldShutdown = next == brokerShutdownNow
-	return Decision{Records: records, Split: true}, nil
+	// A broker that goes on as before must not be kept waiting by a slow disk: its next heartbeat would be late.
+	return Decision{Records: records, Split: true, Soft: true}, nil
 }
 
 // nextState is BrokerHeartbeatManager.calculateNextBrokerState.

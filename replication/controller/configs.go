@@ -2,9 +2,11 @@ package controller
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/config"
@@ -123,13 +125,62 @@ func alterResource(v *View, t configTarget) ([]schema.MetadataRecord, error) {
 			return nil, err
 		}
 	}
+	for _, op := range t.ops {
+		if err := checkSize(next[op.name]); err != nil {
+			return nil, err
+		}
+	}
 	if err := checkConfig(v, t, next); err != nil {
 		return nil, err
 	}
 	if t.scope == config.Topic && v.Image.Topic(t.name) == nil {
 		return nil, protocol.Errorf(protocol.UnknownTopicOrPartition, "The topic '%s' does not exist.", t.name)
 	}
-	return configRecords(t, current, next), nil
+	return followMinISR(v, t, configRecords(t, current, next))
+}
+
+// followMinISR adds to changes of configs what follows of another min.insync.replicas while eligible leader replicas are kept: who was one by the old
+// minimum is none by the new, so the lists start again (ConfigurationControlManager.createClearElrRecordsAsNeeded). A broker's own minimum is
+// refused, as is a cluster without one: the controller could not know what brokers count by.
+func followMinISR(v *View, t configTarget, records []schema.MetadataRecord) ([]schema.MetadataRecord, error) {
+	if !v.elrEnabled() {
+		return records, nil
+	}
+	at := slices.IndexFunc(records, func(r schema.MetadataRecord) bool { return r.(*schema.ConfigRecord).Name == minISR })
+	if at < 0 {
+		return records, nil
+	}
+	switch {
+	case t.scope == config.Topic:
+		return append(records, &schema.ClearELRRecord{TopicName: t.name}), nil
+	case t.scope == config.Broker && t.name != "":
+		return nil, protocol.Errorf(protocol.InvalidConfig, "Broker-level min.insync.replicas cannot be altered while ELR is enabled.")
+	case t.scope == config.Broker && records[at].(*schema.ConfigRecord).Value == nil:
+		return nil, protocol.Errorf(protocol.InvalidConfig, "Cluster-level min.insync.replicas cannot be removed while ELR is enabled.")
+	case t.scope == config.Broker:
+		return append(records, &schema.ClearELRRecord{}), nil
+	}
+	return records, nil
+}
+
+// checkSize refuses a value that Kafka's tools could not show (ConfigurationControlManager).
+func checkSize(value string) error {
+	if utf16Length(value) > math.MaxInt16 {
+		return protocol.Errorf(protocol.InvalidConfig, "The configuration value cannot be added because it exceeds the maximum value size of 32767 bytes.")
+	}
+	return nil
+}
+
+// utf16Length is what Java takes for the length of s.
+func utf16Length(s string) int {
+	if len(s) <= math.MaxInt16 {
+		return len(s) // at most; that is all that is asked
+	}
+	n := 0
+	for _, r := range s {
+		n += max(utf16.RuneLen(r), 1)
+	}
+	return n
 }
 
 // checkOps refuses keys that are named twice, and values that are missing.

@@ -48,7 +48,6 @@ type Options struct {
 // committed image and what is proposed, and proposes their records; many may be in flight.
 type Controller struct {
 	o         Options
-	clusterID string
 	quorum    Quorum
 	log       *storage.Log // __cluster_metadata-0; nil in tests without one
 	tasks     chan *task
@@ -353,6 +352,11 @@ func (c *Controller) start(t *task) {
 	close(t.decided)
 	if err != nil {
 		t.finish(err)
+		return
+	}
+	if d.Soft && len(d.Records) == 0 {
+		t.finish(nil)
+		c.settle()
 		return
 	}
 	t.end, t.await = l.view.NextOffset, d.Await

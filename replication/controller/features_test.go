@@ -134,3 +134,68 @@ func TestUpdateFeaturesAnswers(t *testing.T) {
 		}
 	}
 }
+
+// TestMinISRWithELR: what the reference says of min.insync.replicas while the eligible leader replicas are kept.
+func TestMinISRWithELR(t *testing.T) {
+	build := func(elr bool) *View {
+		base := records(threeLive(), existing("t", uuid(1), []int32{1, 2, 3}), existing("u", uuid(2), []int32{1, 2, 3}))
+		if elr {
+			base = records(withELR("3"), base)
+		} else {
+			base = records(one(&schema.ConfigRecord{ResourceType: 4, Name: minISR, Value: ptr("3")}), base)
+		}
+		v := newTestView(t, nil, base...)
+		apply(t, v, Decision{Records: fence(v, 3, nil)})
+		return v
+	}
+	elrs := func(v *View) [2]int {
+		return [2]int{len(v.Image.Partition("t", 0).ELR), len(v.Image.Partition("u", 0).ELR)}
+	}
+	for _, test := range []struct {
+		name    string
+		elr     bool
+		target  alteration
+		message string
+		want    [2]int
+	}{
+		{"a topic's", true, alteration{config.Topic, "t", []configOp{set(minISR, "2")}}, "", [2]int{0, 1}},
+		{"a topic's, which it has not", true, alteration{config.Topic, "t", []configOp{unset(minISR)}}, "", [2]int{1, 1}},
+		{"another key", true, alteration{config.Topic, "t", []configOp{set("retention.ms", "2")}}, "", [2]int{1, 1}},
+		{"the cluster's", true, alteration{config.Broker, "", []configOp{set(minISR, "2")}}, "", [2]int{0, 0}},
+		{"no more of the cluster's", true, alteration{config.Broker, "", []configOp{unset(minISR)}},
+			"Cluster-level min.insync.replicas cannot be removed while ELR is enabled.", [2]int{1, 1}},
+		{"a broker's", true, alteration{config.Broker, "1", []configOp{set(minISR, "2")}},
+			"Broker-level min.insync.replicas cannot be altered while ELR is enabled.", [2]int{1, 1}},
+		{"no more of a broker's", true, alteration{config.Broker, "1", []configOp{unset(minISR)}},
+			"Broker-level min.insync.replicas cannot be altered while ELR is enabled.", [2]int{1, 1}},
+		{"without ELR a broker's", false, alteration{config.Broker, "1", []configOp{set(minISR, "2")}}, "", [2]int{0, 0}},
+		{"without ELR no more of the cluster's", false, alteration{config.Broker, "", []configOp{unset(minISR)}}, "", [2]int{0, 0}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			v := build(test.elr)
+			got := alter(t, v, test.target)[0]
+			code, message := protocol.None, "<null>"
+			if test.message != "" {
+				code, message = protocol.InvalidConfig, test.message
+			}
+			if protocol.Code(got.ErrorCode) != code || deref(got.ErrorMessage) != message {
+				t.Errorf("%v %s", protocol.Code(got.ErrorCode), deref(got.ErrorMessage))
+			}
+			if e := elrs(v); e != test.want {
+				t.Errorf("sizes of the ELRs: %v, want %v", e, test.want)
+			}
+		})
+	}
+}
+
+func TestOverlongConfigValue(t *testing.T) {
+	v := newTestView(t, nil, existing("t", uuid(1), []int32{1})...)
+	long := strings.Repeat("1:1,", 9000)
+	got := alter(t, v, alteration{config.Topic, "t", []configOp{set("leader.replication.throttled.replicas", long)}})[0]
+	if protocol.Code(got.ErrorCode) != protocol.InvalidConfig {
+		t.Errorf("%v %s", protocol.Code(got.ErrorCode), deref(got.ErrorMessage))
+	}
+	if got = alter(t, v, alteration{config.Topic, "t", []configOp{set("leader.replication.throttled.replicas", "1:1,"+long[:32000-1])}})[0]; got.ErrorCode != 0 {
+		t.Errorf("a value that is just short enough: %v %s", protocol.Code(got.ErrorCode), deref(got.ErrorMessage))
+	}
+}

@@ -155,6 +155,9 @@ func creationConfigs(v *View, t *kmsg.CreateTopicsRequestTopic) ([]override, err
 			nulls = append(nulls, c.Name)
 			continue
 		}
+		if err := checkSize(*c.Value); err != nil {
+			return nil, err
+		}
 		o := override{strings.Clone(c.Name), strings.Clone(*c.Value)}
 		if i := slices.IndexFunc(overrides, func(x override) bool { return x.name == o.name }); i >= 0 {
 			overrides[i] = o

@@ -39,6 +39,8 @@ type Decision struct {
 	Split bool
 	// Await names brokers: the answer waits until they have applied the records, or are fenced.
 	Await []int32
+	// Soft says that without Records the answer does not wait for what others have proposed: it tells of soft state alone.
+	Soft bool
 }
 
 // Config returns the controller's own config with the dynamic broker configs over it.
