@@ -1,3 +1,5 @@
+//go:build synctests
+
 package sim
 
 import (
@@ -31,14 +33,14 @@ const (
 
 // cluster is the nodes of a run. It is used by the run's goroutine alone.
 type cluster struct {
-	t       testing.TB
-	seed    uint64
-	rng     *rand.Rand // of the faults
-	trace   *trace
-	net     *network
-	nodes   []*node // by id, from 1
-	clients int
-	logs    *zap.Logger
+	t     testing.TB
+	seed  uint64
+	rng   *rand.Rand // of the faults
+	trace *trace
+	net   *network
+	h     *history
+	nodes []*node // by id, from 1
+	logs  *zap.Logger
 }
 
 // node is a machine: its disk stays when the process ends.
@@ -59,7 +61,7 @@ func (n *node) isController() bool { return strings.Contains(n.roles, "controlle
 // newCluster makes one node for each of roles; start starts them.
 func newCluster(t testing.TB, seed uint64, roles ...string) *cluster {
 	tr := newTrace()
-	c := &cluster{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), trace: tr, net: newNetwork(seed, tr)}
+	c := &cluster{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), trace: tr, net: newNetwork(seed, tr), h: newHistory(tr)}
 	var voters []string
 	for i, r := range roles {
 		n := &node{id: i + 1, name: fmt.Sprint("n", i+1), roles: r, files: vfs.NewMem()}
@@ -193,25 +195,27 @@ func (c *cluster) close() {
 	}
 }
 
-// client makes a client on a machine of its own.
+// client makes a client on a machine of its own. It may be called by any goroutine of the run.
 func (c *cluster) client(name string, opts ...kgo.Opt) *kgo.Client {
-	c.t.Helper()
-	c.clients++
+	client, err := kgo.NewClient(c.options(name, opts)...)
+	if err != nil {
+		panic(fmt.Sprintf("client %s: %v", name, err)) // options that do not go together
+	}
+	return client
+}
+
+func (c *cluster) options(name string, opts []kgo.Opt) []kgo.Opt {
 	var seeds []string
 	for _, n := range c.nodes {
 		if n.isBroker() {
 			seeds = append(seeds, n.name+":9092")
 		}
 	}
-	host := c.net.host(name)
-	client, err := kgo.NewClient(append([]kgo.Opt{
-		kgo.SeedBrokers(seeds...), kgo.Dialer(host.Dial), kgo.ClientID(name), kgo.MetadataMinAge(100 * time.Millisecond),
-		kgo.RetryBackoffFn(func(int) time.Duration { return 100 * time.Millisecond }), kgo.DisableClientMetrics(),
-	}, opts...)...)
-	if err != nil {
-		c.fatalf("client %s: %v", name, err)
-	}
-	return client
+	return append([]kgo.Opt{
+		kgo.SeedBrokers(seeds...), kgo.Dialer(c.net.host(name).Dial), kgo.ClientID(name), kgo.MetadataMinAge(100 * time.Millisecond),
+		kgo.RetryBackoffFn(func(int) time.Duration { return 100 * time.Millisecond }), kgo.DisableClientMetrics(), kgo.DialTimeout(5 * time.Second),
+		kgo.RequestTimeoutOverhead(5 * time.Second),
+	}, opts...)
 }
 
 // fatalf ends the run with what happened last. Only the run's goroutine may call it.

@@ -1,3 +1,5 @@
+//go:build synctests
+
 package sim
 
 import (
@@ -200,6 +202,9 @@ func (c *conn) Close() error {
 	}
 	c.closedLocal = true
 	c.peer.ended = true
+	if c.n.link(c.from, c.to).cut { // what has not got through is given up: it does not come out of the grave
+		c.peer.incoming, c.peer.unread = nil, 0
+	}
 	c.peer.signal()
 	c.fail(net.ErrClosed)
 	return nil

@@ -12,8 +12,11 @@
 //
 // What a bubble asks for: nobody sleeps while holding a mutex that others wait for, as the clock stands still meanwhile. So a slow disk delays only fsyncs of the group commit.
 //
+// The tests are built with the tag synctests, which makes franz-go's mutexes fit for a bubble: go test -tags synctests. Without it, there is one test, which runs that.
+//
 // Files (all of them tests):
 //
+//	run_test.go         runs the others with their tag
 //	network_test.go     the network: hosts, links, faults
 //	conn_test.go        one connection: delay, bandwidth, stall, reset
 //	disk_test.go        a node's disk: kill, power loss, slow fsyncs

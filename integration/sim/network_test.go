@@ -1,12 +1,15 @@
+//go:build synctests
+
 package sim
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -137,6 +140,13 @@ func (h host) connect(name, port string) (net.Conn, time.Duration, error) {
 	return near, 0, nil
 }
 
+// names returns the hosts that there are.
+func (n *network) names() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Sorted(maps.Keys(n.hosts))
+}
+
 // link returns the settings of a way. mu is held.
 func (n *network) link(from, to string) *link {
 	d := direction{from, to}
@@ -255,9 +265,4 @@ func (l *listener) close() {
 			return
 		}
 	}
-}
-
-// broken reports whether err is the end of a connection.
-func broken(err error) bool {
-	return errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.ECONNREFUSED)
 }

@@ -1,42 +1,288 @@
+//go:build synctests
+
 package sim
 
 import (
 	"context"
 	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kadm"
 )
 
+// Topics of a run.
+const (
+	dataTopic    = "data"    // acks=all, idempotent
+	looseTopic   = "loose"   // acks=1
+	copyTopic    = "copy"    // data, copied in transactions
+	scatterTopic = "scatter" // transactions over all partitions
+	partitions   = 3
+)
+
+// scenario is what a run does.
+type scenario struct {
+	roles  []string
+	chaos  time.Duration
+	faults []fault
+}
+
+func only(names ...string) []fault {
+	var some []fault
+	for _, f := range faults {
+		if slices.Contains(names, f.name) {
+			some = append(some, f)
+		}
+	}
+	return some
+}
+
+// seeds calls run for as many seeds as OTTLA_SIM_SEEDS says, from OTTLA_SIM_FIRST on.
+func seeds(t *testing.T, usual int, run func(t *testing.T, seed uint64)) {
+	first, n := number(t, "OTTLA_SIM_FIRST", 1), number(t, "OTTLA_SIM_SEEDS", usual)
+	for seed := first; seed < first+n; seed++ {
+		t.Run(strconv.Itoa(seed), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { run(t, uint64(seed)) }) //nolint:gosec // positive
+		})
+	}
+}
+
+func number(t *testing.T, name string, otherwise int) int {
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 {
+		t.Fatalf("%s=%s is no number", name, text)
+	}
+	return n
+}
+
+// TestOneBroker crashes a single node again and again.
 func TestOneBroker(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t, 1, combined)
-		c.start(c.nodes...)
-		defer c.close()
-		p := c.client("p", kgo.AllowAutoTopicCreation())
-		defer p.Close()
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		for i := range 100 {
-			if err := p.ProduceSync(ctx, &kgo.Record{Topic: "t", Value: fmt.Append(nil, i)}).FirstErr(); err != nil {
-				c.fatalf("%v", err)
-			}
-		}
-		r := c.client("r", kgo.ConsumeTopics("t"), kgo.ConsumerGroup("g"))
-		defer r.Close()
-		for n := 0; n < 100; {
-			f := r.PollFetches(ctx)
-			if err := f.Err(); err != nil {
-				c.fatalf("%v", err)
-			}
-			n += f.NumRecords()
-		}
-		c.kill(c.nodes[0], true)
-		c.start(c.nodes[0])
-		if err := p.ProduceSync(ctx, &kgo.Record{Topic: "t", Value: []byte("x")}).FirstErr(); err != nil {
-			c.fatalf("%v", err)
-		}
+	seeds(t, 10, func(t *testing.T, seed uint64) {
+		run(t, seed, scenario{roles: []string{combined}, chaos: 2 * time.Minute, faults: only("kill", "clean stop", "slow links", "breaking links", "slow disk", "cut off")})
 	})
+}
+
+// simulation is a run under way.
+type simulation struct {
+	*cluster
+	producers []*producer
+	readers   map[string]*reader // of committed records, by topic
+	scatter   *scatter
+	others    []workload
+}
+
+// run is one whole run: workloads over faults, then everything is put right, and what must hold is checked.
+func run(t *testing.T, seed uint64, s scenario) {
+	c := newCluster(t, seed, s.roles...)
+	c.start(c.nodes...)
+	defer c.close()
+	sim := &simulation{cluster: c, readers: map[string]*reader{}}
+	sim.createTopics()
+	sim.workloads()
+
+	ctx, stop := context.WithCancel(context.Background())
+	producing, stopProducing := context.WithCancel(ctx)
+	defer stop()
+	defer stopProducing()
+	var first, second sync.WaitGroup
+	for _, p := range sim.producers {
+		first.Go(func() { p.run(producing) })
+	}
+	for _, w := range sim.others {
+		second.Go(func() { w.run(ctx) })
+	}
+	c.chaos(s.chaos, s.faults)
+	if err := c.repair(); err != nil {
+		c.h.violate("%v", err)
+	}
+	stopProducing()
+	first.Wait()
+	sim.settle(stop, &second)
+	if failed := c.h.failures(); len(failed) > 0 {
+		c.fatalf("%s", strings.Join(failed, "\n"))
+	}
+	t.Logf("seed %d: %v", seed, c.h.tally())
+}
+
+func (s *simulation) createTopics() {
+	client := s.client("create")
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	answer, err := kadm.NewClient(client).CreateTopics(ctx, partitions, s.replicas(), nil, dataTopic, looseTopic, copyTopic, scatterTopic)
+	if err == nil {
+		err = answer.Error()
+	}
+	if err != nil {
+		s.fatalf("create topics: %v", err)
+	}
+}
+
+func (c *cluster) replicas() int16 {
+	n := int16(0)
+	for _, node := range c.nodes {
+		if node.isBroker() && n < 3 {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *simulation) workloads() {
+	for i := range 2 {
+		s.producers = append(s.producers, s.producer(s.h, fmt.Sprint("durable-", i), dataTopic, partitions, true))
+	}
+	s.producers = append(s.producers, s.producer(s.h, "loose", looseTopic, partitions, false))
+	for _, topic := range []string{copyTopic, scatterTopic} {
+		s.readers[topic] = s.reader(s.h, "committed-"+topic, topic, partitions, true)
+		s.others = append(s.others, s.readers[topic])
+	}
+	for _, topic := range []string{dataTopic, looseTopic, scatterTopic} {
+		s.others = append(s.others, s.reader(s.h, "reader-"+topic, topic, partitions, false))
+	}
+	for _, protocol := range []string{eagerGroup, cooperativeGroup, serverSideGroup} {
+		for i := range 2 {
+			s.others = append(s.others, s.member(s.h, fmt.Sprintf("%s-%d", protocol, i), protocol, dataTopic, protocol))
+		}
+		s.others = append(s.others, s.groupWatch(s.h, protocol))
+	}
+	for i := range 2 {
+		s.others = append(s.others, s.copier(s.h, fmt.Sprint("copier-", i), dataTopic, copyTopic))
+	}
+	s.scatter = s.cluster.scatter(s.h, "scatter", scatterTopic, partitions)
+	s.others = append(s.others, s.scatter, s.watch(s.h), s.administrator(s.h, dataTopic, looseTopic, copyTopic, scatterTopic))
+}
+
+// settle lets everything finish on a healthy cluster, and checks what is there then.
+func (s *simulation) settle(stop func(), others *sync.WaitGroup) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	step := func(what string, do func() error) {
+		s.trace.addf("at rest: %s", what)
+		if err := do(); err != nil {
+			s.h.violate("at rest, %s: %v", what, err)
+		}
+	}
+	for _, p := range s.producers {
+		step("flush", func() error { return p.wind(ctx) })
+	}
+	step("agree", func() error { return s.agreed(ctx) })
+	step("copy all", func() error { return s.awaitCopied(ctx) })
+	stop()
+	others.Wait()
+	for _, w := range s.others {
+		step("wind", func() error { return w.wind(ctx) })
+	}
+	for _, topic := range []string{dataTopic, looseTopic, copyTopic, scatterTopic} {
+		step("read "+topic, func() error { return s.readAll(ctx, topic) })
+	}
+	step("agree again", func() error { return s.agreed(ctx) })
+	step("replicas", func() error { return s.equalReplicas(time.Minute) })
+}
+
+// awaitCopied waits until the copiers have committed the end of what they copy.
+func (s *simulation) awaitCopied(ctx context.Context) error {
+	ends, err := s.ends(ctx, dataTopic, false)
+	if err != nil {
+		return err
+	}
+	client := s.client("copied")
+	defer client.Close()
+	for {
+		missing := map[int32]int64{}
+		answer, err := kadm.NewClient(client).FetchOffsets(ctx, copyGroup(dataTopic))
+		for p, end := range ends {
+			if o, ok := answer.Lookup(dataTopic, p); (!ok || o.At < end) && end > 0 {
+				missing[p] = end - max(0, o.At)
+			}
+		}
+		if err == nil && len(missing) == 0 {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("not copied: %v (%w)", missing, err)
+		}
+		sleep(ctx, time.Second)
+	}
+}
+
+// readAll reads a topic from the beginning and compares with what was acknowledged and what transactions were told.
+func (s *simulation) readAll(ctx context.Context, topic string) error {
+	r := s.reader(s.h, "last-"+topic, topic, partitions, false)
+	defer r.client.CloseAllowingRebalance()
+	ends, err := s.ends(ctx, topic, false)
+	if err != nil {
+		return err
+	}
+	if err := r.drain(ctx, ends); err != nil {
+		return err
+	}
+	s.h.complete(topic, ends)
+	if topic == dataTopic {
+		for p, values := range r.values {
+			if twice := duplicates(values); len(twice) > 0 {
+				s.h.violate("%s-%d has twice: %v", topic, p, twice)
+			}
+		}
+	}
+	if s.readers[topic] == nil {
+		return nil
+	}
+	committed := s.reader(s.h, "last-committed-"+topic, topic, partitions, true)
+	defer committed.client.CloseAllowingRebalance()
+	for p, end := range ends {
+		values, err := committed.all(ctx, p, end)
+		if err != nil {
+			return err
+		}
+		if live := s.readers[topic].values[p]; len(live) > len(values) || !slices.Equal(live, values[:len(live)]) {
+			s.h.violate("%s-%d: committed records that were read are not the first of those that are there", topic, p)
+		}
+	}
+	if topic == scatterTopic {
+		s.scatter.check(slices.Concat(slices.Collect(maps.Values(committed.values))...))
+		return nil
+	}
+	return s.compareCopies(ctx, committed)
+}
+
+// compareCopies checks that what was copied is there once, and nothing else.
+func (s *simulation) compareCopies(ctx context.Context, copies *reader) error {
+	origin := s.reader(s.h, "origin", dataTopic, partitions, false)
+	defer origin.client.CloseAllowingRebalance()
+	ends, err := s.ends(ctx, dataTopic, false)
+	if err != nil {
+		return err
+	}
+	if err := origin.drain(ctx, ends); err != nil {
+		return err
+	}
+	for p := range int32(partitions) {
+		if !slices.Equal(origin.values[p], copies.values[p]) {
+			s.h.violate("%s-%d has %d records, its copy %d; the first that differs is %s", dataTopic, p, len(origin.values[p]), len(copies.values[p]),
+				difference(origin.values[p], copies.values[p]))
+		}
+	}
+	return nil
+}
+
+func difference(a, b []string) string {
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			return fmt.Sprintf("%d: %q and %q", i, a[i], b[i])
+		}
+	}
+	return "after the end of one"
 }
