@@ -3,7 +3,6 @@ package metadata
 import (
 	"context"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"sync/atomic"
 
@@ -123,10 +122,19 @@ func (ob *Observer) history() uint64 {
 	return ob.o.Follower.history.Load()
 }
 
-// cutBelow reports whether err came about because the log was cut while it was read, so that it begins above what l has.
+// cutBelow reports whether err came about because the log was cut while it was read, so that it begins above what l has, at or below the end of a checkpoint.
 func (ob *Observer) cutBelow(l *Loader, err error) bool {
 	missing := errors.Is(err, protocol.OffsetOutOfRange) || errors.Is(err, storage.ErrTruncated)
-	return missing && l != nil && ob.o.Log.Offsets().LogStart > l.NextOffset()
+	start := ob.o.Log.Offsets().LogStart
+	if !missing || l == nil || ob.o.FS == nil || start <= l.NextOffset() {
+		return false
+	}
+	newest, found, err := ob.checkpoints().Newest()
+	return err == nil && found && newest.EndOffset >= start
+}
+
+func (ob *Observer) checkpoints() Checkpoints {
+	return Checkpoints{FS: ob.o.FS, Dir: ob.o.Log.Dir()}
 }
 
 // begin publishes everything: the newest checkpoint, however much of the log is there, and what follows it.
@@ -165,7 +173,7 @@ var errReplaced = errors.New("the metadata log was replaced")
 // read reads what l has not read, to the log's end.
 func (ob *Observer) read(ctx context.Context, l *Loader, add func(record.Batch) error) error {
 	if start := ob.o.Log.Offsets().LogStart; start > l.NextOffset() {
-		return fmt.Errorf("the log starts at offset %d, but offset %d is next and no checkpoint covers it", start, l.NextOffset())
+		return protocol.Errorf(protocol.OffsetOutOfRange, "the log starts at offset %d, but offset %d is next and no checkpoint covers it", start, l.NextOffset())
 	}
 	return ob.o.Log.Batches(ctx, l.NextOffset(), add)
 }
@@ -215,7 +223,7 @@ func (ob *Observer) checkpoint(codecs *record.Codecs, atLeast int64) (*Image, er
 	if ob.o.FS == nil {
 		return nil, nil
 	}
-	newest, found, err := Checkpoints{FS: ob.o.FS, Dir: ob.o.Log.Dir()}.Newest()
+	newest, found, err := ob.checkpoints().Newest()
 	if err != nil || !found || newest.EndOffset < atLeast {
 		return nil, err
 	}
