@@ -53,6 +53,7 @@
 //	load.go recover.go       opening a log; checking it after an unclean stop
 //	standalone.go            what a log without a Store keeps by itself
 //	append.go roll.go        writing, new segments, fsync
+//	replicate.go             what a follower may append of what its leader sent
 //	read.go timestamp.go     reading by offset and by time
 //	truncate.go              TruncateTo, ResetTo, DeleteBefore
 //	segment.go segments.go   one segment, and the list of them

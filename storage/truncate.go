@@ -9,11 +9,12 @@ import (
 
 // TruncateTo drops everything from offset on (UnifiedLog.truncateTo). A batch that holds offset but begins below it goes as a whole; the log then ends
 // where it began. High watermark and recovery point are lowered, the producer state is rebuilt. It is durable on return: after a crash a log either has all that
-// was cut off, or a first part of it, or nothing. Nothing happens if the log ends at or below offset.
+// was cut off, or a first part of it, or nothing. If the log ends at or below offset, only an epoch goes that has no batch: this broker led in it, but appended nothing.
 func (l *Log) TruncateTo(offset int64) error {
 	return l.cut(func() error {
 		switch {
 		case offset >= l.logEnd.Load():
+			l.epochs.truncateFromEnd(l.logEnd.Load())
 			return nil
 		case offset < l.view.Load().segments[0].base:
 			return l.replaceAll(max(offset, 0))
