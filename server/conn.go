@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/replication/controller"
 	"github.com/ottla/ottla/server/api"
 )
 
@@ -89,7 +90,7 @@ func newConn(s *socketServer, listener string, nc net.Conn) *conn {
 	c.ctx, c.cancel = context.WithCancel(s.ctx)
 	c.input = frameReader{
 		nc: nc, pool: &s.buffers, budget: s.budget, max: s.maxFrame, idle: s.maxIdle, active: time.Now(),
-		busy: func() bool { return c.outstanding.Load() > 0 }, draining: c.draining.Load, restAfter: s.resting.canRest(nc),
+		busy: func() bool { return c.outstanding.Load() > 0 }, draining: c.draining.Load, restAfter: canRest(nc),
 	}
 	return c
 }
@@ -103,6 +104,12 @@ func (s *socketServer) freeConn(c *conn) {
 // serve runs the connection to its end, or until it rests.
 func (c *conn) serve() (rests bool) {
 	err := c.input.arm(time.Now(), false)
+	if err == nil && c.server.handOver != nil {
+		var handed bool
+		if handed, err = c.passOn(); handed {
+			return false
+		}
+	}
 	for err == nil {
 		if !c.input.ready() {
 			if err = c.writePending(); err != nil {
@@ -126,6 +133,25 @@ func (c *conn) serve() (rests bool) {
 	}
 	c.end(err)
 	return false
+}
+
+// passOn waits for the first byte, and gives a connection of the quorum away: c no longer owns its socket then.
+func (c *conn) passOn() (handed bool, err error) {
+	for c.input.r == c.input.w {
+		if err := c.input.fill(); err != nil {
+			return false, err
+		}
+	}
+	read := c.input.in[c.input.r:c.input.w]
+	if read[0] != controller.RaftPreface {
+		return false, nil
+	}
+	c.cancel()
+	if err := c.nc.SetReadDeadline(time.Time{}); err != nil {
+		return false, err
+	}
+	c.server.handOver(c.server.ctx, c.nc, read)
+	return true, nil
 }
 
 // drain ends the connection once its outstanding answers have left; at once if these only wait for new data or other group members.

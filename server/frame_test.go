@@ -227,7 +227,6 @@ func heapInUse() int64 {
 // BenchmarkIdleConnections reports what a TCP connection takes after its first request.
 func BenchmarkIdleConnections(b *testing.B) {
 	s := newFakeServer(b, map[string]string{"connections.max.idle.ms": "600000"}, row(metadataRequest(), echo))
-	s.resting.after = 20 * time.Millisecond
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)

@@ -29,7 +29,7 @@ const (
 	acceptBackoffMax = time.Second
 )
 
-// socketServer owns the client listeners of one broker, their connections and what these share: the memory for requests, buffers, limits.
+// socketServer owns the client listeners of one broker, or the controller listeners of one controller, their connections and what these share: the memory for requests, buffers, limits.
 // Each listener has an accepting goroutine, each connection those of conn, all that rest have one together; shutdown stops them all and waits for them.
 type socketServer struct {
 	node    *api.Node
@@ -39,6 +39,9 @@ type socketServer struct {
 	buffers bufferPool
 	answers sync.Pool
 	conns   sync.Pool
+
+	// handOver takes a connection that is not one of Kafka's protocol, by its first byte, with what was read of it; nil: there are none.
+	handOver func(ctx context.Context, nc net.Conn, read []byte)
 
 	maxFrame               int32
 	maxIdle                time.Duration
@@ -77,7 +80,7 @@ func newSocketServer(node *api.Node, logger *zap.Logger) *socketServer {
 		perIP:      map[netip.Addr]int{},
 	}
 	s.room.L = &s.mu
-	s.resting = restArea{server: s, after: restAfter, idle: s.maxIdle}
+	s.resting = restArea{server: s, most: restAfterMost, idle: s.maxIdle}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }

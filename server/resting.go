@@ -14,12 +14,12 @@ import (
 )
 
 const (
-	// restAfter is how long a connection waits for a request before it is put to rest. It is longer, up to restAfterMost, for one that keeps
-	// waking up: resting saves memory, but costs some microseconds.
-	restAfter     = 2 * time.Second
-	restAfterMost = 8 * time.Second
+	// restAfter is how long a new connection waits for a request before it is put to rest. One that woke up from a short rest waits for
+	// restAfterMost, which is longer than the members of a group are silent: resting saves memory, but is some ten system calls.
+	restAfter     = 20 * time.Millisecond
+	restAfterMost = 10 * time.Second
 	// shortRest is a rest that was not worth it.
-	shortRest = time.Second
+	shortRest = 10 * time.Second
 	// expiryPrecision divides connections.max.idle.ms: so much later than due an idle connection may be closed.
 	expiryPrecision = 256
 )
@@ -42,7 +42,7 @@ type restingConn struct {
 // closes those that are idle for too long.
 type restArea struct {
 	server *socketServer
-	after  time.Duration // restAfter; tests wait for less
+	most   time.Duration // restAfterMost; tests wait for less
 	idle   time.Duration // connections.max.idle.ms; negative or 0: never
 
 	// entering is held by who turns a connection into a resting one or back. That is some system calls, which many at once would make the runtime start
@@ -211,7 +211,7 @@ func (s *socketServer) wakeUp(r *restingConn) {
 		c := newConn(s, r.listener, nc)
 		c.state = r.state
 		if time.Since(r.since) < shortRest {
-			c.input.restAfter = min(4*r.after, restAfterMost)
+			c.input.restAfter = s.resting.most
 		}
 		s.mu.Lock()
 		s.open[c] = struct{}{}
@@ -244,9 +244,9 @@ func (s *socketServer) adopt(fd int32) (net.Conn, error) {
 }
 
 // canRest says how long a connection may be quiet before it rests; 0: for ever.
-func (a *restArea) canRest(nc net.Conn) time.Duration {
+func canRest(nc net.Conn) time.Duration {
 	if _, tcp := nc.(*net.TCPConn); tcp && pollerSupported {
-		return a.after
+		return restAfter
 	}
 	return 0
 }

@@ -18,7 +18,7 @@ import (
 func newTCPServer(t testing.TB, static map[string]string, rows ...api.Route) (*fakeServer, string) {
 	t.Helper()
 	s := newFakeServer(t, static, rows...)
-	s.resting.after = 20 * time.Millisecond
+	s.resting.most = restAfter
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
