@@ -30,12 +30,17 @@ type ProduceResult struct {
 	LogAppendTime          int64 // ms; -1 for CreateTime
 	LogStartOffset         int64
 
-	flush storage.Flush
-	log   *storage.Log // that flush is of
+	term      int32 // of the leadership that it was appended in
+	committed bool  // at once
+	flush     storage.Flush
+	log       *storage.Log // that flush is of
 }
 
 // Flushing reports whether the append is to be waited for with WaitFlushed.
 func (r *ProduceResult) Flushing() bool { return r.flush.Pending() }
+
+// Committed reports whether the append was committed at once. Else WaitCommitted waits for it.
+func (r *ProduceResult) Committed() bool { return r.committed }
 
 // maxDecompressedBytes bounds what one batch may decompress to, as Kafka 4.4's max.decompressed.message.bytes does by default.
 const maxDecompressedBytes = math.MaxInt32 - 8
@@ -61,15 +66,17 @@ func (p *Partition) Append(b []byte, o ProduceOptions) (ProduceResult, error) {
 		}
 		b = batch
 	}
-	info, log, moved, err := p.appendAsLeader(b, o, settings, now)
+	info, by, err := p.appendAsLeader(b, o, settings, now)
 	if err != nil {
 		return result, err
 	}
-	if moved {
+	p.waiters.appended()
+	if by.moved {
 		p.waiters.committed(p.Log().Offsets().HighWatermark)
 	}
 	result = ProduceResult{
 		BaseOffset: info.FirstOffset, LastOffset: info.LastOffset, LogAppendTime: -1, LogStartOffset: info.LogStartOffset,
+		term: by.term, committed: by.highWatermark > info.LastOffset,
 	}
 	if info.Duplicate || settings.TimestampType == record.LogAppendTime {
 		result.LogAppendTime = info.MaxTimestamp
@@ -77,7 +84,7 @@ func (p *Partition) Append(b []byte, o ProduceOptions) (ProduceResult, error) {
 	if !info.Flush.Pending() {
 		return result, nil
 	}
-	if result.flush, result.log = info.Flush, log; o.Deferred {
+	if result.flush, result.log = info.Flush, by.log; o.Deferred {
 		return result, nil
 	}
 	return result, p.WaitFlushed(&result)
@@ -98,26 +105,35 @@ func (p *Partition) WaitFlushed(r *ProduceResult) error {
 	return nil
 }
 
-// appendAsLeader holds the role still over the write, so that no append of an old epoch follows an election. It returns the log that has the records.
-func (p *Partition) appendAsLeader(b []byte, o ProduceOptions, c storage.LogConfig, now int64) (storage.AppendInfo, *storage.Log, bool, error) {
+// appendedBy is how a leader stood when it appended.
+type appendedBy struct {
+	log           *storage.Log
+	term          int32
+	highWatermark int64 // after the append
+	moved         bool  // by it
+}
+
+// appendAsLeader holds the role still over the write, so that no append of an old epoch follows an election.
+func (p *Partition) appendAsLeader(b []byte, o ProduceOptions, c storage.LogConfig, now int64) (storage.AppendInfo, appendedBy, error) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	log := p.Log()
+	by := appendedBy{log: p.Log(), term: p.state.term}
 	if err := p.checkEpoch(o.LeaderEpoch); err != nil {
-		return storage.AppendInfo{}, log, false, err
+		return storage.AppendInfo{}, by, err
 	}
 	if o.Acks == -1 && p.state.belowMinISR(c.MinInSyncReplicas) {
-		return storage.AppendInfo{}, log, false, protocol.Errorf(protocol.NotEnoughReplicas,
+		return storage.AppendInfo{}, by, protocol.Errorf(protocol.NotEnoughReplicas,
 			"The size of the current ISR : %d is insufficient to satisfy the min.isr requirement of %d for partition %s",
 			len(p.state.isr), p.state.effectiveMinISR(c.MinInSyncReplicas), p.tp)
 	}
-	info, err := log.Append(b, storage.AppendOptions{
+	info, err := by.log.Append(b, storage.AppendOptions{
 		LeaderEpoch: p.state.leaderEpoch, Origin: o.Origin, Now: now, Guard: o.Guard, TransactionVersion: o.TransactionVersion, Deferred: true,
 	})
-	if err != nil || info.Duplicate {
-		return info, log, false, err
+	if err == nil {
+		by.moved = !info.Duplicate && p.advanceHighWatermark(now)
+		by.highWatermark = by.log.Offsets().HighWatermark
 	}
-	return info, log, p.advanceHighWatermark(), nil
+	return info, by, err
 }
 
 func (p *Partition) validation(c storage.LogConfig, o ProduceOptions, now int64) record.Validation {
@@ -136,23 +152,24 @@ func (p *Partition) validation(c storage.LogConfig, o ProduceOptions, now int64)
 	}
 }
 
-// WaitCommitted waits until offset, the last of an append, is below the high watermark. Errors: RequestTimedOut at ctx's
-// deadline, ctx's error when it is cancelled, NotLeaderOrFollower if leadership was lost meanwhile.
-func (p *Partition) WaitCommitted(ctx context.Context, offset int64) error {
-	if p.Log().Offsets().HighWatermark > offset {
-		return nil
+// WaitCommitted waits until all of an append is below the high watermark. Errors: RequestTimedOut at ctx's deadline, ctx's error when it is cancelled,
+// NotLeaderOrFollower if leadership was lost meanwhile, even if it came back, NotEnoughReplicasAfterAppend if it is committed, but by fewer replicas than
+// min.insync.replicas asks for.
+func (p *Partition) WaitCommitted(ctx context.Context, r *ProduceResult) error {
+	if committed, err := p.commitState(r); committed || err != nil {
+		return err
 	}
-	w := p.waiters.awaitCommit(offset)
+	w := p.waiters.awaitCommit(r.LastOffset)
 	defer p.waiters.forget(w)
 	// An advance or a lost leadership between the first look and the registration woke nobody: look again.
-	if p.Log().Offsets().HighWatermark > offset {
-		return nil
-	}
-	if err := p.CheckEpoch(-1); err != nil {
+	if committed, err := p.commitState(r); committed || err != nil {
 		return err
 	}
 	select {
 	case err := <-w.done:
+		if err == nil {
+			_, err = p.commitState(r)
+		}
 		return err
 	case <-ctx.Done():
 		if ctx.Err() == context.DeadlineExceeded {
@@ -160,6 +177,22 @@ func (p *Partition) WaitCommitted(ctx context.Context, offset int64) error {
 		}
 		return ctx.Err()
 	}
+}
+
+// commitState reports whether an append is committed, or why it never will be as far as this leader can tell (Partition.checkEnoughReplicasReachOffset).
+func (p *Partition) commitState(r *ProduceResult) (committed bool, err error) {
+	minISR := p.Log().Config().MinInSyncReplicas
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	switch {
+	case p.state.term != r.term:
+		return false, protocol.NotLeaderOrFollower
+	case p.Log().Offsets().HighWatermark <= r.LastOffset:
+		return false, p.checkEpoch(-1)
+	case p.state.maximalISRBelow(minISR):
+		return true, protocol.NotEnoughReplicasAfterAppend
+	}
+	return true, nil
 }
 
 // OnCommit calls fn after each move of the high watermark, and with -1 when leadership ends. fn must not block and may be

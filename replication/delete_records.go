@@ -6,11 +6,11 @@ import (
 	"github.com/ottla/ottla/protocol"
 )
 
-// DeleteRecords raises the log start to offset (-1: the high watermark) and returns the partition's new low watermark
-// (KIP-107). An offset below the log start changes nothing. Errors: InvalidTopicException for an internal topic,
+// DeleteRecords raises the log start to offset (-1: the high watermark) and returns the offset that it was raised to (KIP-107); the followers do so with their next fetches,
+// which WaitDeleted waits for. An offset below the log start changes nothing. Errors: InvalidTopicException for an internal topic,
 // PolicyViolation where cleanup.policy does not contain delete, OffsetOutOfRange beyond the high watermark,
 // NotLeaderOrFollower.
-func (p *Partition) DeleteRecords(_ context.Context, offset int64) (int64, error) {
+func (p *Partition) DeleteRecords(offset int64) (int64, error) {
 	if protocol.IsInternalTopic(p.tp.Topic) {
 		return -1, protocol.Errorf(protocol.InvalidTopicException,
 			"Cannot delete records of internal topic %s", p.tp.Topic)
@@ -35,12 +35,38 @@ func (p *Partition) DeleteRecords(_ context.Context, offset int64) (int64, error
 			return -1, err
 		}
 	}
-	return p.Log().Offsets().LogStart, nil
+	return offset, nil
+}
+
+// WaitDeleted waits until the log of every replica that is alive starts at offset or later, and returns the least of their starts. Errors: RequestTimedOut at ctx's deadline,
+// ctx's error when it is cancelled, NotLeaderOrFollower.
+func (p *Partition) WaitDeleted(ctx context.Context, offset int64) (low int64, err error) {
+	w := p.waiters.awaitLow()
+	defer p.waiters.forgetLow(w)
+	for {
+		low, ok := p.lowWatermark()
+		switch {
+		case !ok:
+			return -1, protocol.NotLeaderOrFollower
+		case low >= offset:
+			return low, nil
+		}
+		select {
+		case <-w.done:
+		case <-ctx.Done():
+			if ctx.Err() == context.DeadlineExceeded {
+				return low, protocol.RequestTimedOut
+			}
+			return low, ctx.Err()
+		}
+	}
 }
 
 // deleteBefore raises the start of the log, which is not replaced meanwhile: the next one would not know.
 func (p *Partition) deleteBefore(offset int64) error {
 	p.mu.RLock()
-	defer p.mu.RUnlock()
-	return p.Log().DeleteBefore(offset)
+	err := p.Log().DeleteBefore(offset)
+	p.mu.RUnlock()
+	p.waiters.roleChanged() // followers get to know the new start at once
+	return err
 }

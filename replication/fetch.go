@@ -17,13 +17,19 @@ type FetchPartition struct {
 	FetchOffset        int64
 	LastFetchedEpoch   int32 // -1 none
 	LogStartOffset     int64 // a follower's; -1 from consumers
+	AwaitHighWatermark int64 // a follower is answered as soon as the high watermark has got there (KIP-1166); 0: it is not woken for that
 	MaxBytes           int
 	Err                error // decided by the caller already (unauthorized, unknown id): passed through
 }
 
 // FetchRequest is one fetch over many partitions, in the order in which they are to be served.
 type FetchRequest struct {
-	ReplicaID     int32 // -1 a consumer, -2 a debugging consumer that reads to the log end
+	ReplicaID     int32       // -1 a consumer, -2 a debugging consumer that reads to the log end
+	BrokerEpoch   int64       // of the follower, -1 unknown (KIP-903)
+	Clock         *FetchClock // of the follower's fetch session, nil without one
+	LeaderOnly    bool        // a consumer of a version that does not read from followers (before KIP-392)
+	Rack          string      // of the consumer, "" unknown
+	Listener      string      // by which the request came: consumers are sent to replicas that have it
 	MaxWait       time.Duration
 	MinBytes      int
 	MaxBytes      int
@@ -31,6 +37,22 @@ type FetchRequest struct {
 	// FirstBatchWhole lets the first partition with data exceed all limits by its first batch (KIP-74; Fetch v3 and later).
 	FirstBatchWhole bool
 	Partitions      []FetchPartition
+
+	// Wake signals that More has something to add to the partitions. It takes the place of waiting on each of them: of those that are not listed nothing is to be told. nil: AwaitFetch waits
+	// on what is listed.
+	Wake <-chan struct{}
+	More func([]FetchPartition) []FetchPartition
+
+	again bool // the same request is looked at once more
+}
+
+// follower reports whether a replica fetches.
+func (r *FetchRequest) follower() bool { return r.ReplicaID >= 0 }
+
+// EpochEnd is a leader epoch, -1 none, and the offset at which it ends.
+type EpochEnd struct {
+	Epoch     int32
+	EndOffset int64
 }
 
 // FetchResult is the answer for one partition. Offsets are -1 when Err is set.
@@ -43,6 +65,10 @@ type FetchResult struct {
 	PreferredReadReplica                            int32 // -1 none (KIP-392)
 	LeaderID, LeaderEpoch                           int32 // hint with NotLeaderOrFollower and FencedLeaderEpoch, else -1 (KIP-951)
 	Records                                         storage.Slice
+	// Settled says that the reader has all that it may have, and is known to: until the partition changes there is nothing to tell but what this answer tells.
+	Settled bool
+
+	behind bool // the follower knows a lower high watermark
 }
 
 // Fetch reads r's partitions and appends one result for each, in order, to dst. Below MinBytes it parks until enough is
@@ -59,30 +85,37 @@ func (m *Manager) Fetch(ctx context.Context, r FetchRequest, dst []FetchResult) 
 
 // TryFetch is Fetch without the wait: enough is false if Fetch would park, and the results are what can be read by now.
 func (m *Manager) TryFetch(r FetchRequest, dst []FetchResult) (_ []FetchResult, enough bool) {
-	dst, enough = m.read(r, dst)
+	dst, enough = m.read(&r, dst)
 	return dst, enough || r.MaxWait <= 0
 }
 
 // AwaitFetch is Fetch for a request of which TryFetch has found that it has to wait.
 func (m *Manager) AwaitFetch(ctx context.Context, r FetchRequest, dst []FetchResult) []FetchResult {
 	first := len(dst)
-	waiter := newFetchWaiter()
-	parked := m.park(r, waiter)
-	defer func() {
-		for _, p := range parked {
-			p.waiters.unpark(waiter)
-		}
-	}()
+	r.again = true
+	if r.Wake == nil {
+		waiter := newFetchWaiter(r.follower())
+		parked := m.park(r, waiter)
+		defer func() {
+			for _, p := range parked {
+				p.waiters.unpark(waiter)
+			}
+		}()
+		r.Wake = waiter.wake
+	}
 	deadline := time.NewTimer(r.MaxWait)
 	defer deadline.Stop()
 	// What was appended before the registration woke nobody: read before waiting.
 	for last := false; ; {
+		if r.More != nil {
+			r.Partitions = r.More(r.Partitions)
+		}
 		var enough bool
-		if dst, enough = m.read(r, dst); enough || last {
+		if dst, enough = m.read(&r, dst); enough || last {
 			return dst
 		}
 		select {
-		case <-waiter.wake:
+		case <-r.Wake:
 		case <-deadline.C:
 			last = true
 		case <-ctx.Done():
@@ -113,19 +146,19 @@ func releaseAll(results []FetchResult) {
 }
 
 // read reads every partition once; enough says that the answer must not wait for more.
-func (m *Manager) read(r FetchRequest, dst []FetchResult) (_ []FetchResult, enough bool) {
+func (m *Manager) read(r *FetchRequest, dst []FetchResult) (_ []FetchResult, enough bool) {
 	left, total := r.MaxBytes, 0
 	whole := r.FirstBatchWhole
-	enough = len(r.Partitions) == 0
+	enough = len(r.Partitions) == 0 && r.Wake == nil
 	for i := range r.Partitions {
 		f := &r.Partitions[i]
-		result := m.readPartition(&r, f, min(left, f.MaxBytes), whole)
+		result := m.readPartition(r, f, min(left, f.MaxBytes), whole)
 		if n := result.Records.Len(); n > 0 {
 			whole = false
 			total += n
 		}
 		left = max(0, left-result.Records.Len())
-		enough = enough || result.Err != nil || result.DivergingEpoch >= 0
+		enough = enough || result.Err != nil || result.DivergingEpoch >= 0 || result.PreferredReadReplica >= 0 || result.behind
 		dst = append(dst, result)
 	}
 	return dst, enough || total >= min(r.MinBytes, r.MaxBytes)
@@ -142,14 +175,66 @@ func (m *Manager) readPartition(r *FetchRequest, f *FetchPartition, limit int, w
 	if !f.TopicID.IsZero() && f.TopicID != p.topicID {
 		return fetchError(protocol.InconsistentTopicID)
 	}
-	if err := p.CheckEpoch(f.CurrentLeaderEpoch); err != nil {
+	if r.follower() {
+		return m.readForFollower(p, r, f, limit, whole)
+	}
+	if err := p.checkReader(r, f.CurrentLeaderEpoch); err != nil {
 		return m.withHint(f, fetchError(err))
+	}
+	if r.Rack != "" && m.rackAware {
+		if replica := p.preferredReplica(r, f); replica >= 0 {
+			result := resultOf(p.Log().Offsets())
+			result.PreferredReadReplica = replica
+			return result
+		}
 	}
 	result, err := p.read(r, f, limit, whole)
 	if err != nil {
 		return fetchError(err)
 	}
 	return result
+}
+
+// readForFollower notes what the fetch tells of the follower before it reads, so that the answer has the high watermark that this fetch has moved.
+func (m *Manager) readForFollower(p *Partition, r *FetchRequest, f *FetchPartition, limit int, whole bool) FetchResult {
+	diverging, inSync, err := p.fetchedBy(r, f)
+	if err != nil {
+		return m.withHint(f, fetchError(err))
+	}
+	if diverging.Epoch >= 0 {
+		result := resultOf(p.Log().Offsets())
+		result.DivergingEpoch, result.DivergingEndOffset = diverging.Epoch, diverging.EndOffset
+		return result
+	}
+	if !inSync && p.leaderThrottled() {
+		return resultOf(p.Log().Offsets())
+	}
+	result, err := p.read(r, f, limit, whole)
+	if err != nil {
+		return fetchError(err)
+	}
+	result.Settled = result.Settled && inSync // one that is not is asked for as long as it takes to join
+	result.behind = f.AwaitHighWatermark > 0 && f.AwaitHighWatermark <= result.HighWatermark
+	if n := result.Records.Len(); n > 0 && p.throttledAs(throttleLeader) {
+		m.leaderThrottle.Record(n, time.Now())
+	}
+	return result
+}
+
+// checkReader is CheckEpoch for a consumer's fetch, which any replica answers unless it asks for the leader only.
+func (p *Partition) checkReader(r *FetchRequest, epoch int32) error {
+	err := p.CheckEpoch(epoch)
+	if protocol.CodeOf(err) == protocol.NotLeaderOrFollower && !r.LeaderOnly && p.follows() {
+		return nil
+	}
+	return err
+}
+
+// follows reports whether this replica follows a leader, or waits for one.
+func (p *Partition) follows() bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return !p.retired && p.state.leader != p.o.NodeID
 }
 
 // read reads the partition's log, and the next one if that was replaced meanwhile.
@@ -162,29 +247,34 @@ func (p *Partition) read(r *FetchRequest, f *FetchPartition, limit int, whole bo
 	return result, err
 }
 
-func readLog(log *storage.Log, r *FetchRequest, f *FetchPartition, limit int, whole bool) (FetchResult, error) {
-	at := log.Offsets()
-	result := FetchResult{
+// resultOf is a result without records.
+func resultOf(at storage.Offsets) FetchResult {
+	return FetchResult{
 		HighWatermark: at.HighWatermark, LastStableOffset: at.LastStable, LogStartOffset: at.LogStart,
 		DivergingEpoch: -1, DivergingEndOffset: -1, PreferredReadReplica: -1, LeaderID: -1, LeaderEpoch: -1,
 	}
-	if f.LastFetchedEpoch >= 0 {
-		epoch, end := log.EndOffsetForEpoch(f.LastFetchedEpoch)
-		switch {
-		case epoch < 0 || f.FetchOffset < at.LogStart:
-			return result, protocol.OffsetOutOfRange
-		case epoch < f.LastFetchedEpoch || end < f.FetchOffset:
-			result.DivergingEpoch, result.DivergingEndOffset = epoch, end
+}
+
+func readLog(log *storage.Log, r *FetchRequest, f *FetchPartition, limit int, whole bool) (FetchResult, error) {
+	at := log.Offsets()
+	result := resultOf(at)
+	if !r.follower() { // of a follower it is known already
+		switch diverging, err := compareEpochs(log, at, f); {
+		case err != nil:
+			return result, err
+		case diverging.Epoch >= 0:
+			result.DivergingEpoch, result.DivergingEndOffset = diverging.Epoch, diverging.EndOffset
 			return result, nil
 		}
 	}
 	upper := at.HighWatermark
 	switch {
-	case r.ReplicaID >= 0 || r.ReplicaID == -2:
+	case r.ReplicaID != -1:
 		upper = at.LogEnd
 	case r.ReadCommitted:
 		upper = at.LastStable
 	}
+	result.Settled = f.FetchOffset >= upper
 	var records storage.Slice
 	var err error
 	if r.ReadCommitted && r.ReplicaID == -1 {

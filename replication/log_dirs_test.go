@@ -66,7 +66,7 @@ func TestPartitionMoves(t *testing.T) {
 		if at := p.Log().Offsets(); at.HighWatermark != 3 {
 			t.Errorf("offsets are %+v", at)
 		}
-		if low, err := p.DeleteRecords(t.Context(), 1); err != nil || low != 1 {
+		if low, err := p.DeleteRecords(1); err != nil || low != 1 {
 			t.Errorf("deleted up to %d, %v", low, err)
 		}
 	})

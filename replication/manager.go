@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/zap"
@@ -45,6 +46,16 @@ type Manager struct {
 	image atomic.Pointer[metadata.Image] // as last applied
 
 	verifier Verifier // set once, by SetVerifier
+	fetchers *fetchers
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup // goroutines that end with ctx
+
+	maxLag                           int64 // replica.lag.time.max.ms
+	rackAware                        bool  // replica.selector.class
+	changes                          *isrChanges
+	leaderThrottle, followerThrottle *Throttle
 
 	// applying is held over each change of what is hosted, disk work included; only Apply and the retries of failed creations take it.
 	applying sync.Mutex
@@ -60,8 +71,20 @@ func NewManager(o Options) *Manager {
 	if o.Moved == nil {
 		o.Moved = func(protocol.TopicPartition) {}
 	}
-	m := &Manager{o: o, parts: make(map[protocol.TopicPartition]*Partition), lost: make(map[protocol.TopicPartition]struct{})}
+	c := o.Config()
+	samples, width := c.Int("replication.quota.window.num"), time.Duration(c.Int("replication.quota.window.size.seconds"))*time.Second
+	m := &Manager{
+		o: o, parts: make(map[protocol.TopicPartition]*Partition), lost: make(map[protocol.TopicPartition]struct{}),
+		maxLag: c.Int64("replica.lag.time.max.ms"), rackAware: c.String("replica.selector.class") == rackAwareSelector,
+		leaderThrottle: NewThrottle(samples, width), followerThrottle: NewThrottle(samples, width),
+	}
 	m.image.Store(metadata.Empty())
+	m.fetchers = newFetchers(o)
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	m.changes = &isrChanges{controller: o.Controller, node: o.NodeID, brokerEpoch: m.brokerEpoch, logger: o.Logger, ctx: m.ctx}
+	if o.Controller != nil {
+		m.tasks.Go(m.shrinkAll)
+	}
 	return m
 }
 
@@ -117,6 +140,7 @@ func (m *Manager) Apply(d *metadata.Delta) {
 	if m.Image().Offset() < 0 {
 		m.setStraysAside(d.Image)
 	}
+	m.fetchers.begin(d)
 	for _, t := range d.Deleted {
 		for _, p := range t.Partitions {
 			m.remove(protocol.TopicPartition{Topic: t.Name, Partition: p.ID}, t.ID)
@@ -129,10 +153,15 @@ func (m *Manager) Apply(d *metadata.Delta) {
 	}
 	m.reconfigure(d)
 	m.image.Store(d.Image)
+	m.fetchers.finish(d)
 }
 
 // Close wakes everybody who waits on a partition; their requests end with NotLeaderOrFollower. The logs belong to the store.
 func (m *Manager) Close() {
+	m.fetchers.close()
+	m.cancel()
+	m.changes.close()
+	m.tasks.Wait()
 	for _, p := range m.Partitions() {
 		p.retire()
 	}
@@ -157,13 +186,15 @@ func (m *Manager) applyPartition(image *metadata.Image, topic *metadata.Topic, s
 				zap.Stringer("partition", tp), zap.Error(err))
 			return
 		}
-		p = newPartition(m.o, tp, topic.ID, log)
+		p = newPartition(m, tp, topic.ID, log)
+		p.throttled.Store(throttledSides(m.topicConfig(image, topic.Name), tp.Partition, m.o.NodeID))
 		m.mu.Lock()
 		m.parts[tp] = p
 		m.mu.Unlock()
 		m.o.Store.ResumeMove(tp, m.relocation(p))
 	}
 	p.apply(state)
+	m.fetchers.assign(p, state)
 }
 
 // hosted returns the replica of this very topic, or nil. One of an older topic with the same name is removed first.
@@ -188,6 +219,7 @@ func (m *Manager) remove(tp protocol.TopicPartition, topicID protocol.UUID) {
 	}
 	delete(m.parts, tp)
 	m.mu.Unlock()
+	m.fetchers.release(tp)
 	p.retire()
 	if err := m.o.Store.Delete(tp); err != nil {
 		m.o.Logger.Error("cannot delete the log of a partition", zap.Stringer("partition", tp), zap.Error(err))
@@ -228,18 +260,25 @@ func (m *Manager) reconfigure(d *metadata.Delta) {
 		return
 	}
 	var last string
+	var topic config.Values
 	var settings storage.LogConfig
 	for _, p := range m.Partitions() { // sorted: the partitions of a topic follow each other
 		if !all && !topics[p.tp.Topic] {
 			continue
 		}
 		if p.tp.Topic != last {
-			last, settings = p.tp.Topic, m.logConfig(d.Image, p.tp.Topic)
+			last, topic = p.tp.Topic, m.topicConfig(d.Image, p.tp.Topic)
+			settings = storage.LogConfigOf(topic)
 		}
+		p.throttled.Store(throttledSides(topic, p.tp.Partition, m.o.NodeID))
 		p.configure(settings)
 	}
 }
 
 func (m *Manager) logConfig(image *metadata.Image, topic string) storage.LogConfig {
-	return storage.LogConfigOf(m.o.Config().Topic(image.Config(config.Topic, topic)))
+	return storage.LogConfigOf(m.topicConfig(image, topic))
+}
+
+func (m *Manager) topicConfig(image *metadata.Image, topic string) config.Values {
+	return m.o.Config().Topic(image.Config(config.Topic, topic))
 }

@@ -123,7 +123,7 @@ func TestAppendCommitsAtOnceWhenAlone(t *testing.T) {
 	if at := p.Log().Offsets(); at.HighWatermark != 3 || at.LogEnd != 3 {
 		t.Errorf("offsets are %+v", at)
 	}
-	if err := p.WaitCommitted(t.Context(), 2); err != nil {
+	if err := p.WaitCommitted(t.Context(), &ProduceResult{LastOffset: 2}); err != nil {
 		t.Errorf("committed, and yet %v", err)
 	}
 }
@@ -140,7 +140,7 @@ func TestUnknownAndForeignPartitions(t *testing.T) {
 		}
 	}
 	results := h.Fetch(t.Context(), FetchRequest{
-		MaxWait: time.Hour, MinBytes: 1, MaxBytes: 1 << 20, Partitions: []FetchPartition{{Topic: "foreign", CurrentLeaderEpoch: -1, MaxBytes: 1000}},
+		ReplicaID: -1, MaxWait: time.Hour, MinBytes: 1, MaxBytes: 1 << 20, Partitions: []FetchPartition{{Topic: "foreign", CurrentLeaderEpoch: -1, MaxBytes: 1000}},
 	}, nil)
 	if r := results[0]; r.LeaderID != 2 || r.LeaderEpoch != 4 || r.HighWatermark != -1 {
 		t.Errorf("the answer does not point to the leader: %+v", r)
@@ -180,7 +180,7 @@ func TestFetchLimits(t *testing.T) {
 	whole := len(batch("first"))
 	read := func(limit int, firstWhole bool) (a, b int) {
 		results := h.Fetch(t.Context(), FetchRequest{
-			MaxBytes: 1 << 20, MinBytes: 1, FirstBatchWhole: firstWhole, Partitions: []FetchPartition{
+			ReplicaID: -1, MaxBytes: 1 << 20, MinBytes: 1, FirstBatchWhole: firstWhole, Partitions: []FetchPartition{
 				{Topic: "a", CurrentLeaderEpoch: -1, LastFetchedEpoch: -1, MaxBytes: limit},
 				{Topic: "b", CurrentLeaderEpoch: -1, LastFetchedEpoch: -1, MaxBytes: limit},
 			},
@@ -204,7 +204,7 @@ func TestFetchParks(t *testing.T) {
 		h := newHost(t)
 		p := h.topic("t", nil)
 		request := FetchRequest{
-			MaxWait: time.Second, MinBytes: 1, MaxBytes: 1 << 20, FirstBatchWhole: true,
+			ReplicaID: -1, MaxWait: time.Second, MinBytes: 1, MaxBytes: 1 << 20, FirstBatchWhole: true,
 			Partitions: []FetchPartition{{Topic: "t", CurrentLeaderEpoch: -1, LastFetchedEpoch: -1, MaxBytes: 1 << 20}},
 		}
 		begin := time.Now()
@@ -249,11 +249,11 @@ func TestCommitWaiters(t *testing.T) {
 		// Nobody acknowledges offset 5: the wait ends with the deadline, the connection, or the leadership.
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := p.WaitCommitted(ctx, 5); !errors.Is(err, protocol.RequestTimedOut) {
+		if err := p.WaitCommitted(ctx, &ProduceResult{LastOffset: 5}); !errors.Is(err, protocol.RequestTimedOut) {
 			t.Errorf("the deadline gave %v", err)
 		}
 		waited := make(chan error)
-		go func() { waited <- p.WaitCommitted(t.Context(), 5) }()
+		go func() { waited <- p.WaitCommitted(t.Context(), &ProduceResult{LastOffset: 5}) }()
 		synctest.Wait()
 		h.change(reelection(p)) // in its place: the log goes on, and so does the wait
 		synctest.Wait()
@@ -269,7 +269,7 @@ func TestCommitWaiters(t *testing.T) {
 			t.Errorf("the end of the leadership gave %v", err)
 		}
 		h.change(reelection(p))
-		go func() { waited <- p.WaitCommitted(t.Context(), 1) }()
+		go func() { waited <- p.WaitCommitted(t.Context(), &ProduceResult{LastOffset: 1, term: 1}) }()
 		synctest.Wait()
 		h.append(p, "a", "b")
 		if err := <-waited; err != nil {
@@ -308,13 +308,16 @@ func TestDeleteRecords(t *testing.T) {
 		{4, -1, protocol.OffsetOutOfRange}, {-2, -1, protocol.OffsetOutOfRange}, {2, 2, protocol.None}, {1, 2, protocol.None},
 		{-1, 3, protocol.None},
 	} {
-		got, err := p.DeleteRecords(t.Context(), step.offset)
+		got, err := p.DeleteRecords(step.offset)
+		if err == nil {
+			got, err = p.WaitDeleted(t.Context(), got)
+		}
 		if got != step.want || protocol.CodeOf(err) != step.code {
 			t.Errorf("to %d: %d, %v; want %d, %v", step.offset, got, err, step.want, step.code)
 		}
 	}
 	compacted := h.topic("compacted", map[string]string{"cleanup.policy": "compact"})
-	if _, err := compacted.DeleteRecords(t.Context(), 0); protocol.CodeOf(err) != protocol.PolicyViolation {
+	if _, err := compacted.DeleteRecords(0); protocol.CodeOf(err) != protocol.PolicyViolation {
 		t.Errorf("a compacted topic: %v", err)
 	}
 }

@@ -2,8 +2,12 @@ package replication
 
 import (
 	"math"
+	"slices"
+	"strconv"
 	"sync"
 	"time"
+
+	"github.com/ottla/ottla/protocol/config"
 )
 
 // Throttle measures the bytes per second of throttled replicas, and says when they are too many (Kafka's ReplicationQuotaManager): a mean over
@@ -62,4 +66,31 @@ func (t *Throttle) Exceeded(limit int64, now time.Time) bool {
 	newest := time.Duration(now.UnixNano() % int64(t.width))
 	window := time.Duration(t.samples-1)*t.width + max(newest, time.Millisecond)
 	return float64(bytes) > float64(limit)*window.Seconds()
+}
+
+// The sides of a replica that may be throttled.
+const (
+	throttleLeader   uint32 = 1 << iota // it sends to followers
+	throttleFollower                    // it fetches from its leader
+)
+
+// throttledSides are the sides of node's replica of a partition that a topic's config names: replicas are listed as partition:broker, or all of them by *.
+func throttledSides(topic config.Values, partition, node int32) (sides uint32) {
+	replica := strconv.Itoa(int(partition)) + ":" + strconv.Itoa(int(node))
+	for key, side := range map[string]uint32{
+		"leader.replication.throttled.replicas": throttleLeader, "follower.replication.throttled.replicas": throttleFollower,
+	} {
+		if list := topic.List(key); slices.Contains(list, "*") || slices.Contains(list, replica) {
+			sides |= side
+		}
+	}
+	return sides
+}
+
+// throttledAs reports whether a side of the replica is throttled.
+func (p *Partition) throttledAs(side uint32) bool { return p.throttled.Load()&side != 0 }
+
+// leaderThrottled reports whether this replica may not send to a follower that is out of sync, now.
+func (p *Partition) leaderThrottled() bool {
+	return p.throttledAs(throttleLeader) && p.m.leaderThrottle.Exceeded(p.o.Config().Int64("leader.replication.throttled.rate"), time.Now())
 }

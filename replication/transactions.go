@@ -199,18 +199,17 @@ type TxnMarker struct {
 	TransactionVersion int16 // transaction.version under which it was decided, 0 unknown
 }
 
-// AppendMarker ends a transaction here, with acks=all, and returns the marker's offset. Errors: NotLeaderOrFollower, NotEnoughReplicas, InvalidProducerEpoch,
+// AppendMarker ends a transaction here, with acks=all, and returns where the marker is. Errors: NotLeaderOrFollower, NotEnoughReplicas, InvalidProducerEpoch,
 // TransactionCoordinatorFenced, KafkaStorageError.
-func (p *Partition) AppendMarker(m TxnMarker) (offset int64, err error) {
+func (p *Partition) AppendMarker(m TxnMarker) (ProduceResult, error) {
 	b := record.NewBuilder()
 	b.ProducerID, b.ProducerEpoch = m.ProducerID, m.ProducerEpoch
 	b.AddEndTxnMarker(time.Now().UnixMilli(), record.EndTxnMarker{Commit: m.Commit, CoordinatorEpoch: m.CoordinatorEpoch})
 	batch, err := b.Build(p.o.Codecs)
 	if err != nil {
-		return -1, err
+		return ProduceResult{}, err
 	}
-	result, err := p.Append(batch, ProduceOptions{
+	return p.Append(batch, ProduceOptions{
 		Acks: -1, Origin: storage.OriginCoordinator, LeaderEpoch: -1, TransactionVersion: m.TransactionVersion,
 	})
-	return result.LastOffset, err
 }

@@ -8,16 +8,20 @@ import (
 	"github.com/ottla/ottla/protocol"
 )
 
-// waiters is who waits on one partition: producers for a commit, parked fetches for data, coordinators for every move of
-// the high watermark. Waking never blocks: each waiter has room for the one signal it needs.
+// waiters is who waits on one partition: producers for a commit, fetches for data, coordinators for every move of the high watermark, DeleteRecords for the
+// followers. Waking never blocks: each waiter has room for the one signal it needs.
 type waiters struct {
-	// waiting is how many commits and fetches there are, so that an append with nobody waiting takes no lock.
-	waiting atomic.Int32
+	// These count who waits, so that an append with nobody waiting takes no lock.
+	waiting   atomic.Int32 // for a commit: commits, listeners, parked fetches and watches of consumers
+	followers atomic.Int32 // for an append: parked fetches and watches of followers
+	lowMarks  atomic.Int32 // for the low watermark
 
 	mu        sync.Mutex
 	commits   []*commitWaiter              // guarded by mu
 	fetches   map[*fetchWaiter]struct{}    // guarded by mu
+	watches   [2]*Watch                    // guarded by mu: the armed ones of consumers and of followers, linked
 	listeners []*func(highWatermark int64) // guarded by mu; copied on change, so that calls need no lock
+	lows      []*lowWaiter                 // guarded by mu
 }
 
 // commitWaiter is one append that waits for its last offset to be committed; done holds one answer.
@@ -26,12 +30,18 @@ type commitWaiter struct {
 	done   chan error
 }
 
+// lowWaiter waits for the low watermark; done has room for one signal to look again.
+type lowWaiter struct{ done chan struct{} }
+
 // fetchWaiter is one parked fetch, registered with every partition it reads; wake holds one signal.
 type fetchWaiter struct {
-	wake chan struct{}
+	wake     chan struct{}
+	follower bool // waits for appends, not for commits
 }
 
-func newFetchWaiter() *fetchWaiter { return &fetchWaiter{wake: make(chan struct{}, 1)} }
+func newFetchWaiter(follower bool) *fetchWaiter {
+	return &fetchWaiter{wake: make(chan struct{}, 1), follower: follower}
+}
 
 func (f *fetchWaiter) signal() {
 	select {
@@ -59,13 +69,23 @@ func (w *waiters) forget(c *commitWaiter) {
 	w.mu.Unlock()
 }
 
+// counter is where fetches of a kind are counted.
+func (w *waiters) counter(follower bool) *atomic.Int32 {
+	if follower {
+		return &w.followers
+	}
+	return &w.waiting
+}
+
 func (w *waiters) park(f *fetchWaiter) {
 	w.mu.Lock()
 	if w.fetches == nil {
 		w.fetches = make(map[*fetchWaiter]struct{})
 	}
-	w.fetches[f] = struct{}{}
-	w.waiting.Add(1)
+	if _, parked := w.fetches[f]; !parked {
+		w.fetches[f] = struct{}{}
+		w.counter(f.follower).Add(1)
+	}
 	w.mu.Unlock()
 }
 
@@ -73,7 +93,7 @@ func (w *waiters) unpark(f *fetchWaiter) {
 	w.mu.Lock()
 	if _, ok := w.fetches[f]; ok {
 		delete(w.fetches, f)
-		w.waiting.Add(-1)
+		w.counter(f.follower).Add(-1)
 	}
 	w.mu.Unlock()
 }
@@ -92,11 +112,30 @@ func (w *waiters) listen(fn func(int64)) (cancel func()) {
 	})
 }
 
-// committed wakes whoever the new high watermark satisfies.
+// appended wakes the followers: there is more for them than is committed.
+func (w *waiters) appended() {
+	// Who waits registers before it looks at the log a second time, and the log has grown before this look at the counter: one of the two sees the other.
+	if w.followers.Load() == 0 {
+		return
+	}
+	w.mu.Lock()
+	for f := range w.fetches {
+		if f.follower {
+			f.signal()
+		}
+	}
+	w.fire(followerWatch)
+	w.mu.Unlock()
+}
+
+// committed wakes whoever the new high watermark satisfies. Followers get to know it with what they fetch next.
 func (w *waiters) committed(highWatermark int64) {
-	// A waiter registers before it looks at the high watermark a second time, and the high watermark moved before this
-	// look at the counter: one of the two sees the other.
-	if w.waiting.Load() == 0 {
+	if w.followers.Load() != 0 {
+		w.mu.Lock()
+		w.stir()
+		w.mu.Unlock()
+	}
+	if w.waiting.Load() == 0 { // as in appended
 		return
 	}
 	w.mu.Lock()
@@ -109,8 +148,11 @@ func (w *waiters) committed(highWatermark int64) {
 		return true
 	})
 	for f := range w.fetches {
-		f.signal()
+		if !f.follower {
+			f.signal()
+		}
 	}
+	w.fire(consumerWatch)
 	listeners := w.listeners
 	w.mu.Unlock()
 	for _, fn := range listeners {
@@ -126,12 +168,67 @@ func (w *waiters) failAll(code protocol.Code) {
 	}
 	w.waiting.Add(-int32(len(w.commits)))
 	w.commits = nil
+	listeners := w.listeners
+	w.mu.Unlock()
+	w.roleChanged()
+	for _, fn := range listeners {
+		(*fn)(-1)
+	}
+}
+
+// roleChanged has every fetch look again: it may fail by now.
+func (w *waiters) roleChanged() {
+	w.mu.Lock()
 	for f := range w.fetches {
 		f.signal()
 	}
-	listeners := w.listeners
+	w.fire(consumerWatch)
+	w.fire(followerWatch)
+	w.wakeLows()
 	w.mu.Unlock()
-	for _, fn := range listeners {
-		(*fn)(-1)
+}
+
+// lookAgain has fetches take a change into account that is nothing to wake them for.
+func (w *waiters) lookAgain() {
+	w.mu.Lock()
+	w.stir()
+	w.wakeLows()
+	w.mu.Unlock()
+}
+
+// awaitLow registers somebody who looks at the low watermark at each signal.
+func (w *waiters) awaitLow() *lowWaiter {
+	l := &lowWaiter{done: make(chan struct{}, 1)}
+	w.mu.Lock()
+	w.lows = append(w.lows, l)
+	w.lowMarks.Add(1)
+	w.mu.Unlock()
+	return l
+}
+
+func (w *waiters) forgetLow(l *lowWaiter) {
+	w.mu.Lock()
+	w.lows = slices.DeleteFunc(w.lows, func(other *lowWaiter) bool { return other == l })
+	w.lowMarks.Add(-1)
+	w.mu.Unlock()
+}
+
+// lowWatermarkMoved wakes those who wait for the followers' log starts.
+func (w *waiters) lowWatermarkMoved() {
+	if w.lowMarks.Load() == 0 {
+		return
+	}
+	w.mu.Lock()
+	w.wakeLows()
+	w.mu.Unlock()
+}
+
+// wakeLows needs mu.
+func (w *waiters) wakeLows() {
+	for _, l := range w.lows {
+		select {
+		case l.done <- struct{}{}:
+		default: // it has a signal already
+		}
 	}
 }

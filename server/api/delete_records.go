@@ -7,40 +7,50 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/replication"
 )
 
 // DeleteRecords (21) raises the log start offset of partitions (KIP-107). Version 1 changed the meaning of the throttle time, 2 is flexible.
 func handleDeleteRecords(_ context.Context, n *Node, r *Request) Result {
 	req := r.Body.(*kmsg.DeleteRecordsRequest)
+	resp := req.ResponseKind().(*kmsg.DeleteRecordsResponse)
+	resp.Topics = make([]kmsg.DeleteRecordsResponseTopic, len(req.Topics))
 	return Result{Later: func(ctx context.Context) Result {
 		waiting, cancel := context.WithTimeout(ctx, time.Duration(max(req.TimeoutMillis, 0))*time.Millisecond)
 		defer cancel()
-		resp := req.ResponseKind().(*kmsg.DeleteRecordsResponse)
-		resp.Topics = make([]kmsg.DeleteRecordsResponseTopic, len(req.Topics))
+		var deletions []deletion
 		for i := range req.Topics {
 			in, out := &req.Topics[i], &resp.Topics[i]
 			out.Topic = in.Topic
 			out.Partitions = make([]kmsg.DeleteRecordsResponseTopicPartition, len(in.Partitions))
-			for j, p := range in.Partitions {
-				low, err := deleteRecords(waiting, n, in.Topic, p.Partition, p.Offset)
-				out.Partitions[j] = kmsg.DeleteRecordsResponseTopicPartition{
-					Partition: p.Partition, LowWatermark: low, ErrorCode: int16(protocol.CodeOf(err)),
+			for j := range in.Partitions {
+				asked, answer := &in.Partitions[j], &out.Partitions[j]
+				answer.Partition, answer.LowWatermark = asked.Partition, -1
+				p, err := n.Replicas.Partition(in.Topic, asked.Partition)
+				if err == nil {
+					d := deletion{partition: p, answer: answer}
+					if d.offset, err = p.DeleteRecords(asked.Offset); err == nil {
+						deletions = append(deletions, d)
+					}
 				}
+				answer.ErrorCode = int16(protocol.CodeOf(err))
 			}
+		}
+		// The followers of all partitions are told before any is waited for.
+		for _, d := range deletions {
+			low, err := d.partition.WaitDeleted(waiting, d.offset)
+			if ctx.Err() != nil {
+				return fail(ctx.Err())
+			}
+			d.answer.LowWatermark, d.answer.ErrorCode = low, int16(protocol.CodeOf(err))
 		}
 		return reply(resp)
 	}}
 }
 
-// deleteRecords returns the new low watermark, -1 on errors.
-func deleteRecords(ctx context.Context, n *Node, topic string, partition int32, offset int64) (int64, error) {
-	p, err := n.Replicas.Partition(topic, partition)
-	if err != nil {
-		return -1, err
-	}
-	low, err := p.DeleteRecords(ctx, offset)
-	if err != nil {
-		return -1, err
-	}
-	return low, nil
+// deletion is one partition whose log starts later on this broker, and will on its followers.
+type deletion struct {
+	partition *replication.Partition
+	offset    int64
+	answer    *kmsg.DeleteRecordsResponseTopicPartition
 }

@@ -203,7 +203,7 @@ func (p *produce) appendTo(partition *replication.Partition, l produceLater, out
 		return
 	}
 	out.BaseOffset, out.LogAppendTime = result.BaseOffset, result.LogAppendTime
-	if result.Flushing() || p.req.Acks == -1 && partition.Log().Offsets().HighWatermark <= result.LastOffset {
+	if result.Flushing() || p.req.Acks == -1 && !result.Committed() {
 		p.waits = append(p.waits, produceWait{partition, result, l.topicAt, l.partitionAt})
 	}
 }
@@ -263,11 +263,12 @@ func (p *produce) await(ctx context.Context, acks int16, timeout time.Duration) 
 	waiting, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	p.flushed()
-	for _, w := range p.waits {
+	for i := range p.waits {
+		w := &p.waits[i]
 		if acks != -1 {
 			break
 		}
-		err := w.partition.WaitCommitted(waiting, w.result.LastOffset)
+		err := w.partition.WaitCommitted(waiting, &w.result)
 		if ctx.Err() != nil {
 			return fail(ctx.Err())
 		}

@@ -93,11 +93,11 @@ func (m *markers) end(topic string, id int32, marker replication.TxnMarker) (com
 	if topic == protocol.GroupMetadataTopic {
 		return m.endInGroups(id, marker), nil
 	}
-	offset, err := p.AppendMarker(marker)
-	if err != nil || p.Log().Offsets().HighWatermark > offset {
+	result, err := p.AppendMarker(marker)
+	if err != nil || result.Committed() {
 		return nil, err
 	}
-	return func(ctx context.Context) error { return p.WaitCommitted(ctx, offset) }, nil
+	return func(ctx context.Context) error { return p.WaitCommitted(ctx, &result) }, nil
 }
 
 // endInGroups leaves the marker to the group coordinator.
