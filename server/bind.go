@@ -4,11 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"syscall"
+
+	"github.com/ottla/ottla/server/config"
 )
 
-// boundListener is one client listener with its open sockets: two for localhost, which is an IPv4 and an IPv6 address.
+// boundListener is one listener with its open sockets: two for localhost, which is an IPv4 and an IPv6 address.
 type boundListener struct {
 	name           string
 	advertisedHost string
@@ -16,22 +19,29 @@ type boundListener struct {
 	sockets        []net.Listener
 }
 
-// bind opens the client listeners, so that a port in use is found before any data is touched. A controller listener is
-// not opened: a quorum of one has nobody to talk to.
-func (b *Broker) bind() error {
-	for _, l := range b.o.Config.Listeners {
+// bind opens the listeners of clients and controllers, so that a port in use is found before any data is touched.
+func (b *Broker) bind() (err error) {
+	if b.listeners, err = b.bindAll(b.o.Config.Listeners); err == nil {
+		b.controlListeners, err = b.bindAll(b.o.Config.Controllers)
+	}
+	return err
+}
+
+// bindAll opens listeners. Those that were opened before an error are returned with it.
+func (b *Broker) bindAll(all []config.Listener) (opened []boundListener, err error) {
+	for _, l := range all {
 		bound := boundListener{name: l.Name, advertisedHost: l.AdvertisedHost, advertisedPort: l.AdvertisedPort}
 		sockets, port, err := b.open(l.Host, l.Port)
 		if err != nil {
-			return fmt.Errorf("listener %s: %w", l.Name, err)
+			return opened, fmt.Errorf("listener %s: %w", l.Name, err)
 		}
 		bound.sockets = sockets
 		if bound.advertisedPort == 0 {
 			bound.advertisedPort = port
 		}
-		b.listeners = append(b.listeners, bound)
+		opened = append(opened, bound)
 	}
-	return nil
+	return opened, nil
 }
 
 // choices is how many ports the system may choose until one is free on both addresses of localhost.
@@ -87,17 +97,25 @@ func boundPort(l net.Listener, asked uint16) uint16 {
 	return asked
 }
 
-// Addr returns host:port of the first client listener, as it is advertised. Call it after Start.
+// Addr returns host:port of the first client listener, as it is advertised; of the first controller listener on a node that is a controller only. Call it
+// after Start.
 func (b *Broker) Addr() string {
-	l := b.listeners[0]
+	if len(b.listeners) > 0 {
+		return b.listeners[0].address()
+	}
+	return b.controlListeners[0].address()
+}
+
+// address is host:port as advertised.
+func (l *boundListener) address() string {
 	return net.JoinHostPort(l.advertisedHost, strconv.Itoa(int(l.advertisedPort)))
 }
 
 func (b *Broker) closeListeners() {
-	for _, l := range b.listeners {
+	for _, l := range slices.Concat(b.listeners, b.controlListeners) {
 		for _, s := range l.sockets {
 			_ = s.Close() // one that was served is closed already
 		}
 	}
-	b.listeners = nil
+	b.listeners, b.controlListeners = nil, nil
 }

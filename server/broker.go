@@ -37,7 +37,7 @@ type Options struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// Broker is one node: a broker with its controller. It owns everything below it; several live in one process.
+// Broker is one node: a broker, a controller, or both. It owns everything below it; several live in one process.
 // Start and Shutdown are called once each, by one goroutine.
 type Broker struct {
 	o      Options
@@ -48,7 +48,11 @@ type Broker struct {
 
 	codecs       *record.Codecs
 	store        *storage.Store
-	controller   *controller.Controller
+	controller   *controller.Controller // nil on a node that is a broker only
+	grew         chan struct{}          // signalled when the controller's metadata log grew; has room for one
+	follower     *metadata.Follower     // of the metadata log, where there is no controller
+	quorum       *controllers
+	transport    *raftTransport // nil if the quorum is this node alone
 	replicas     *replication.Manager
 	groups       *group.Coordinator
 	transactions *txn.Coordinator
@@ -60,6 +64,9 @@ type Broker struct {
 	sockets      *socketServer
 	listeners    []boundListener
 	scrapes      *scrapeServer // nil: no metrics
+
+	controlSockets   *socketServer // nil: no controller listeners
+	controlListeners []boundListener
 }
 
 // New returns a broker that holds nothing yet.
@@ -76,13 +83,13 @@ func New(o Options) *Broker {
 	if o.Dial == nil {
 		o.Dial = new(net.Dialer).DialContext
 	}
-	b := &Broker{o: o, failed: make(chan error, 1), lost: make(chan struct{}, 1)}
+	b := &Broker{o: o, failed: make(chan error, 1), lost: make(chan struct{}, 1), grew: make(chan struct{}, 1)}
 	b.values.Store(&o.Config.Values)
 	return b
 }
 
-// Start opens the data, becomes the controller, and returns when clients are served. When it fails, or ctx ends before
-// that, everything that was opened is closed again.
+// Start opens the data, joins or begins the quorum, and returns when clients are served; a node that is a controller only is ready when a controller
+// leads. When it fails, or ctx ends before that, everything that was opened is closed again.
 func (b *Broker) Start(ctx context.Context) (err error) {
 	defer func() {
 		if err != nil {
@@ -96,22 +103,34 @@ func (b *Broker) Start(ctx context.Context) (err error) {
 	}
 	ctx, b.abort = context.WithCancelCause(ctx)
 	defer b.abort(nil)
-	clusterID, wake, err := b.openData(ctx)
+	b.codecs = record.NewCodecs()
+	if err := b.openStore(ctx); err != nil {
+		return err
+	}
+	clusterID, err := b.joinQuorum(ctx)
 	if err != nil {
 		return err
 	}
 	identified := make(chan error, 1)
 	go func() { identified <- b.store.SetClusterID(clusterID) }() // meanwhile, as it syncs the disk when the id is new
-	b.assemble(clusterID, wake)
+	return errors.Join(b.startParts(ctx, clusterID), <-identified)
+}
+
+// startParts starts what the roles want on top of the metadata, and serves clients when the cluster has taken this broker in.
+func (b *Broker) startParts(ctx context.Context, clusterID string) error {
+	if !b.o.Config.IsBroker() {
+		return b.observe(clusterID)
+	}
+	b.assemble(clusterID)
+	if err := b.observe(clusterID); err != nil {
+		return err
+	}
 	b.lifecycle.start()
 	b.assignments.start()
 	select {
 	case <-b.lifecycle.ready:
 	case <-ctx.Done():
-		err = context.Cause(ctx)
-	}
-	if err := errors.Join(err, <-identified); err != nil {
-		return err
+		return context.Cause(ctx)
 	}
 	b.store.SetBrokerEpoch(b.lifecycle.epoch.Load())
 	for _, l := range b.listeners {
@@ -121,101 +140,6 @@ func (b *Broker) Start(ctx context.Context) (err error) {
 	}
 	b.serveMetrics()
 	return nil
-}
-
-// dialing is how this node connects to others.
-func (b *Broker) dialing() dialing {
-	return dialing{dial: b.o.Dial, config: b.Config, clientID: "broker-" + brokerName(b.o.Config.NodeID)}
-}
-
-// logDirReserve is how much room is kept in each log dir for a stop and a start while it is full: that for the indexes of a gigabyte of records, and the checkpoints of many partitions.
-const logDirReserve = 8 << 20
-
-// openData opens the folders and elects the controller. wake is signalled when the metadata log grew.
-func (b *Broker) openData(ctx context.Context) (clusterID string, wake chan struct{}, err error) {
-	c := b.o.Config
-	b.codecs = record.NewCodecs()
-	b.store, err = storage.Open(storage.Options{
-		FS: b.o.FS, Dirs: c.LogDirs, NodeID: c.NodeID, Config: c.Values, Codecs: b.codecs, Logger: b.o.Logger.Named("storage"),
-		ReserveBytes: logDirReserve, Context: ctx,
-	})
-	if err != nil {
-		return "", nil, err
-	}
-	b.store.OnDirFailure(b.dirFailed)
-	grew := make(chan struct{}, 1) // not the result itself, which a failure sets
-	b.controller, err = controller.Start(controller.Options{
-		NodeID: c.NodeID, ClusterID: b.store.ClusterID(), FS: b.o.FS, Dir: c.MetadataLogDir, Config: c.Values, Codecs: b.codecs,
-		Logger: b.o.Logger, OnFailure: b.fail,
-		OnAppend: func() {
-			select {
-			case grew <- struct{}{}:
-			default: // the observer has a signal already
-			}
-		},
-	})
-	if err != nil {
-		return "", nil, err
-	}
-	if clusterID, err = b.controller.Ready(ctx); err != nil {
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
-		return "", nil, err
-	}
-	return clusterID, grew, nil
-}
-
-// assemble builds the parts on top of the data and lets the metadata flow into them. Nothing is served yet.
-func (b *Broker) assemble(clusterID string, wake <-chan struct{}) {
-	c, logger := b.o.Config, b.o.Logger
-	registration := b.registration(clusterID)
-	b.replicas = replication.NewManager(replication.Options{
-		NodeID: c.NodeID, Store: b.store, Codecs: b.codecs, Config: b.Config, Logger: logger.Named("replication"),
-		Moved: func(tp protocol.TopicPartition) { b.assignments.look(tp) },
-	})
-	registered := func(i *metadata.Image) bool {
-		self := i.Broker(c.NodeID)
-		return self != nil && self.Incarnation == registration.IncarnationID
-	}
-	b.groups = group.New(group.Options{
-		NodeID: c.NodeID, Config: b.Config, Open: openCoordinatorLog(b.replicas, protocol.GroupMetadataTopic),
-		Image: b.replicas.Image, Codecs: b.codecs, Logger: logger.Named("group"), Registered: registered,
-	})
-	local := localController{b.controller}
-	b.lifecycle = newLifecycle(lifecycleOptions{
-		controller: local, register: registration, config: c.Values, offline: b.offlineDirs, dirFailed: b.lost, fail: b.fail,
-		local: true, logger: logger.Named("lifecycle"),
-	})
-	b.assignments = newAssignments(c.NodeID, b.lifecycle.epoch.Load, local, b.replicas.Image, b.store, logger.Named("directories"))
-	ids := &producerIDs{node: c.NodeID, epoch: b.lifecycle.epoch.Load, controller: local}
-	peers := newPeers(c.NodeID, c.InterBroker, b.replicas.Image, b.dialing())
-	b.peers = peers
-	b.transactions = txn.New(txn.Options{
-		NodeID: c.NodeID, Config: b.Config, Open: openCoordinatorLog(b.replicas, protocol.TransactionStateTopic),
-		Image: b.replicas.Image, Codecs: b.codecs, Logger: logger.Named("transaction"), Registered: registered,
-		ProducerIDs: ids, Markers: peers,
-	})
-	b.replicas.SetVerifier(&txnVerifier{image: b.replicas.Image, partitionFor: b.transactions.PartitionFor, ask: peers.ask})
-	b.node = &api.Node{
-		NodeID: c.NodeID, ClusterID: clusterID, Config: b.Config, Image: b.replicas.Image, Replicas: b.replicas, Groups: b.groups,
-		Transactions: b.transactions, Store: b.store, Controller: local, ProducerIDs: ids,
-		Sessions: api.NewSessions(c.Values.Int("max.incremental.fetch.session.cache.slots")),
-		TopicCreator: api.NewTopicCreator(api.TopicCreatorOptions{
-			Controller: local, Config: b.Config, Image: b.replicas.Image, Logger: logger.Named("topics"),
-		}),
-		Logger: logger.Named("api"),
-	}
-	peers.node = b.node
-	b.sockets = newSocketServer(b.node, logger.Named("network"))
-	p := &publisher{
-		node: c.NodeID, static: c.Values, values: &b.values, store: b.store, replicas: b.replicas, groups: b.groups, transactions: b.transactions,
-		lifecycle: b.lifecycle, assignments: b.assignments,
-	}
-	b.observer = metadata.NewObserver(metadata.ObserverOptions{
-		Log: b.controller.Log(), FS: b.o.FS, Codecs: b.codecs, Wake: wake, Publish: p.publish,
-		OnFailure: b.fail, Logger: logger.Named("metadata"),
-	})
 }
 
 // Failed yields the failure after which the broker cannot go on: its metadata cannot be written or followed any further, or the last
@@ -287,7 +211,7 @@ func (b *Broker) registration(clusterID string) *kmsg.BrokerRegistrationRequest 
 func (b *Broker) Config() values.Values { return *b.values.Load() }
 
 // ClusterID returns the cluster's id. Call it after Start.
-func (b *Broker) ClusterID() string { return b.node.ClusterID }
+func (b *Broker) ClusterID() string { return b.store.ClusterID() }
 
 // Shutdown hands over what this broker leads to the others of its cluster, which takes milliseconds when they are well and at most five minutes, stops
 // serving, lets answers that are under way finish for at most ShutdownGrace, and closes the data cleanly. When ctx ends it waits for neither.
@@ -318,6 +242,10 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 	if b.observer != nil {
 		b.observer.Close()
 	}
+	var errs []error
+	if b.follower != nil {
+		errs = append(errs, b.follower.Close())
+	}
 	if b.transactions != nil {
 		b.transactions.Close()
 	}
@@ -330,7 +258,14 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 	if b.peers != nil {
 		b.peers.close()
 	}
-	var errs []error
+	if b.quorum != nil {
+		b.quorum.close()
+	}
+	if b.controlSockets != nil {
+		grace, cancel := context.WithTimeout(ctx, ShutdownGrace)
+		defer cancel()
+		b.controlSockets.shutdown(grace)
+	}
 	if b.controller != nil {
 		errs = append(errs, b.controller.Close())
 	}

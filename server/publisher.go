@@ -30,6 +30,9 @@ type publisher struct {
 // publish makes one change take effect.
 func (p *publisher) publish(d *metadata.Delta) {
 	p.overlayConfig(d)
+	if p.replicas == nil { // a controller only
+		return
+	}
 	p.replicas.Apply(d)
 	p.groups.Apply(d)
 	p.transactions.Apply(d)

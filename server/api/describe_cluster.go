@@ -11,7 +11,7 @@ import (
 // DescribeCluster (60) says which brokers there are (KIP-700).
 //
 //	v0     brokers, cluster id, a controller, the cluster's authorized operations
-//	v1     the client says whether it wants brokers or controllers (KIP-919); a broker's listener knows brokers only
+//	v1     the client says whether it wants brokers or controllers (KIP-919), of which a listener knows its own kind only
 //	v2     fenced brokers on request (KIP-1073)
 
 const (
@@ -23,8 +23,18 @@ func handleDescribeCluster(_ context.Context, n *Node, r *Request) Result {
 	req := r.Body.(*kmsg.DescribeClusterRequest)
 	resp := req.ResponseKind().(*kmsg.DescribeClusterResponse)
 	resp.EndpointType, resp.ControllerID, resp.ClusterAuthorizedOperations = endpointBrokers, -1, operationsNotAskedFor
-	if err := checkEndpointType(req); err != nil {
+	if n.Direct {
+		resp.EndpointType = endpointControllers
+	}
+	if err := checkEndpointType(req, resp.EndpointType); err != nil {
 		resp.ErrorCode, resp.ErrorMessage = int16(protocol.CodeOf(err)), protocol.MessageOf(err)
+		return reply(resp)
+	}
+	if req.IncludeClusterAuthorizedOperations {
+		resp.ClusterAuthorizedOperations = allClusterOperations
+	}
+	if n.Direct {
+		describeControllers(n, r.Listener, resp)
 		return reply(resp)
 	}
 	image := n.Image()
@@ -39,20 +49,42 @@ func handleDescribeCluster(_ context.Context, n *Node, r *Request) Result {
 			NodeID: b.ID, Host: e.Host, Port: int32(e.Port), Rack: b.Rack, IsFenced: b.Fenced,
 		})
 	}
-	if req.IncludeClusterAuthorizedOperations {
-		resp.ClusterAuthorizedOperations = allClusterOperations
-	}
 	return reply(resp)
 }
 
-// checkEndpointType refuses what is not asked of brokers.
-func checkEndpointType(req *kmsg.DescribeClusterRequest) error {
-	switch {
-	case req.Version < 1 || req.EndpointType == endpointBrokers:
+// describeControllers lists the controllers that registered, and the active one in any case.
+func describeControllers(n *Node, listener string, resp *kmsg.DescribeClusterResponse) {
+	leader, _, host, port := n.Quorum.Leader()
+	resp.ClusterID, resp.ControllerID = n.Quorum.ClusterID(), leader
+	known := false
+	for c := range n.Image().Controllers() {
+		for _, e := range c.EndPoints {
+			if e.Name == listener {
+				known = known || c.ControllerID == leader
+				resp.Brokers = append(resp.Brokers, kmsg.DescribeClusterResponseBroker{NodeID: c.ControllerID, Host: e.Host, Port: int32(e.Port)})
+			}
+		}
+	}
+	if !known && leader >= 0 && host != "" {
+		resp.Brokers = append(resp.Brokers, kmsg.DescribeClusterResponseBroker{NodeID: leader, Host: host, Port: int32(port)})
+	}
+}
+
+// checkEndpointType refuses what is not asked of this listener.
+func checkEndpointType(req *kmsg.DescribeClusterRequest, here int8) error {
+	asked := endpointBrokers
+	if req.Version >= 1 {
+		asked = req.EndpointType
+	}
+	switch asked {
+	case here:
 		return nil
-	case req.EndpointType == endpointControllers:
+	case endpointBrokers:
+		return protocol.Errorf(protocol.MismatchedEndpointType,
+			"The request was sent to an endpoint of type CONTROLLER, but we wanted an endpoint of type BROKER")
+	case endpointControllers:
 		return protocol.Errorf(protocol.MismatchedEndpointType,
 			"The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER")
 	}
-	return &protocol.Error{Code: protocol.UnsupportedEndpointType, Message: fmt.Sprintf("Unsupported endpoint type %d", req.EndpointType)}
+	return &protocol.Error{Code: protocol.UnsupportedEndpointType, Message: fmt.Sprintf("Unsupported endpoint type %d", asked)}
 }

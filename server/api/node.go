@@ -13,8 +13,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// Node is what handlers may use: the parts of one broker, assembled by server.Broker. Its fields are set once, before the first
-// request, and never change afterwards; every part is safe for concurrent use.
+// Node is what handlers may use: the parts of one broker, or of one controller for its controller listeners, assembled by server.Broker. Its fields are set once,
+// before the first request, and never change afterwards; every part is safe for concurrent use. A controller's has no replicas, coordinators and store.
 type Node struct {
 	NodeID       int32
 	ClusterID    string
@@ -24,11 +24,12 @@ type Node struct {
 	Groups       *group.Coordinator
 	Transactions *txn.Coordinator
 	Store        *storage.Store
-	Controller   Controller
+	Controller   Controller     // on a controller listener this node's own, which answers only while it is active
 	Quorum       MetadataQuorum // this node's controller; nil if it has none
+	Direct       bool           // this is a controller listener: the controller's requests are not passed on to another node
 	ProducerIDs  ProducerIDs
 	Sessions     *Sessions // fetch sessions of this broker
-	Routes       *Routes   // the APIs that this broker's client listeners serve
+	Routes       *Routes   // the APIs that these listeners serve
 	Logger       *zap.Logger
 
 	// TopicCreator creates the topics that Metadata and FindCoordinator find missing.
