@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -82,6 +83,7 @@ type event struct {
 	elected   *Election
 	committed *Commit
 	deposed   uint64
+	met       *controllerRegistration
 }
 
 // task is one decision on its way.
@@ -108,17 +110,29 @@ const (
 // Start opens raft log and metadata log under o.Dir, bootstraps a quorum of one on first start, and begins to take part. It waits for
 // nothing: see Ready.
 func Start(o Options) (*Controller, error) {
+	v := o.Config
 	q, err := openRaft(raftOptions{
 		reserve: reserveBytes,
 		nodeID:  o.NodeID, clusterID: o.ClusterID, fs: o.FS, dir: o.Dir, codecs: o.Codecs, logger: o.Logger.Named("controller"),
-		snapshotBytes:    o.Config.Int64("metadata.log.max.record.bytes.between.snapshots"),
-		snapshotInterval: o.Config.Duration("metadata.log.max.snapshot.interval.ms"),
+		snapshotBytes:    v.Int64("metadata.log.max.record.bytes.between.snapshots"),
+		snapshotInterval: v.Duration("metadata.log.max.snapshot.interval.ms"),
 		onAppend:         o.OnAppend, onFailure: o.OnFailure,
+		transport: o.Transport, endpoint: o.Endpoint, initial: o.Voters, bootstrap: o.Bootstrap,
+		bootstrapServers: v.List("controller.quorum.bootstrap.servers"),
+		autoJoin:         v.Bool("controller.quorum.auto.join.enable"),
+		electionTimeout:  v.Duration("controller.quorum.election.timeout.ms"),
+		fetchTimeout:     v.Duration("controller.quorum.fetch.timeout.ms"),
+		timeout:          v.Duration("controller.quorum.request.timeout.ms"),
+		retry:            v.Duration("controller.quorum.retry.backoff.ms"),
+		incarnation:      protocol.NewUUID(),
 	})
 	if err != nil {
+		if o.Transport != nil {
+			err = errors.Join(err, o.Transport.Close())
+		}
 		return nil, err
 	}
-	c, err := newController(o, q, q.cluster)
+	c, err := newController(o, q)
 	if err != nil {
 		return nil, err
 	}
@@ -127,10 +141,10 @@ func Start(o Options) (*Controller, error) {
 }
 
 // newController runs a controller on any quorum.
-func newController(o Options, q Quorum, clusterID string) (*Controller, error) {
+func newController(o Options, q Quorum) (*Controller, error) {
 	seed := rand.Uint64()
 	c := &Controller{
-		o: o, clusterID: clusterID, quorum: q,
+		o: o, quorum: q,
 		tasks: make(chan *task, 128), events: newMailbox[event](),
 		stop: make(chan struct{}), done: make(chan struct{}), ready: make(chan struct{}),
 		random: rand.New(rand.NewPCG(seed, seed>>1)),
@@ -154,11 +168,14 @@ func (c *Controller) Committed(m Commit) {
 // Deposed implements Listener.
 func (c *Controller) Deposed(leadership uint64) { c.events.put(event{deposed: leadership}) }
 
-// Ready waits until there is a leader and returns the cluster's id.
+// Met implements Listener.
+func (c *Controller) Met(r controllerRegistration) { c.events.put(event{met: &r}) }
+
+// Ready waits until there is a leader and its features are known here, and returns the cluster's id.
 func (c *Controller) Ready(ctx context.Context) (clusterID string, err error) {
 	select {
 	case <-c.ready:
-		return c.clusterID, nil
+		return c.ClusterID(), nil
 	case <-c.done:
 		return "", protocol.NotController
 	case <-ctx.Done():
@@ -289,6 +306,8 @@ func (c *Controller) handle(e event) {
 	switch {
 	case e.elected != nil:
 		c.takeOver(*e.elected)
+	case e.met != nil:
+		c.register(*e.met)
 	case e.committed != nil:
 		c.advance(*e.committed)
 	case c.lead != nil && c.lead.id == e.deposed:
@@ -301,7 +320,7 @@ func (c *Controller) takeOver(e Election) {
 	c.resign()
 	now := time.Now()
 	v := &View{
-		Image: e.Image, NextOffset: e.NextOffset, NodeID: c.o.NodeID, ClusterID: c.clusterID,
+		Image: e.Image, NextOffset: e.NextOffset, NodeID: c.o.NodeID, ClusterID: c.ClusterID(),
 		Now: now, Rand: c.random, static: c.o.Config, names: newTopicNames(e.Image), index: newIndex(e.Image),
 	}
 	v.Sessions = newSessions(e.Image, v.Config().Duration("broker.session.timeout.ms"), now)
@@ -312,9 +331,18 @@ func (c *Controller) takeOver(e Election) {
 }
 
 // settleReadiness notes that there is a leader and that the features are known: decided, if not committed, as whatever is decided next
-// comes after them.
+// comes after them. Where another node leads, something that it has committed has come.
 func (c *Controller) settleReadiness() {
-	if !c.readiness && c.lead != nil && c.lead.view.Image.FeatureLevel(protocol.MetadataVersion) != 0 {
+	if c.readiness {
+		return
+	}
+	img := c.quorum.Image()
+	if c.lead != nil {
+		img = c.lead.view.Image
+	} else if leader := c.ActiveID(); leader < 0 || leader == c.o.NodeID {
+		return // this node is about to lead
+	}
+	if img.FeatureLevel(protocol.MetadataVersion) != 0 {
 		c.readiness = true
 		close(c.ready)
 	}

@@ -72,3 +72,5 @@ type deaf struct{ elected bool }
 func (d *deaf) Elected(Election) { d.elected = true }
 func (d *deaf) Committed(Commit) {}
 func (d *deaf) Deposed(uint64)   {}
+
+func (d *deaf) Met(controllerRegistration) {}

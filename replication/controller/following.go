@@ -41,7 +41,7 @@ func (c *Controller) Leads() (epoch int32, ok bool) {
 }
 
 // ClusterID is the id of the cluster; "" while none is settled.
-func (c *Controller) ClusterID() string { return c.clusterID }
+func (c *Controller) ClusterID() string { return c.quorum.ClusterID() }
 
 // Checkpoints is where the snapshots of the metadata lie.
 func (c *Controller) Checkpoints() metadata.Checkpoints {

@@ -18,7 +18,7 @@ type Caller struct {
 
 // Handle serves the requests that a controller serves: those that clients send to any broker (CreateTopics, DeleteTopics, CreatePartitions,
 // IncrementalAlterConfigs, AlterConfigs, UpdateFeatures, ElectLeaders, AlterPartitionReassignments, ListPartitionReassignments,
-// UnregisterBroker, DescribeQuorum) and those of brokers (BrokerRegistration, BrokerHeartbeat, AllocateProducerIDs, AlterPartition,
+// UnregisterBroker, DescribeQuorum, AddRaftVoter, RemoveRaftVoter), ControllerRegistration, and those of brokers (BrokerRegistration, BrokerHeartbeat, AllocateProducerIDs, AlterPartition,
 // AssignReplicasToDirs). The response has req's version.
 // req is not read after it returns. The error is protocol.NotController where this node does not lead, or no longer knows whether a change
 // came about, ctx's error when ctx ends, or protocol.UnsupportedVersion for any other request. Safe for concurrent use.
@@ -48,6 +48,12 @@ func (c *Controller) Handle(ctx context.Context, req kmsg.Request, _ Caller) (km
 		return c.listReassignments(ctx, req)
 	case *kmsg.DescribeQuorumRequest:
 		return c.describeQuorum(req)
+	case *kmsg.AddRaftVoterRequest:
+		return c.addVoter(ctx, req)
+	case *kmsg.RemoveRaftVoterRequest:
+		return c.removeVoter(ctx, req)
+	case *kmsg.ControllerRegistrationRequest:
+		return c.registerController(ctx, req)
 	}
 	return c.handleBroker(ctx, req)
 }

@@ -1,8 +1,10 @@
 package controller
 
 import (
+	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/record"
@@ -21,6 +23,14 @@ type Quorum interface {
 	Image() *metadata.Image
 	// Describe tells the state of the quorum.
 	Describe() QuorumState
+	// Replicas tells of the controllers: who votes, who follows without a vote, and whether the voters are those of the configuration (0) or can be
+	// changed (1).
+	Replicas() (voting, observing []QuorumReplica, kraftVersion int16)
+	// ClusterID is the cluster's id, "" as long as none is settled. It is settled when the listener hears of the first batch.
+	ClusterID() string
+	// ChangeVoters changes the voters, one at a time, and waits until the change is committed. Only the leader can; the error carries the
+	// code to answer with, or is ctx's.
+	ChangeVoters(ctx context.Context, c VoterChange) error
 	// Close stops taking part. No call of the listener comes after it. Proposals must have stopped before.
 	Close() error
 }
@@ -33,6 +43,8 @@ type Listener interface {
 	Committed(c Commit)
 	// Deposed says that a leadership has ended.
 	Deposed(leadership uint64)
+	// Met says that a controller has made itself known to this one, which leads.
+	Met(r controllerRegistration)
 }
 
 // Election is the beginning of a leadership.
@@ -43,7 +55,7 @@ type Election struct {
 	NextOffset int64 // of the first proposal
 }
 
-// QuorumState is what DescribeQuorum shows.
+// QuorumState is where the quorum is.
 type QuorumState struct {
 	LeaderID      int32 // -1: none is known
 	LeaderEpoch   int32
@@ -51,8 +63,25 @@ type QuorumState struct {
 	LeaderPort    uint16
 	HighWatermark int64 // of the metadata log: the offset after the last committed record
 	LogEndOffset  int64
-	Voters        []int32
 	Full          bool // the disk below the metadata has no room: what is not needed to make some should wait
+}
+
+// QuorumReplica is one controller of the quorum. What it has and when is only known where the leader is.
+type QuorumReplica struct {
+	ID           int32
+	DirectoryID  protocol.UUID // zero: not known
+	Endpoint     Endpoint      // zero: not known
+	LogEndOffset int64         // of its metadata log; -1: not known
+	LastFetch    time.Time     // when it was heard last; zero: never
+	LastCaughtUp time.Time     // when it had all that the leader had; zero: never
+}
+
+// VoterChange is one change of the voters.
+type VoterChange struct {
+	Remove      bool // else add
+	ID          int32
+	DirectoryID protocol.UUID
+	Endpoint    Endpoint // of a voter that is added
 }
 
 // Voter is one controller of a quorum as it is configured: a part of controller.quorum.voters, or an initial controller.

@@ -1,8 +1,10 @@
 package controller
 
 import (
+	"context"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/config"
@@ -101,7 +103,20 @@ func (q *listQuorum) Image() *metadata.Image { return q.applier.image.Load() }
 func (q *listQuorum) Describe() QuorumState {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return QuorumState{LeaderID: q.node, LeaderEpoch: int32(q.leadership), Voters: []int32{q.node}, HighWatermark: q.applier.next, LogEndOffset: q.applier.next}
+	return QuorumState{LeaderID: q.node, LeaderEpoch: int32(q.leadership), HighWatermark: q.applier.next, LogEndOffset: q.applier.next}
+}
+
+func (q *listQuorum) Replicas() (voting, observing []QuorumReplica, kraftVersion int16) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := time.Now()
+	return []QuorumReplica{{ID: q.node, LogEndOffset: q.applier.next, LastFetch: now, LastCaughtUp: now}}, nil, 0
+}
+
+func (q *listQuorum) ClusterID() string { return testCluster }
+
+func (q *listQuorum) ChangeVoters(context.Context, VoterChange) error {
+	return protocol.Errorf(protocol.UnsupportedVersion, "a list has no voters")
 }
 
 func (q *listQuorum) Close() error { return nil }
@@ -116,7 +131,7 @@ func startListed(t *testing.T, static map[string]string) (*Controller, *listQuor
 		t.Fatal(err)
 	}
 	q := newListQuorum(1)
-	c, err := newController(Options{NodeID: 1, Config: values, Logger: zap.NewNop()}, q, testCluster)
+	c, err := newController(Options{NodeID: 1, Config: values, Logger: zap.NewNop()}, q)
 	if err != nil {
 		t.Fatal(err)
 	}

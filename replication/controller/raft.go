@@ -1,14 +1,13 @@
 package controller
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,18 +15,23 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/record"
+	"github.com/ottla/ottla/protocol/schema"
 	"github.com/ottla/ottla/replication/metadata"
 	"github.com/ottla/ottla/storage"
 	"github.com/ottla/ottla/storage/vfs"
 	"go.uber.org/zap"
 )
 
-// The timeouts of a quorum of one, which does not wait for the first (see raftQuorum.hurry) and would only wake up for the second to find
-// that it still leads.
+// The timeouts of a quorum of one without a network, which does not wait for the first (see raftQuorum.stand) and would only wake up for the second
+// to find that it still leads.
 const (
-	electionTimeout  = time.Minute
-	leaseTimeout     = time.Minute
+	electionTimeout = time.Minute
+	leaseTimeout    = time.Minute
+)
+
+const (
 	maxGroupedCommit = 512 // entries that share one sync
+	maxConnections   = 3   // idle ones kept to each controller
 )
 
 // raftOptions is what a raftQuorum is made of.
@@ -42,15 +46,29 @@ type raftOptions struct {
 	snapshotBytes    int64
 	snapshotInterval time.Duration
 	onAppend         func()
-	reserve          int64       // bytes kept in reserve for a full disk
-	onFailure        func(error) // the metadata cannot be written any more
+	// A quorum of several; see Options. transport is nil for a quorum of one in memory.
+	transport        Transport
+	endpoint         Endpoint
+	initial          []Voter
+	bootstrap        bool
+	bootstrapServers []string
+	autoJoin         bool
+	electionTimeout  time.Duration // controller.quorum.election.timeout.ms
+	fetchTimeout     time.Duration // controller.quorum.fetch.timeout.ms
+	timeout          time.Duration // controller.quorum.request.timeout.ms
+	retry            time.Duration // controller.quorum.retry.backoff.ms
+	incarnation      protocol.UUID // of this start
+	reserve          int64         // bytes kept in reserve for a full disk
+	onFailure        func(error)   // the metadata cannot be written any more
 }
 
 // raftQuorum is a Quorum on hashicorp/raft whose log, state and snapshots lie in storage's formats below one folder.
 type raftQuorum struct {
 	raftOptions
 	id        raft.ServerID
-	cluster   string
+	address   raft.ServerAddress
+	directory protocol.UUID
+	founding  bool // this start has begun the quorum, with others
 	health    *health
 	reserved  *vfs.Reserved // the file system below all files of the quorum
 	entries   *raftLog
@@ -59,19 +77,30 @@ type raftQuorum struct {
 	machine   *stateMachine
 	config    raft.Config
 
-	raft     *raft.Raft // set by Start
-	listener Listener
-	notify   chan bool      // raft tells here whether it leads
-	futures  chan proposal  // in order; closed by Close
-	retake   chan uint64    // leaderships that ended although raft may still lead
-	nonce    atomic.Uint64  // the last leadership that was claimed
-	claim    atomic.Uint64  // the leadership that is claimed or held, 0: none
-	want     chan struct{}  // buffered 1: a snapshot is due
-	stop     chan struct{}  // ends follow, snapshotting, refill and who waits for room on the disk
-	running  sync.WaitGroup // follow, snapshotting, refill
-	watching sync.WaitGroup // watch
-	bytes    atomic.Int64   // of records since the last snapshot
-	full     atomic.Bool    // the disk has no room: the reserve is in use
+	raft      *raft.Raft     // set by Start
+	begun     chan struct{}  // closed when raft is set
+	network   *raftNetwork   // nil without transport
+	wire      *raftTransport // nil without transport
+	peers     peers
+	changing  chan struct{}   // buffered 1: full while the members are being changed
+	life      context.Context // ends with stop
+	end       context.CancelFunc
+	tenure    atomic.Uint64 // the last term in which this node led
+	committed atomic.Pointer[announcement]
+	telling   sync.WaitGroup // tellCommitted
+	listener  Listener
+	notify    chan bool      // raft tells here whether it leads
+	stands    int            // calls of stand that had an effect; attend's, after Start
+	futures   chan proposal  // in order; closed by Close
+	retake    chan uint64    // leaderships that ended although raft may still lead
+	nonce     atomic.Uint64  // the last leadership that was claimed
+	claim     atomic.Uint64  // the leadership that is claimed or held, 0: none
+	want      chan struct{}  // buffered 1: a snapshot is due
+	stop      chan struct{}  // ends follow, snapshotting, refill and who waits for room on the disk
+	running   sync.WaitGroup // follow, snapshotting, refill
+	watching  sync.WaitGroup // watch
+	bytes     atomic.Int64   // of records since the last snapshot
+	full      atomic.Bool    // the disk has no room: the reserve is in use
 }
 
 type proposal struct {
@@ -84,7 +113,9 @@ func openRaft(o raftOptions) (*raftQuorum, error) {
 	q := &raftQuorum{
 		raftOptions: o, notify: make(chan bool, 1), futures: make(chan proposal, 4*maxGroupedCommit),
 		retake: make(chan uint64, 1), want: make(chan struct{}, 1), stop: make(chan struct{}),
+		begun: make(chan struct{}), changing: make(chan struct{}, 1),
 	}
+	q.life, q.end = context.WithCancel(context.Background())
 	q.health = &health{report: q.failed}
 	folder := filepath.Join(o.dir, protocol.TopicPartition{Topic: raftLogTopic}.String())
 	q.reserved = vfs.NewReserved(o.fs, filepath.Join(folder, reserveFile), o.reserve)
@@ -139,47 +170,6 @@ func (q *raftQuorum) openMachine() error {
 	return nil
 }
 
-// identify settles the ids of cluster and directory, and writes the first entry of a new quorum: its configuration with this node
-// as the only voter.
-func (q *raftQuorum) identify() error {
-	cluster, directory := q.state.identity()
-	if cluster != "" && q.clusterID != "" && cluster != q.clusterID {
-		return fmt.Errorf("controller: %s belongs to cluster %s, not to %s", q.dir, cluster, q.clusterID)
-	}
-	last, err := q.entries.LastIndex()
-	if err != nil {
-		return err
-	}
-	_, snapshotted := q.snapshots.newest()
-	fresh := last == 0 && !snapshotted
-	if o := q.machine.log.Offsets(); fresh && o.LogEnd > 0 {
-		return fmt.Errorf("controller: %s has a metadata log of %d records but no raft log beside it", q.dir, o.LogEnd)
-	}
-	q.cluster = cluster
-	if q.cluster == "" {
-		q.cluster = q.clusterID
-	}
-	if q.cluster == "" {
-		q.cluster = protocol.NewUUID().String()
-	}
-	if directory == "" {
-		directory = protocol.NewUUID().String()
-	}
-	term := uint64(0)
-	if fresh {
-		term = 1 // of the entry below
-	}
-	if err := q.state.adopt(q.cluster, directory, term); err != nil {
-		return err
-	}
-	q.id = raft.ServerID(strconv.Itoa(int(q.nodeID)) + ":" + directory)
-	if !fresh {
-		return nil
-	}
-	self := raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: q.id, Address: raft.ServerAddress(q.id)}}}
-	return q.entries.begin(&raft.Log{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(self), AppendedAt: time.Now()})
-}
-
 // Start implements Quorum.
 func (q *raftQuorum) Start(l Listener) error {
 	q.listener = l
@@ -187,51 +177,96 @@ func (q *raftQuorum) Start(l Listener) error {
 	var seed [8]byte
 	rand.Read(seed[:])
 	q.nonce.Store(binary.BigEndian.Uint64(seed[:]) >> 1)
-	_, transport := raft.NewInmemTransport(raft.ServerAddress(q.id))
-	q.config = *raft.DefaultConfig()
-	q.config.LocalID = q.id
-	q.config.HeartbeatTimeout, q.config.ElectionTimeout = 2*electionTimeout, 2*electionTimeout
-	q.config.LeaderLeaseTimeout = leaseTimeout
-	q.config.MaxAppendEntries, q.config.BatchApplyCh = maxGroupedCommit, true
-	q.config.TrailingLogs = 0                                                            // what the older snapshot needs is kept by raftLog
-	q.config.SnapshotThreshold, q.config.SnapshotInterval = math.MaxUint64, 24*time.Hour // snapshotting asks for them
-	q.config.NotifyCh = q.notify
-	q.config.NoLegacyTelemetry = true
-	q.config.ShutdownOnRemove = false
-	q.config.Logger = newRaftLogger(q.logger, true)
 	if _, ok := q.snapshots.newest(); !ok {
 		if err := q.machine.align(); err != nil {
 			return err
 		}
 	}
-	r, err := raft.NewRaft(&q.config, q.machine, q.entries, q.state, q.snapshots, transport)
+	q.config = q.raftConfig()
+	r, err := raft.NewRaft(&q.config, q.machine, q.entries, q.state, q.snapshots, q.connect())
 	if err != nil {
 		return fmt.Errorf("controller: raft: %w", err)
 	}
 	q.raft = r
+	close(q.begun)
 	q.running.Go(q.follow)
 	q.running.Go(q.snapshotting)
 	q.running.Go(q.refill)
 	q.watching.Go(q.watch)
-	return q.hurry()
+	if err := q.hurry(); err != nil || q.network == nil {
+		return err
+	}
+	q.running.Go(q.attend)
+	return nil
+}
+
+// connect makes raft's transport.
+func (q *raftQuorum) connect() raft.Transport {
+	if q.transport == nil {
+		_, alone := raft.NewInmemTransport(q.address)
+		return alone
+	}
+	q.network = newRaftNetwork(q, q.timeout)
+	q.wire = &raftTransport{q: q, NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream: q.network, MaxPool: maxConnections, Timeout: q.timeout, Logger: q.config.Logger,
+	})}
+	return q.wire
+}
+
+// raftConfig maps Kafka's timeouts to raft's. A follower that hears nothing stands for election after one to two times the heartbeat timeout, so
+// half of Kafka's fetch timeout ends where that does; a leader that does not hear from a majority steps down before others can be elected.
+func (q *raftQuorum) raftConfig() raft.Config {
+	c := *raft.DefaultConfig()
+	c.LocalID = q.id
+	lease, election := leaseTimeout, electionTimeout
+	if q.transport != nil {
+		lease = max(q.fetchTimeout/2, 10*time.Millisecond)
+		election = max(q.electionTimeout, lease)
+	}
+	// stand makes the heartbeat timeout shorter each time, down to the lease.
+	c.LeaderLeaseTimeout, c.HeartbeatTimeout = lease, lease+maxStands*standStep
+	c.ElectionTimeout = max(election, c.HeartbeatTimeout)
+	c.MaxAppendEntries, c.BatchApplyCh = maxGroupedCommit, true
+	c.TrailingLogs = 0                                                     // what the older snapshot needs is kept by raftLog
+	c.SnapshotThreshold, c.SnapshotInterval = math.MaxUint64, 24*time.Hour // snapshotting asks for them
+	c.NotifyCh = q.notify
+	c.NoLegacyTelemetry = true
+	c.ShutdownOnRemove = false
+	c.Logger = newRaftLogger(q.logger, q.transport == nil)
+	return c
+}
+
+const (
+	maxStands = 2
+	standStep = time.Millisecond
+)
+
+// stand makes a follower that knows of no leader stand for election at once, at most maxStands times: raft looks at the time that has passed
+// since it heard of one when the timeout becomes shorter.
+func (q *raftQuorum) stand() {
+	if q.stands == maxStands {
+		return
+	}
+	q.stands++
+	c := q.raft.ReloadableConfig()
+	c.HeartbeatTimeout -= standStep
+	if err := q.raft.ReloadConfig(c); err != nil {
+		q.logger.Error("raft does not take a shorter timeout", zap.Error(err))
+	}
 }
 
 // hurry makes a node that is the only voter stand for election at once: nobody else can lead, so there is nothing to wait for.
-// Raft looks at the election timeout again when it becomes shorter.
 func (q *raftQuorum) hurry() error {
-	f := q.raft.GetConfiguration()
-	if err := f.Error(); err != nil {
-		return fmt.Errorf("controller: raft: %w", err)
-	}
-	if len(f.Configuration().Servers) != 1 {
+	servers := q.servers()
+	if v := voters(servers); len(v) != 1 || v[0].ID != q.id {
 		return nil
 	}
-	q.state.standAlone()
-	c := q.raft.ReloadableConfig()
-	c.HeartbeatTimeout = electionTimeout
-	if err := q.raft.ReloadConfig(c); err != nil {
-		return fmt.Errorf("controller: raft: %w", err)
+	if len(servers) == 1 {
+		if err := q.state.standAlone(true); err != nil {
+			return err
+		}
 	}
+	q.stand()
 	return nil
 }
 
@@ -244,6 +279,7 @@ func (q *raftQuorum) follow() {
 				q.machine.deposed(held)
 			}
 			if leads && q.health.check() == nil {
+				q.peers.begin(time.Now())
 				q.stake()
 			}
 		case lost := <-q.retake:
@@ -264,7 +300,15 @@ func (q *raftQuorum) follow() {
 func (q *raftQuorum) stake() {
 	leadership := q.nonce.Add(1)
 	q.claim.Store(leadership)
-	q.offer(leadership, beginning{leadership: leadership, leader: q.nodeID, timestamp: time.Now().UnixMilli(), voters: q.voters()}.encode())
+	cluster := q.ClusterID()
+	if cluster == "" {
+		cluster = protocol.NewUUID().String() // adopted by all, this node too, when it is committed
+	}
+	begin := beginning{leadership: leadership, leader: q.nodeID, timestamp: time.Now().UnixMilli(), cluster: cluster}
+	for _, s := range voters(q.servers()) {
+		begin.voters = append(begin.voters, schema.ReplicaKey{ID: nodeOf(s.ID), DirectoryID: directoryOf(s.ID)})
+	}
+	q.offer(leadership, begin.encode())
 }
 
 // Propose implements Quorum.
@@ -378,53 +422,92 @@ func (q *raftQuorum) Image() *metadata.Image { return q.machine.image.Load() }
 
 // Describe implements Quorum.
 func (q *raftQuorum) Describe() QuorumState {
-	s := QuorumState{LeaderID: -1, Voters: q.voters()}
+	s := QuorumState{LeaderID: -1, Full: q.full.Load()}
+	o := q.machine.log.Offsets()
+	s.HighWatermark, s.LogEndOffset = o.HighWatermark, o.LogEnd
 	if q.raft == nil {
 		return s
 	}
-	_, id := q.raft.LeaderWithID()
+	leader, id := q.raft.LeaderWithID()
 	s.LeaderID, s.LeaderEpoch = nodeOf(id), int32(q.raft.CurrentTerm())
-	s.Full = q.full.Load()
-	o := q.machine.log.Offsets()
-	s.HighWatermark, s.LogEndOffset = o.HighWatermark, o.LogEnd
+	if _, address := splitAddress(leader); address != "" {
+		at := endpointOf("", q.whereIs(id, address))
+		s.LeaderHost, s.LeaderPort = at.Host, at.Port
+	}
 	return s
 }
 
-// voters returns the node ids of the voters as they were when the quorum was opened: there is only one so far.
-func (q *raftQuorum) voters() []int32 { return []int32{q.nodeID} }
-
-// nodeOf is the node id in a server's id, -1 for none.
-func nodeOf(id raft.ServerID) int32 {
-	node, _, _ := strings.Cut(string(id), ":")
-	n, err := strconv.ParseInt(node, 10, 32)
-	if err != nil {
-		return -1
+// Replicas implements Quorum.
+func (q *raftQuorum) Replicas() (voting, observing []QuorumReplica, kraftVersion int16) {
+	now := time.Now()
+	for _, m := range q.servers() {
+		known := q.peers.get(m.ID)
+		_, address := splitAddress(m.Address)
+		r := QuorumReplica{
+			ID: nodeOf(m.ID), DirectoryID: directoryOf(m.ID), Endpoint: endpointOf(known.listener, q.whereIs(m.ID, address)),
+			LogEndOffset: -1, LastFetch: known.heard, LastCaughtUp: known.caughtUp,
+		}
+		switch {
+		case m.ID == q.id:
+			r.Endpoint.Listener, r.LastFetch, r.LastCaughtUp = q.endpoint.Listener, now, now
+			r.DirectoryID, r.LogEndOffset = q.directory, q.machine.log.Offsets().LogEnd
+		case !known.heard.IsZero():
+			r.LogEndOffset = q.offsetAt(known.lastLog)
+		}
+		if r.DirectoryID.IsZero() {
+			r.DirectoryID = known.directory
+		}
+		if m.Suffrage == raft.Voter {
+			voting = append(voting, r)
+		} else {
+			observing = append(observing, r)
+		}
 	}
-	return int32(n)
+	return voting, observing, q.kraftVersion()
 }
 
-// Close implements Quorum. Raft runs until every proposal has got its answer.
+// Close implements Quorum. Raft runs until every proposal has got its answer. A leader gives its place to another voter first.
 func (q *raftQuorum) Close() error {
+	if q.network != nil && q.raft.State() == raft.Leader && len(voters(q.servers())) > 1 {
+		if err := q.raft.LeadershipTransfer().Error(); err != nil {
+			q.logger.Debug("the leadership could not be handed over", zap.Error(err))
+		}
+	}
 	close(q.stop)
+	q.end()
 	q.running.Wait()
 	close(q.futures)
 	var err error
 	if q.raft != nil {
 		q.watching.Wait()
-		drained := make(chan struct{})
-		go func() { // raft blocks on telling that it steps down
-			for {
-				select {
-				case <-q.notify:
-				case <-drained:
-					return
-				}
-			}
-		}()
-		err = q.raft.Shutdown().Error()
-		close(drained)
+		err = q.shutdown()
+	} else if q.transport != nil {
+		err = q.transport.Close()
 	}
 	return errors.Join(err, q.entries.Close(), q.machine.log.Close())
+}
+
+// shutdown stops raft. Its connections are closed at the same time, so that it waits for nobody.
+func (q *raftQuorum) shutdown() error {
+	drained := make(chan struct{})
+	defer close(drained)
+	go func() { // raft blocks on telling that it steps down
+		for {
+			select {
+			case <-q.notify:
+			case <-drained:
+				return
+			}
+		}
+	}()
+	ended := q.raft.Shutdown()
+	var err error
+	if q.network != nil {
+		err = q.network.Close()
+	}
+	err = errors.Join(err, ended.Error())
+	q.telling.Wait()
+	return err
 }
 
 // stateMachine applies committed entries to the image and to __cluster_metadata-0. It lives on raft's state machine goroutine.
@@ -439,7 +522,8 @@ type stateMachine struct {
 // The kinds of raft entries.
 const (
 	entryBatch     byte = 0 // the batch of one decision
-	entryBeginning byte = 1 // a leadership begins
+	entryBegun     byte = 1 // a leadership begins, as entries said it that knew of one voter without its directory
+	entryBeginning byte = 2 // a leadership begins
 )
 
 // Apply implements raft.FSM. It returns an error if the entry changes nothing, which is decided alike on every node.
@@ -460,11 +544,16 @@ func (m *stateMachine) Apply(l *raft.Log) any {
 		if b.BaseOffset() != m.next || b.LeaderEpoch() != epoch {
 			return fmt.Errorf("controller: a proposal for offset %d in epoch %d came too late", b.BaseOffset(), b.LeaderEpoch())
 		}
-		return m.commit(b)
-	case entryBeginning:
+		err := m.commit(b)
+		m.q.announce(announcement{l.Index, l.Term})
+		return err
+	case entryBegun, entryBeginning:
 		begin, err := decodeBeginning(l.Data)
 		if err != nil {
 			return err
+		}
+		if err := m.q.settle(begin.cluster); err != nil {
+			return m.q.health.fail(err)
 		}
 		b, err := begin.batch(m.next, epoch)
 		if err != nil {
@@ -475,6 +564,7 @@ func (m *stateMachine) Apply(l *raft.Log) any {
 		}
 		if begin.leader == m.q.nodeID {
 			m.elected(begin.leadership, epoch)
+			m.q.announce(announcement{l.Index, l.Term})
 		}
 		return nil
 	}
@@ -545,7 +635,11 @@ func (m *stateMachine) elected(leadership uint64, epoch int32) {
 	m.telling.Lock()
 	defer m.telling.Unlock()
 	if m.q.claim.Load() == leadership {
+		m.q.tenure.Store(uint64(epoch))
 		m.q.listener.Elected(Election{Leadership: leadership, Epoch: epoch, Image: m.image.Load(), NextOffset: m.next})
+		if m.q.network != nil {
+			m.q.listener.Met(controllerRegistration{id: m.q.nodeID, incarnation: m.q.incarnation, endpoint: m.q.endpoint, features: ownFeatures()})
+		}
 	}
 }
 

@@ -198,7 +198,7 @@ func TestQuorumStateIsDurable(t *testing.T) {
 		t.Errorf("a new state: term %d, %v", term, err)
 	}
 	steps := []error{
-		s.adopt("cluster", "directory", 1), s.SetUint64([]byte("CurrentTerm"), 7), s.SetUint64([]byte("LastVoteTerm"), 7),
+		s.adopt(quorumStateData{ClusterID: "cluster", DirectoryID: "directory", CurrentTerm: 1}), s.SetUint64([]byte("CurrentTerm"), 7), s.SetUint64([]byte("LastVoteTerm"), 7),
 		s.Set([]byte("LastVoteCand"), []byte("1:x")),
 	}
 	for i, err := range steps {
@@ -214,9 +214,9 @@ func TestQuorumStateIsDurable(t *testing.T) {
 		term, _ := again.GetUint64([]byte("CurrentTerm"))
 		vote, _ := again.GetUint64([]byte("LastVoteTerm"))
 		candidate, _ := again.Get([]byte("LastVoteCand"))
-		cluster, directory := again.identity()
-		if term != 7 || vote != 7 || string(candidate) != "1:x" || cluster != "cluster" || directory != "directory" {
-			t.Errorf("seed %d: term %d, vote %d for %q, ids %q %q", seed, term, vote, candidate, cluster, directory)
+		ids := again.stored()
+		if term != 7 || vote != 7 || string(candidate) != "1:x" || ids.ClusterID != "cluster" || ids.DirectoryID != "directory" {
+			t.Errorf("seed %d: term %d, vote %d for %q, ids %q %q", seed, term, vote, candidate, ids.ClusterID, ids.DirectoryID)
 		}
 	}
 	// Half a vote is no vote.
@@ -231,7 +231,9 @@ func TestQuorumStateIsDurable(t *testing.T) {
 		t.Errorf("the vote of term %d has no candidate", vote)
 	}
 	// A node that is alone stores a term with the vote for itself.
-	s.standAlone()
+	if err := s.standAlone(true); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.SetUint64([]byte("CurrentTerm"), 10); err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/hashicorp/raft"
+	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/record"
 	"github.com/ottla/ottla/protocol/schema"
 	"github.com/ottla/ottla/replication/metadata"
@@ -17,14 +18,28 @@ func (m *stateMachine) Snapshot() (raft.FSMSnapshot, error) {
 	return &capture{image: m.image.Load(), timestamp: m.timestamp}, nil
 }
 
-// Restore implements raft.FSM.
+// Restore implements raft.FSM: at start, or when a leader has sent a snapshot as its log does not reach back to where this node is.
 func (m *stateMachine) Restore(source io.ReadCloser) error {
 	img, timestamp, _, err := readCheckpoint(source, m.codecs)
 	if err != nil {
 		return err
 	}
 	m.reset(img, timestamp)
-	return m.align()
+	if err := m.align(); err != nil {
+		return err
+	}
+	select {
+	case <-m.q.begun:
+	default:
+		return nil // nobody leads yet
+	}
+	m.telling.Lock()
+	m.q.listener.Committed(Commit{Image: img, Epoch: img.Epoch(), EndOffset: m.next})
+	m.telling.Unlock()
+	if m.q.onAppend != nil {
+		m.q.onAppend()
+	}
+	return nil
 }
 
 // capture is the state at one entry.
@@ -51,41 +66,72 @@ func (c *capture) Release() {}
 type beginning struct {
 	leadership uint64
 	leader     int32
-	timestamp  int64 // ms
-	voters     []int32
+	timestamp  int64  // ms
+	cluster    string // "": not said
+	voters     []schema.ReplicaKey
 }
+
+// The sizes of what a beginning is made of.
+const (
+	beginningHead = 1 + 8 + 4 + 8
+	voterSize     = 4 + 16
+)
 
 func (e beginning) encode() []byte {
 	b := []byte{entryBeginning}
 	b = binary.BigEndian.AppendUint64(b, e.leadership)
 	b = binary.BigEndian.AppendUint32(b, uint32(e.leader))
 	b = binary.BigEndian.AppendUint64(b, uint64(e.timestamp))
+	b = append(b, byte(len(e.cluster)))
+	b = append(b, e.cluster...)
 	for _, v := range e.voters {
-		b = binary.BigEndian.AppendUint32(b, uint32(v))
+		b = binary.BigEndian.AppendUint32(b, uint32(v.ID))
+		b = append(b, v.DirectoryID[:]...)
 	}
 	return b
 }
 
 func decodeBeginning(b []byte) (beginning, error) {
-	const fixed = 1 + 8 + 4 + 8
-	if len(b) < fixed || (len(b)-fixed)%4 != 0 {
-		return beginning{}, errors.New("controller: a damaged entry that begins a leadership")
+	damaged := errors.New("controller: a damaged entry that begins a leadership")
+	if len(b) < beginningHead {
+		return beginning{}, damaged
 	}
 	e := beginning{
 		leadership: binary.BigEndian.Uint64(b[1:]), leader: int32(binary.BigEndian.Uint32(b[9:])),
 		timestamp: int64(binary.BigEndian.Uint64(b[13:])),
 	}
-	for at := fixed; at < len(b); at += 4 {
-		e.voters = append(e.voters, int32(binary.BigEndian.Uint32(b[at:])))
+	kind, b := b[0], b[beginningHead:]
+	if kind == entryBegun {
+		if len(b)%4 != 0 {
+			return beginning{}, damaged
+		}
+		for ; len(b) > 0; b = b[4:] {
+			e.voters = append(e.voters, schema.ReplicaKey{ID: int32(binary.BigEndian.Uint32(b))})
+		}
+		return e, nil
+	}
+	if len(b) == 0 || len(b) < 1+int(b[0]) || (len(b)-1-int(b[0]))%voterSize != 0 {
+		return beginning{}, damaged
+	}
+	e.cluster, b = string(b[1:1+int(b[0])]), b[1+int(b[0]):]
+	for ; len(b) > 0; b = b[voterSize:] {
+		e.voters = append(e.voters, schema.ReplicaKey{ID: int32(binary.BigEndian.Uint32(b)), DirectoryID: protocol.UUID(b[4:voterSize])})
 	}
 	return e, nil
 }
 
-// batch is the control batch with which Kafka begins an epoch.
+// batch is the control batch with which Kafka begins an epoch, in version 1 where the voters are known with their directories.
 func (e beginning) batch(offset int64, epoch int32) (record.Batch, error) {
-	change := &schema.LeaderChange{LeaderID: e.leader, GrantingVoters: []schema.ReplicaKey{{ID: e.leader}}}
+	change := &schema.LeaderChange{LeaderID: e.leader, Voters: e.voters}
+	leader := schema.ReplicaKey{ID: e.leader}
 	for _, v := range e.voters {
-		change.Voters = append(change.Voters, schema.ReplicaKey{ID: v})
+		if v.ID == e.leader {
+			leader = v
+		}
 	}
+	if !leader.DirectoryID.IsZero() {
+		change.Version = 1
+	}
+	change.GrantingVoters = []schema.ReplicaKey{leader}
 	return controlBatch(offset, epoch, e.timestamp, change)
 }

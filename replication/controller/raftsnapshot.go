@@ -225,7 +225,9 @@ func (k *snapshotSink) Close() error {
 		return fmt.Errorf("snapshots: %s: %w", k.name, err)
 	}
 	f.name = f.at.id().FileName()
-	if err := s.fs.Rename(filepath.Join(s.dir, k.name), filepath.Join(s.dir, f.name)); err != nil {
+	part := k.name
+	k.name = f.name // under which raft asks for a snapshot that it was sent
+	if err := s.fs.Rename(filepath.Join(s.dir, part), filepath.Join(s.dir, f.name)); err != nil {
 		return fmt.Errorf("snapshots: %w", err)
 	}
 	if err := s.fs.SyncDir(s.dir); err != nil {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ottla/ottla/storage/vfs"
 )
@@ -22,7 +23,9 @@ type quorumState struct {
 	health *health
 	room   func(write func() error) error // writes again while the disk is full
 
-	mu   sync.Mutex // guards the rest; held while the file is written, which only raft's main goroutine causes
+	seen atomic.Pointer[quorumStateData] // data, for who does not wait for the disk
+
+	mu   sync.Mutex // guards the rest; held while the file is written
 	data quorumStateData
 	vote uint64 // the term of a vote whose candidate has not come yet
 	// alone: this node is the only voter. It has nobody to tell a term to but by the vote for itself, so both are written together.
@@ -37,7 +40,11 @@ type quorumStateData struct {
 	LastVoteTerm      uint64 `json:"lastVoteTerm"`
 	LastVoteCandidate string `json:"lastVoteCandidate"`
 	DirectoryID       string `json:"directoryId"`
-	Version           int    `json:"data_version"`
+	// Static says that the raft id names no directory.
+	Static bool `json:"static,omitempty"`
+	// Recoveries is how often the quorum was made anew from what was left of it. Controllers that differ in it do not talk to each other.
+	Recoveries int `json:"recoveries,omitempty"`
+	Version    int `json:"data_version"`
 }
 
 // openQuorumState reads the file in dir; none is an empty state.
@@ -56,33 +63,49 @@ func openQuorumState(files vfs.FS, dir string, h *health) (*quorumState, error) 
 	if s.data.Version != 0 {
 		return nil, fmt.Errorf("quorum state: %s has version %d, which this release does not know", filepath.Join(dir, quorumStateFile), s.data.Version)
 	}
+	stored := s.data
+	s.seen.Store(&stored)
 	return s, nil
 }
 
-// identity returns the cluster's and this directory's id, "" where they are not known yet.
-func (s *quorumState) identity() (clusterID, directoryID string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.data.ClusterID, s.data.DirectoryID
+// stored is what the file holds.
+func (s *quorumState) stored() quorumStateData {
+	if d := s.seen.Load(); d != nil {
+		return *d
+	}
+	return quorumStateData{}
 }
 
-// adopt makes the ids durable, and the term if it is higher than the one there.
-func (s *quorumState) adopt(clusterID, directoryID string, term uint64) error {
+// adopt makes next durable, but for the vote.
+func (s *quorumState) adopt(next quorumStateData) error {
+	return s.change(func(d *quorumStateData) {
+		d.ClusterID, d.DirectoryID, d.Static, d.Recoveries = next.ClusterID, next.DirectoryID, next.Static, next.Recoveries
+		d.CurrentTerm = max(next.CurrentTerm, d.CurrentTerm)
+	})
+}
+
+// change makes what edit changes durable.
+func (s *quorumState) change(edit func(d *quorumStateData)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	next := s.data
-	next.ClusterID, next.DirectoryID, next.CurrentTerm = clusterID, directoryID, max(term, s.data.CurrentTerm)
-	if next == s.data {
+	if edit(&next); next == s.data {
 		return nil
 	}
 	return s.write(next)
 }
 
-// standAlone says that this node is the only voter.
-func (s *quorumState) standAlone() {
+// standAlone says whether this node is the only member of the quorum. It must be taken back before there is another.
+func (s *quorumState) standAlone(alone bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.alone = true
+	s.alone = alone
+	if alone || s.term <= s.data.CurrentTerm {
+		return nil
+	}
+	next := s.data
+	next.CurrentTerm, s.term = s.term, 0
+	return s.write(next)
 }
 
 // Set implements raft.StableStore.
@@ -162,6 +185,7 @@ func (s *quorumState) write(next quorumStateData) error {
 		return s.health.fail(fmt.Errorf("quorum state: %w", err))
 	}
 	s.data = next
+	s.seen.Store(&next)
 	return nil
 }
 

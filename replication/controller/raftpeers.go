@@ -1,0 +1,169 @@
+package controller
+
+import (
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/protocol/record"
+)
+
+// raftTransport is raft's transport on a network, with an ear for what followers say of themselves.
+type raftTransport struct {
+	*raft.NetworkTransport
+	q *raftQuorum
+}
+
+// AppendEntries implements raft.Transport. Heartbeats come this way, several each election timeout, also while entries are pipelined.
+func (t *raftTransport) AppendEntries(id raft.ServerID, to raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	last, _ := t.q.entries.LastIndex()
+	if err := t.NetworkTransport.AppendEntries(id, to, args, resp); err != nil {
+		return err
+	}
+	if resp.Term == args.Term {
+		t.q.peers.heard(id, resp.LastLog, last, time.Now())
+	}
+	return nil
+}
+
+// peers is what this node knows of the other controllers beyond raft's configuration. Safe for concurrent use.
+type peers struct {
+	mu    sync.Mutex // guards since and known
+	since time.Time  // when this node's leadership began
+	known map[raft.ServerID]peer
+}
+
+type peer struct {
+	lastLog  uint64    // index of its last entry, 0: not known
+	heard    time.Time // in this leadership
+	caughtUp time.Time // when its log was as long as this node's
+	// What its greeting told.
+	directory protocol.UUID
+	listener  string
+	// busy: an announcement is under way; due: another should follow.
+	busy, due bool
+}
+
+// begin forgets how far the others are, as a leadership begins.
+func (p *peers) begin(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.since = now
+	for id, k := range p.known {
+		k.lastLog, k.heard, k.caughtUp = 0, time.Time{}, time.Time{}
+		p.known[id] = k
+	}
+}
+
+// edit changes what is known of id.
+func (p *peers) edit(id raft.ServerID, change func(*peer)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.known == nil {
+		p.known = map[raft.ServerID]peer{}
+	}
+	k := p.known[id]
+	change(&k)
+	p.known[id] = k
+}
+
+func (p *peers) heard(id raft.ServerID, lastLog, ours uint64, now time.Time) {
+	p.edit(id, func(k *peer) {
+		k.lastLog, k.heard = lastLog, now
+		if lastLog >= ours {
+			k.caughtUp = now
+		}
+	})
+}
+
+func (p *peers) get(id raft.ServerID) peer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.known[id]
+}
+
+// silent reports whether id was not heard for as long as limit, nor did the leadership begin in that time.
+func (p *peers) silent(id raft.ServerID, limit time.Duration, now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	last := p.known[id].heard
+	if last.Before(p.since) {
+		last = p.since
+	}
+	return now.Sub(last) >= limit
+}
+
+// forget drops who is no member any more.
+func (p *peers) forget(id raft.ServerID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.known, id)
+}
+
+// announcement is an entry that is committed.
+type announcement struct{ index, term uint64 }
+
+// announce tells the followers that an entry of this node's leadership is committed. Raft itself would tell them with the next entry, or after
+// CommitTimeout; brokers that follow a follower would wait so long for each change.
+func (q *raftQuorum) announce(a announcement) {
+	if q.wire == nil || q.tenure.Load() != a.term {
+		return
+	}
+	q.committed.Store(&a)
+	for _, s := range q.raft.GetConfiguration().Configuration().Servers {
+		if s.ID == q.id {
+			continue
+		}
+		start := false
+		q.peers.edit(s.ID, func(k *peer) {
+			start, k.busy, k.due = !k.busy, true, k.busy
+		})
+		if start {
+			q.telling.Go(func() { q.tellCommitted(s) })
+		}
+	}
+}
+
+// tellCommitted sends the newest announcement until there is none that was not sent. It is what raft's leader sends when CommitTimeout has
+// passed, for an entry of this node's own term: who does not have that entry refuses it, and nothing comes of it.
+func (q *raftQuorum) tellCommitted(s raft.Server) {
+	for again := true; again; {
+		a := *q.committed.Load()
+		own := q.wire.EncodePeer(q.id, q.address)
+		req := raft.AppendEntriesRequest{
+			RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(q.id), Addr: own},
+			Term:      a.term, Leader: own, PrevLogEntry: a.index, PrevLogTerm: a.term, LeaderCommitIndex: a.index,
+		}
+		var resp raft.AppendEntriesResponse
+		err := q.wire.NetworkTransport.AppendEntries(s.ID, s.Address, &req, &resp)
+		q.peers.edit(s.ID, func(k *peer) {
+			again = k.due && err == nil
+			k.busy, k.due = again, false
+		})
+	}
+}
+
+// offsetAt is where the metadata log of a controller ends whose last entry is index.
+func (q *raftQuorum) offsetAt(index uint64) int64 {
+	end := q.machine.log.Offsets().LogEnd
+	if last, err := q.entries.LastIndex(); err == nil && index >= last {
+		return end
+	}
+	for at := index; at > 0; at-- {
+		if snapshot, ok := q.snapshots.newest(); ok && snapshot.Index == at {
+			return snapshot.EndOffset
+		}
+		var e raft.Log
+		if err := q.entries.GetLog(at, &e); err != nil {
+			break
+		}
+		if e.Type != raft.LogCommand || len(e.Data) == 0 || e.Data[0] != entryBatch {
+			continue
+		}
+		if b := record.Batch(e.Data[1:]); b.Check() == nil {
+			return min(b.NextOffset()+int64(index-at), end)
+		}
+	}
+	return 0
+}
