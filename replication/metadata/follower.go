@@ -47,8 +47,9 @@ const (
 	fetchWait = 500 * time.Millisecond
 	// maxBackoff bounds the wait after failures in a row.
 	maxBackoff = time.Second
-	// troubleReport is how often a failure that lasts is told of.
-	troubleReport = time.Minute
+	// A failure that lasts is told of after troublePatience, in which another controller may be elected, and then every troubleReport.
+	troublePatience = 2 * time.Second
+	troubleReport   = time.Minute
 )
 
 // Follower keeps a copy of the metadata log on a node that is no voter, as a KRaft observer does: it fetches from the controllers into a local
@@ -176,7 +177,7 @@ func (f *Follower) fail(err error) {
 	}
 }
 
-// trouble tells of failures, the first in a row and then now and again.
+// trouble tells of failures in a row, now and again.
 type trouble struct {
 	since, told time.Time // zero: none
 }
@@ -186,17 +187,17 @@ func (t *trouble) tell(l *zap.Logger, err error) {
 	if t.since.IsZero() {
 		t.since = now
 	}
-	if t.told.IsZero() || now.Sub(t.told) >= troubleReport {
+	if t.told.IsZero() && now.Sub(t.since) >= troublePatience || !t.told.IsZero() && now.Sub(t.told) >= troubleReport {
 		t.told = now
 		l.Warn("the metadata cannot be fetched from the controllers; trying on", zap.Duration("for", now.Sub(t.since)), zap.Error(err))
 	}
 }
 
 func (t *trouble) over(l *zap.Logger) {
-	if !t.since.IsZero() {
+	if !t.told.IsZero() {
 		l.Info("the metadata is fetched from the controllers again", zap.Duration("after", time.Since(t.since)))
-		*t = trouble{}
 	}
+	*t = trouble{}
 }
 
 // round fetches once, and reports whether it brought the log on.
@@ -217,11 +218,18 @@ func (f *Follower) round(ctx context.Context) (progress bool, err error) {
 		return false, err
 	}
 	if p.ErrorCode != 0 {
+		was := f.leaderEpoch
 		f.leaderEpoch = p.CurrentLeader.LeaderEpoch // what was said of it may be the reason
+		if protocol.Code(p.ErrorCode) == protocol.FencedLeaderEpoch && f.leaderEpoch > was {
+			return true, nil
+		}
 		return false, fmt.Errorf("a controller refused to give records from offset %d on: %w", end, protocol.Code(p.ErrorCode))
 	}
+	known := f.leaderEpoch
 	f.leaderEpoch = max(f.leaderEpoch, p.CurrentLeader.LeaderEpoch)
 	switch {
+	case end == 0 && (p.DivergingEpoch.EndOffset >= 0 || p.SnapshotID.EndOffset == 0):
+		return false, protocol.Errorf(protocol.CorruptMessage, "a controller finds fault with an empty log")
 	case p.DivergingEpoch.EndOffset >= 0:
 		return true, f.beginAnew(zap.Int32("their epoch", p.DivergingEpoch.Epoch), zap.Int64("ends at", p.DivergingEpoch.EndOffset))
 	case p.SnapshotID.EndOffset >= 0:
@@ -233,8 +241,16 @@ func (f *Follower) round(ctx context.Context) (progress bool, err error) {
 		progress = true
 	}
 	f.settle(req, p)
+	if !f.settled {
+		if p.CurrentLeader.LeaderID < 0 {
+			return progress, errNoLeader
+		}
+		progress = progress || f.leaderEpoch > known // it is asked at once
+	}
 	return progress, nil
 }
+
+var errNoLeader = errors.New("the controllers have no leader yet")
 
 // settle notes that the log has all that the leader has, or that who answered is not to be relied on.
 func (f *Follower) settle(req *kmsg.FetchRequest, p *kmsg.FetchResponseTopicPartition) {
@@ -265,7 +281,10 @@ func (f *Follower) request(end int64) *kmsg.FetchRequest {
 	req.SetVersion(req.MaxVersion())
 	req.ClusterID = f.clusterID()
 	req.ReplicaState.ID, req.ReplicaState.Epoch, req.ReplicaID = f.o.NodeID, -1, f.o.NodeID
-	req.MaxWaitMillis, req.MaxBytes = int32(fetchWait/time.Millisecond), int32(f.o.Config.Int("controller.quorum.fetch.max.bytes"))
+	if f.settled {
+		req.MaxWaitMillis = int32(fetchWait / time.Millisecond)
+	}
+	req.MaxBytes = int32(f.o.Config.Int("controller.quorum.fetch.max.bytes"))
 	p := kmsg.NewFetchRequestTopicPartition()
 	p.FetchOffset, p.LastFetchedEpoch, p.HighWatermark = end, f.lastEpoch(end), end
 	p.LogStartOffset, p.PartitionMaxBytes, p.ReplicaDirectoryID = f.log.Offsets().LogStart, req.MaxBytes, f.o.DirectoryID

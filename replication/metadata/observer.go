@@ -85,12 +85,15 @@ func (ob *Observer) follow(ctx context.Context, codecs *record.Codecs) error {
 		}
 	}
 	var l *Loader // nil: to begin with all that is there
+	var loaded uint64
 	for {
 		history := ob.history()
+		if history != loaded {
+			l, loaded = nil, history
+		}
 		var err error
 		switch {
 		case history%2 == 1: // the log is begun anew: its owner wakes us when it is whole again
-			l = nil
 		case l == nil:
 			l, err = ob.begin(ctx, codecs, history)
 		default:
@@ -99,7 +102,6 @@ func (ob *Observer) follow(ctx context.Context, codecs *record.Codecs) error {
 		switch {
 		case err == nil:
 		case ob.history() != history:
-			l = nil
 			continue
 		case ob.cutBelow(l, err):
 			continue // it goes on from a checkpoint
