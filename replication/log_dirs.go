@@ -79,5 +79,6 @@ func (m *Manager) createAgain(tp protocol.TopicPartition) *Partition {
 		return nil
 	}
 	m.applyPartition(image, topic, state)
+	m.fetchers.tell()
 	return m.hosted(tp, topic.ID)
 }
