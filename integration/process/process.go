@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -77,9 +78,11 @@ type Broker struct {
 	Addr string // host:port of its client listener
 	Dir  string // its log.dirs
 
-	args []string
-	cmd  *exec.Cmd
-	log  *output
+	command []string // the binary is run by this, if not empty
+	args    []string
+	cmd     *exec.Cmd
+	ready   chan bool // true when the process says so, false when it ended
+	log     *output
 }
 
 // FreePort returns a TCP port of the loopback that nobody listened on a moment ago.
@@ -102,25 +105,55 @@ func New(t testing.TB, overrides ...string) *Broker {
 	for _, o := range overrides {
 		b.args = append(b.args, "--override", o)
 	}
+	b.endWith(t)
+	return b
+}
+
+// NewNode prepares one node of a cluster, whose server.properties are the given lines and whose data lies in a folder of the test. command, if any, runs the
+// binary: ip netns exec. It is killed when the test ends.
+func NewNode(t testing.TB, addr string, lines []string, command ...string) *Broker {
+	t.Helper()
+	dir := t.TempDir()
+	b := &Broker{Addr: addr, Dir: filepath.Join(dir, "data"), log: &output{}, command: command}
+	file := filepath.Join(dir, "server.properties")
+	text := strings.Join(append(slices.Clone(lines), "log.dirs="+b.Dir, ""), "\n")
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	b.args = []string{"server", file}
+	b.endWith(t)
+	return b
+}
+
+// endWith kills the process when the test ends, and shows its output if the test has failed.
+func (b *Broker) endWith(t testing.TB) {
 	t.Cleanup(func() {
 		b.Kill(t)
 		if t.Failed() {
-			t.Logf("the broker's output:\n%s", b.log.text())
+			t.Logf("the output of the broker at %s:\n%s", b.Addr, b.log.text())
 		}
 	})
-	return b
 }
 
 // Start runs the process and waits until it is ready.
 func (b *Broker) Start(t testing.TB) {
 	t.Helper()
-	b.cmd = exec.Command(Binary(t), b.args...)
+	b.Launch(t)
+	b.AwaitReady(t)
+}
+
+// Launch runs the process. A node of a cluster is not ready before others run.
+func (b *Broker) Launch(t testing.TB) {
+	t.Helper()
+	command := append(append(slices.Clone(b.command), Binary(t)), b.args...)
+	b.cmd = exec.Command(command[0], command[1:]...)
 	r, w := io.Pipe()
 	b.cmd.Stdout, b.cmd.Stderr = w, w
 	if err := b.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ready := make(chan bool, 1)
+	ready := make(chan bool, 2)
+	b.ready = ready
 	go func() { // ends when the process does: stop closes the pipe
 		lines := bufio.NewScanner(r)
 		for lines.Scan() {
@@ -138,8 +171,13 @@ func (b *Broker) Start(t testing.TB) {
 		_ = w.Close()
 	}()
 	b.log.exited = exited
+}
+
+// AwaitReady waits until a launched process is ready.
+func (b *Broker) AwaitReady(t testing.TB) {
+	t.Helper()
 	select {
-	case ok := <-ready:
+	case ok := <-b.ready:
 		if !ok {
 			t.Fatalf("ottla ended before it was ready:\n%s", b.log.text())
 		}
@@ -157,6 +195,9 @@ func (b *Broker) Stop(t testing.TB) time.Duration {
 	b.end(t, syscall.SIGTERM)
 	return time.Since(begin)
 }
+
+// Running reports whether the process was started and not ended by the test.
+func (b *Broker) Running() bool { return b.cmd != nil }
 
 // Pid returns the id of the running process.
 func (b *Broker) Pid() int { return b.cmd.Process.Pid }

@@ -132,7 +132,7 @@ func (c *cluster) boot(n *node) error {
 	n.disk = newDisk(n.files, c.seed<<16+uint64(n.id<<8+n.starts))
 	h := c.net.host(n.name)
 	b := server.New(server.Options{
-		Config: cfg, FS: n.disk, Logger: c.trace.logger(fmt.Sprintf("%s.%d", n.name, n.starts)), Listen: h.Listen,
+		Config: cfg, FS: n.disk, Logger: c.trace.logger(fmt.Sprintf("%s.%d", n.name, n.starts)), Listen: h.Listen, Dial: h.Dial,
 	})
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()

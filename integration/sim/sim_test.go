@@ -74,6 +74,29 @@ func TestOneBroker(t *testing.T) {
 	})
 }
 
+// TestCombined has three nodes that are broker and controller.
+func TestCombined(t *testing.T) {
+	seeds(t, 10, func(t *testing.T, seed uint64) {
+		run(t, seed, scenario{roles: []string{combined, combined, combined}, chaos: 2 * time.Minute, faults: faults})
+	})
+}
+
+// TestRoles has three controllers and three brokers.
+func TestRoles(t *testing.T) {
+	seeds(t, 5, func(t *testing.T, seed uint64) {
+		run(t, seed, scenario{
+			roles: []string{brokerOnly, brokerOnly, brokerOnly, controllerOnly, controllerOnly, controllerOnly}, chaos: 2 * time.Minute, faults: faults,
+		})
+	})
+}
+
+// TestQuiet has three nodes to which nothing happens.
+func TestQuiet(t *testing.T) {
+	seeds(t, 1, func(t *testing.T, seed uint64) {
+		run(t, seed, scenario{roles: []string{combined, combined, combined}, chaos: 20 * time.Second, faults: only("slow links")})
+	})
+}
+
 // simulation is a run under way.
 type simulation struct {
 	*cluster

@@ -1,0 +1,213 @@
+//go:build unix
+
+// Package cluster runs three ottla processes from the properties files of a KRaft cluster, ends, pauses and cuts them off while clients write and read, and
+// looks whether anything acknowledged was lost and how long nothing was acknowledged. `go test` has them on the loopback; with the tag netns, as root on Linux, each is in
+// a network namespace of its own, and the tests of cut networks run too (`make test-cluster`).
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ottla/ottla/integration/process"
+)
+
+const (
+	brokers    = 3
+	partitions = 6
+	topic      = "events"
+	// sessionTimeout is broker.session.timeout.ms of the tests.
+	sessionTimeout = 3 * time.Second
+)
+
+func TestMain(m *testing.M) { process.Main(m) }
+
+// cluster is three nodes that are broker and controller. Its methods are for the test's goroutine.
+type cluster struct {
+	t     *testing.T
+	nodes []*process.Broker // by node id - 1
+}
+
+// start runs a cluster with a topic of three replicas.
+func start(t *testing.T) *cluster {
+	t.Helper()
+	hosts := machines(t)
+	var voters []string
+	ports := make([][2]int, brokers)
+	for i, h := range hosts {
+		ports[i] = [2]int{process.FreePort(t), process.FreePort(t)}
+		voters = append(voters, fmt.Sprintf("%d@%s:%d", i+1, h.address, ports[i][1]))
+	}
+	c := &cluster{t: t}
+	for i, h := range hosts {
+		addr := fmt.Sprintf("%s:%d", h.address, ports[i][0])
+		c.nodes = append(c.nodes, process.NewNode(t, addr, []string{
+			"process.roles=broker,controller", fmt.Sprint("node.id=", i+1),
+			"controller.quorum.voters=" + strings.Join(voters, ","),
+			fmt.Sprintf("listeners=PLAINTEXT://%s,CONTROLLER://%s:%d", addr, h.address, ports[i][1]),
+			"advertised.listeners=PLAINTEXT://" + addr,
+			"inter.broker.listener.name=PLAINTEXT",
+			"controller.listener.names=CONTROLLER",
+			"listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL",
+			"default.replication.factor=3", "min.insync.replicas=2",
+			"offsets.topic.replication.factor=3", "offsets.topic.num.partitions=3",
+			"transaction.state.log.replication.factor=3", "transaction.state.log.min.isr=2", "transaction.state.log.num.partitions=3",
+			fmt.Sprint("broker.session.timeout.ms=", sessionTimeout.Milliseconds()), "broker.heartbeat.interval.ms=500",
+			"group.initial.rebalance.delay.ms=0", "replica.lag.time.max.ms=5000",
+		}, h.command...))
+	}
+	for _, n := range c.nodes {
+		n.Launch(t)
+	}
+	for _, n := range c.nodes {
+		n.AwaitReady(t)
+	}
+	client := c.client()
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	answer, err := kadm.NewClient(client).CreateTopic(ctx, partitions, brokers, nil, topic)
+	if err == nil {
+		err = answer.Err
+	}
+	if err != nil {
+		t.Fatalf("create topic: %v", err)
+	}
+	c.awaitInSync()
+	return c
+}
+
+// machine is where a node runs.
+type machine struct {
+	address string
+	command []string // runs a program there
+}
+
+func (c *cluster) client(opts ...kgo.Opt) *kgo.Client {
+	c.t.Helper()
+	var seeds []string
+	for _, n := range c.nodes {
+		seeds = append(seeds, n.Addr)
+	}
+	client, err := kgo.NewClient(append([]kgo.Opt{
+		kgo.SeedBrokers(seeds...), kgo.RetryBackoffFn(func(int) time.Duration { return 20 * time.Millisecond }), kgo.MetadataMinAge(50 * time.Millisecond),
+		kgo.DialTimeout(2 * time.Second), kgo.RequestTimeoutOverhead(2 * time.Second),
+	}, opts...)...)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return client
+}
+
+// limit is how long the cluster may take to become whole again.
+const limit = 2 * time.Minute
+
+// awaitInSync waits until every running broker says that all replicas of all partitions are in sync.
+func (c *cluster) awaitInSync() {
+	c.t.Helper()
+	client := c.client()
+	defer client.Close()
+	var missing string
+	for end := time.Now().Add(limit); time.Now().Before(end); {
+		missing = c.outOfSync(client)
+		if missing == "" {
+			return
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-c.t.Context().Done():
+			return
+		}
+	}
+	c.t.Fatalf("not in sync after %v: %s", limit, missing)
+}
+
+func (c *cluster) outOfSync(client *kgo.Client) string {
+	for i, n := range c.nodes {
+		if !n.Running() {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(c.t.Context(), 3*time.Second)
+		answer, err := client.Broker(i+1).Request(ctx, kmsg.NewPtrMetadataRequest())
+		cancel()
+		if err != nil {
+			return fmt.Sprintf("broker %d: %v", i+1, err)
+		}
+		resp := answer.(*kmsg.MetadataResponse)
+		if len(resp.Brokers) != brokers {
+			return fmt.Sprintf("broker %d sees %d brokers", i+1, len(resp.Brokers))
+		}
+		for _, t := range resp.Topics {
+			for _, p := range t.Partitions {
+				if len(p.ISR) != len(p.Replicas) || p.Leader < 0 {
+					return fmt.Sprintf("broker %d: %s-%d: leader %d, replicas %v, in sync %v", i+1, *t.Topic, p.Partition, p.Leader, p.Replicas, p.ISR)
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// controller is the node id of the active controller.
+func (c *cluster) controller() int {
+	c.t.Helper()
+	client := c.client()
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(c.t.Context(), time.Minute)
+	defer cancel()
+	req := kmsg.NewPtrDescribeQuorumRequest()
+	req.Topics = []kmsg.DescribeQuorumRequestTopic{{Topic: "__cluster_metadata", Partitions: []kmsg.DescribeQuorumRequestTopicPartition{{Partition: 0}}}}
+	answer, err := req.RequestWith(ctx, client)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if len(answer.Topics) != 1 || len(answer.Topics[0].Partitions) != 1 {
+		c.t.Fatalf("DescribeQuorum: %+v", answer)
+	}
+	return int(answer.Topics[0].Partitions[0].LeaderID)
+}
+
+// leader is the node id of the leader of a partition.
+func (c *cluster) leader(partition int32) int {
+	c.t.Helper()
+	client := c.client()
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(c.t.Context(), time.Minute)
+	defer cancel()
+	topics, err := kadm.NewClient(client).ListTopics(ctx, topic)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return int(topics[topic].Partitions[partition].Leader)
+}
+
+// node returns the node of an id.
+func (c *cluster) node(id int) *process.Broker {
+	c.t.Helper()
+	if id < 1 || id > len(c.nodes) {
+		c.t.Fatalf("there is no node %d", id)
+	}
+	return c.nodes[id-1]
+}
+
+// pauseFor is how long a paused process stands still: OTTLA_CLUSTER_PAUSE, or twice the session timeout.
+func pauseFor(t *testing.T) time.Duration {
+	t.Helper()
+	text := os.Getenv("OTTLA_CLUSTER_PAUSE")
+	if text == "" {
+		return 2 * sessionTimeout
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatalf("OTTLA_CLUSTER_PAUSE: %v", err)
+	}
+	return d
+}
