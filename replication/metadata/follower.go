@@ -47,6 +47,8 @@ const (
 	fetchWait = 500 * time.Millisecond
 	// maxBackoff bounds the wait after failures in a row.
 	maxBackoff = time.Second
+	// leaderInterval is how often it is made sure that who is asked leads: only the leader tells of its observers.
+	leaderInterval = 10 * time.Second
 	// A failure that lasts is told of after troublePatience, in which another controller may be elected, and then every troubleReport.
 	troublePatience = 2 * time.Second
 	troubleReport   = time.Minute
@@ -73,6 +75,7 @@ type Follower struct {
 
 	settled     bool  // it has all that the leader had; false again while the log is begun anew
 	leaderEpoch int32 // as the controllers told, -1: unknown
+	leaderAsked time.Time
 	trouble     trouble
 	upkeep      upkeep
 }
@@ -220,8 +223,12 @@ func (f *Follower) round(ctx context.Context) (progress bool, err error) {
 	if p.ErrorCode != 0 {
 		was := f.leaderEpoch
 		f.leaderEpoch = p.CurrentLeader.LeaderEpoch // what was said of it may be the reason
-		if protocol.Code(p.ErrorCode) == protocol.FencedLeaderEpoch && f.leaderEpoch > was {
+		switch code := protocol.Code(p.ErrorCode); {
+		case code == protocol.FencedLeaderEpoch && f.leaderEpoch > was:
 			return true, nil
+		case f.settled && (code == protocol.NotLeaderOrFollower || code == protocol.UnknownLeaderEpoch):
+			f.o.Source.Switch()
+			return true, nil // any will do for now
 		}
 		return false, fmt.Errorf("a controller refused to give records from offset %d on: %w", end, protocol.Code(p.ErrorCode))
 	}
@@ -275,7 +282,7 @@ func (f *Follower) settle(req *kmsg.FetchRequest, p *kmsg.FetchResponseTopicPart
 	}
 }
 
-// request asks for the records from end on: of the leader only, as far as one is known, until it is certain that nothing is missing.
+// request asks for the records from end on: of the leader only, as far as one is known, until it is certain that nothing is missing, and now and again.
 func (f *Follower) request(end int64) *kmsg.FetchRequest {
 	req := kmsg.NewPtrFetchRequest()
 	req.SetVersion(req.MaxVersion())
@@ -288,8 +295,8 @@ func (f *Follower) request(end int64) *kmsg.FetchRequest {
 	p := kmsg.NewFetchRequestTopicPartition()
 	p.FetchOffset, p.LastFetchedEpoch, p.HighWatermark = end, f.lastEpoch(end), end
 	p.LogStartOffset, p.PartitionMaxBytes, p.ReplicaDirectoryID = f.log.Offsets().LogStart, req.MaxBytes, f.o.DirectoryID
-	if !f.settled {
-		p.CurrentLeaderEpoch = f.leaderEpoch
+	if now := time.Now(); !f.settled || now.Sub(f.leaderAsked) >= leaderInterval {
+		p.CurrentLeaderEpoch, f.leaderAsked = f.leaderEpoch, now
 	}
 	t := kmsg.NewFetchRequestTopic()
 	t.Topic, t.TopicID = protocol.ClusterMetadataTopic, protocol.MetadataTopicID

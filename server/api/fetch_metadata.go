@@ -154,7 +154,7 @@ func (f *metadataFetch) try() (done bool) {
 	case place.diverging != nil:
 		p.DivergingEpoch.Epoch, p.DivergingEpoch.EndOffset = place.diverging.Epoch, place.diverging.EndOffset
 	}
-	return !place.holds() || len(p.RecordBatches) > 0
+	return place.snapshot != nil || place.diverging != nil || len(p.RecordBatches) > 0
 }
 
 // permitted checks the epoch of a request that only the leader may answer (KafkaRaftClient.validateLeaderOnlyRequest).
