@@ -12,6 +12,10 @@ const (
 	GroupVersion                  = "group.version"                    // 1: the consumer protocol of KIP-848
 	TransactionVersion            = "transaction.version"              // 1: flexible records; 2: KIP-890 part 2
 	EligibleLeaderReplicasVersion = "eligible.leader.replicas.version" // 1: KIP-966 part 1
+	ShareVersion                  = "share.version"                    // 1: share groups may be served (KIP-932)
+	StreamsVersion                = "streams.version"                  // 1: streams groups may be served (KIP-1071)
+	// KRaftVersion is 1 where the voters of the controllers' quorum can change (KIP-853). The quorum decides that, not its log.
+	KRaftVersion = "kraft.version"
 )
 
 const (
@@ -34,15 +38,19 @@ type featureLevel struct {
 	needs     map[string]int16 // the levels of other features that it depends on
 }
 
-// Features is every feature that this release supports, by name. What brokers register, ApiVersions shows and UpdateFeatures
-// accepts derives from it. kraft.version, share.version and streams.version join when their level 1 does what it says.
+// Features is every feature that this release supports, by name, as Kafka 4.3's Feature.PRODUCTION_FEATURES. What brokers register, ApiVersions shows and
+// UpdateFeatures accepts derives from it. A level says what the nodes of the cluster understand: whether an API is served is told by
+// ApiVersions' list of them.
 func Features() []Feature {
 	return []Feature{
 		{Name: EligibleLeaderReplicasVersion, Max: 1, levels: []featureLevel{
 			{bootstrap: 26, needs: map[string]int16{MetadataVersion: 23}}, // 4.1-IV0, 4.0-IV1
 		}},
 		{Name: GroupVersion, Max: 1, levels: []featureLevel{{bootstrap: 22}}}, // 4.0-IV0
+		{Name: KRaftVersion, Max: 1, levels: []featureLevel{{bootstrap: 21}}}, // 3.9-IV0
 		{Name: MetadataVersion, Min: MinMetadataVersion, Max: LatestMetadataVersion},
+		{Name: ShareVersion, Max: 1, levels: []featureLevel{{bootstrap: 28}}},                        // 4.2-IV0
+		{Name: StreamsVersion, Max: 1, levels: []featureLevel{{bootstrap: 29}}},                      // 4.2-IV1
 		{Name: TransactionVersion, Max: 2, levels: []featureLevel{{bootstrap: 24}, {bootstrap: 24}}}, // 4.0-IV2
 	}
 }

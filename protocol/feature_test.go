@@ -8,11 +8,15 @@ import (
 
 func TestFeatureDefaults(t *testing.T) {
 	for _, c := range []struct {
-		version                    int16
-		group, transaction, leader int16
-	}{{7, 0, 0, 0}, {21, 0, 0, 0}, {22, 1, 0, 0}, {23, 1, 0, 0}, {24, 1, 2, 0}, {25, 1, 2, 0}, {26, 1, 2, 1}, {30, 1, 2, 1}} {
+		version                                           int16
+		kraft, group, transaction, leader, share, streams int16
+	}{
+		{7, 0, 0, 0, 0, 0, 0}, {20, 0, 0, 0, 0, 0, 0}, {21, 1, 0, 0, 0, 0, 0}, {22, 1, 1, 0, 0, 0, 0}, {23, 1, 1, 0, 0, 0, 0}, {24, 1, 1, 2, 0, 0, 0},
+		{26, 1, 1, 2, 1, 0, 0}, {28, 1, 1, 2, 1, 1, 0}, {29, 1, 1, 2, 1, 1, 1}, {30, 1, 1, 2, 1, 1, 1},
+	} {
 		want := map[string]int16{
 			MetadataVersion: c.version, GroupVersion: c.group, TransactionVersion: c.transaction, EligibleLeaderReplicasVersion: c.leader,
+			KRaftVersion: c.kraft, ShareVersion: c.share, StreamsVersion: c.streams,
 		}
 		for _, f := range Features() {
 			if got := f.DefaultLevel(c.version); got != want[f.Name] {

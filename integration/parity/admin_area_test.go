@@ -38,7 +38,7 @@ func updateFeatures(c *conversation) {
 			update("an unknown type", false, feature("group.version", 1, 0))
 			update("down", false, feature("transaction.version", 1, 2))
 			cl.leveled("transaction.version", 1)
-			ask[*kmsg.ApiVersionsResponse](cl, "after that", apiVersionsRequest(4, "parity", "1.0"), servedAPIs, withoutUnbuilt)
+			ask[*kmsg.ApiVersionsResponse](cl, "after that", apiVersionsRequest(4, "parity", "1.0"), servedAPIs, byName)
 			update("up as a downgrade", false, feature("transaction.version", 2, 2))
 			update("up", false, feature("transaction.version", 2, 1))
 			update("removed", false, feature("group.version", 0, 3))
@@ -46,7 +46,7 @@ func updateFeatures(c *conversation) {
 		}
 	}
 	cl.leveled("group.version", 1)
-	ask[*kmsg.ApiVersionsResponse](cl, "in the end", apiVersionsRequest(4, "parity", "1.0"), servedAPIs, withoutUnbuilt)
+	ask[*kmsg.ApiVersionsResponse](cl, "in the end", apiVersionsRequest(4, "parity", "1.0"), servedAPIs, byName)
 }
 
 // leveled waits until the broker knows of a feature's level: Apache Kafka answers once the controller has it.

@@ -34,15 +34,11 @@ var (
 	lowest = map[int16]int16{2: 1, 8: 2, 9: 1, 19: 2, 20: 1, 23: 2, 32: 1, 34: 1, 35: 1}
 )
 
-// withoutUnbuilt removes the features of what Ottla does not serve yet.
-func withoutUnbuilt(_ server, answer kmsg.Response) {
+// byName puts features in order: Kafka keeps them in a map.
+func byName(_ server, answer kmsg.Response) {
 	r := answer.(*kmsg.ApiVersionsResponse)
-	unbuilt := func(name string) bool {
-		return slices.Contains([]string{"share.version", "streams.version", "kraft.version"}, name)
-	}
-	r.SupportedFeatures = slices.DeleteFunc(r.SupportedFeatures, func(f kmsg.ApiVersionsResponseSupportedFeature) bool { return unbuilt(f.Name) })
-	r.FinalizedFeatures = slices.DeleteFunc(r.FinalizedFeatures, func(f kmsg.ApiVersionsResponseFinalizedFeature) bool { return unbuilt(f.Name) })
-	// Kafka keeps them in a map: their order says nothing.
+	// Whether voters can change depends on how a cluster was formatted, so kraft.version may be finalized or not.
+	r.FinalizedFeatures = slices.DeleteFunc(r.FinalizedFeatures, func(f kmsg.ApiVersionsResponseFinalizedFeature) bool { return f.Name == "kraft.version" })
 	slices.SortFunc(r.SupportedFeatures, func(a, b kmsg.ApiVersionsResponseSupportedFeature) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(r.FinalizedFeatures, func(a, b kmsg.ApiVersionsResponseFinalizedFeature) int { return strings.Compare(a.Name, b.Name) })
 }
@@ -56,12 +52,12 @@ func apiVersionsRequest(version int16, name, software string) *kmsg.ApiVersionsR
 func apiVersions(c *conversation) {
 	cl := c.dial("parity")
 	for _, v := range versions(0, 4) {
-		ask[*kmsg.ApiVersionsResponse](cl, "asked", apiVersionsRequest(v, "parity", "1.0"), servedAPIs, withoutUnbuilt)
+		ask[*kmsg.ApiVersionsResponse](cl, "asked", apiVersionsRequest(v, "parity", "1.0"), servedAPIs, byName)
 	}
 	for _, name := range []string{"", "-a", "a-", "a_b", "a b", "a/b", "a+b", "ä", "librdkafka", "confluent-kafka-python-librdkafka-2.6.1", "a..b", "1"} {
 		for _, v := range []int16{3, 4} {
-			ask[*kmsg.ApiVersionsResponse](cl, "software name "+name, apiVersionsRequest(v, name, "1.0"), servedAPIs, withoutUnbuilt)
-			ask[*kmsg.ApiVersionsResponse](cl, "software version "+name, apiVersionsRequest(v, "a", name), servedAPIs, withoutUnbuilt)
+			ask[*kmsg.ApiVersionsResponse](cl, "software name "+name, apiVersionsRequest(v, name, "1.0"), servedAPIs, byName)
+			ask[*kmsg.ApiVersionsResponse](cl, "software version "+name, apiVersionsRequest(v, "a", name), servedAPIs, byName)
 		}
 	}
 	// A version that is not known is answered as version 0, whatever the body; the connection lives on.
@@ -74,9 +70,9 @@ func apiVersions(c *conversation) {
 		cl.write(frame)
 		cl.unknownVersion("unknown version, a body that cannot be read")
 	}
-	ask[*kmsg.ApiVersionsResponse](cl, "afterwards", apiVersionsRequest(3, "parity", "1.0"), servedAPIs, withoutUnbuilt)
+	ask[*kmsg.ApiVersionsResponse](cl, "afterwards", apiVersionsRequest(3, "parity", "1.0"), servedAPIs, byName)
 	cl.id = ""
-	ask[*kmsg.ApiVersionsResponse](cl, "empty client id", apiVersionsRequest(3, "parity", "1.0"), servedAPIs, withoutUnbuilt)
+	ask[*kmsg.ApiVersionsResponse](cl, "empty client id", apiVersionsRequest(3, "parity", "1.0"), servedAPIs, byName)
 }
 
 // unknownVersion records the raw answer to an ApiVersions request of a version that is not known. Ottla's highest is 5.

@@ -323,6 +323,7 @@ func (c *Controller) takeOver(e Election) {
 		Image: e.Image, NextOffset: e.NextOffset, NodeID: c.o.NodeID, ClusterID: c.ClusterID(),
 		Now: now, Rand: c.random, static: c.o.Config, names: newTopicNames(e.Image), index: newIndex(e.Image),
 	}
+	_, _, v.kraftVersion = c.quorum.Replicas()
 	v.Sessions = newSessions(e.Image, v.Config().Duration("broker.session.timeout.ms"), now)
 	c.lead = &leadership{id: e.Leadership, epoch: e.Epoch, view: v, committed: e.NextOffset, applying: map[*task]int64{}, duties: newDuties(v.Config(), now)}
 	c.leads.Store(e.Epoch + 1)

@@ -32,7 +32,11 @@ func bootstrap(v *View) (Decision, error) {
 		&schema.FeatureLevelRecord{Name: protocol.MetadataVersion, FeatureLevel: protocol.LatestMetadataVersion},
 	}}
 	for _, f := range protocol.Features() {
-		if level := f.DefaultLevel(protocol.LatestMetadataVersion); level > 0 && f.Name != protocol.MetadataVersion {
+		level := f.DefaultLevel(protocol.LatestMetadataVersion)
+		if f.Name == protocol.KRaftVersion {
+			level = v.kraftVersion
+		}
+		if level > 0 && f.Name != protocol.MetadataVersion {
 			d.Records = append(d.Records, &schema.FeatureLevelRecord{Name: f.Name, FeatureLevel: level})
 			if f.Name == protocol.EligibleLeaderReplicasVersion {
 				d.Records = uniformMinISR(v, d.Records)
@@ -120,6 +124,9 @@ func updateFeatures(v *View, req *kmsg.UpdateFeaturesRequest) (Decision, error) 
 		if err := checkUpdate(v, u, levels); err != nil {
 			return Decision{}, err
 		}
+		if u.name == protocol.KRaftVersion && u.level == v.Image.FeatureLevel(u.name) {
+			continue
+		}
 		if u.name == protocol.EligibleLeaderReplicasVersion && u.level > 0 {
 			d.Records = uniformMinISR(v, d.Records)
 		}
@@ -156,6 +163,10 @@ func checkUpdate(v *View, u featureUpdate, levels map[string]int16) error {
 		return invalid("Can't downgrade to a newer version.")
 	case u.name == protocol.MetadataVersion:
 		return checkMetadataDowngrade(current, u)
+	case u.name == protocol.KRaftVersion && u.level < current:
+		return invalid("Can't downgrade the version of this feature.")
+	case u.name == protocol.KRaftVersion && u.level > v.kraftVersion:
+		return invalid("The voters are those of controller.quorum.voters, which cannot change.")
 	}
 	f, ok := protocol.LookupFeature(u.name)
 	if !ok {

@@ -69,6 +69,10 @@ func TestUpdateFeaturesRefuses(t *testing.T) {
 		{"a dependency", []kmsg.UpdateFeaturesRequestFeatureUpdate{update("eligible.leader.replicas.version", 1, 1)}, one(level("metadata.version", 22)),
 			"Invalid update version 1 for feature eligible.leader.replicas.version. eligible.leader.replicas.version could not be set to 1 " +
 				"because it depends on metadata.version level 23"},
+		{"voters that cannot change", []kmsg.UpdateFeaturesRequestFeatureUpdate{update("kraft.version", 1, 1)}, nil,
+			"Invalid update version 1 for feature kraft.version. The voters are those of controller.quorum.voters, which cannot change."},
+		{"voters that could change", []kmsg.UpdateFeaturesRequestFeatureUpdate{update("kraft.version", 0, 2)}, one(level("kraft.version", 1)),
+			"Invalid update version 0 for feature kraft.version. Can't downgrade the version of this feature."},
 		{"one bad of two", []kmsg.UpdateFeaturesRequestFeatureUpdate{update("group.version", 1, 1), update("transaction.version", 3, 1)}, nil,
 			"Invalid update version 3 for feature transaction.version. Local controller 1 only supports versions 0-2"},
 	} {
@@ -100,6 +104,9 @@ func TestUpdateFeatures(t *testing.T) {
 	}
 	if got := run(0, false, update("group.version", 1, 0), update("transaction.version", 2, 0)); got["group.version"] != 1 || got["transaction.version"] != 2 {
 		t.Errorf("version 0: %v", got)
+	}
+	if got := run(1, false, update("kraft.version", 0, 1)); got["kraft.version"] != 0 || len(got) != 3 {
+		t.Errorf("kraft.version as it is: %v", got)
 	}
 	if got := run(2, false, update("group.version", 0, 2), update("transaction.version", 1, 3)); !maps.Equal(got, map[string]int16{"metadata.version": 30, "transaction.version": 1}) {
 		t.Errorf("down: %v", got)

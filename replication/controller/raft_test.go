@@ -33,7 +33,8 @@ func TestFirstStartAndRestart(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want := map[string]int16{"metadata.version": 30, "group.version": 1, "transaction.version": 2, "eligible.leader.replicas.version": 1}
+	want := map[string]int16{"metadata.version": 30, "group.version": 1, "transaction.version": 2, "eligible.leader.replicas.version": 1,
+		"share.version": 1, "streams.version": 1, "kraft.version": 1}
 	if got := n.Image().Features(); !maps.Equal(got, want) {
 		t.Errorf("%v are finalized, want %v", got, want)
 	}

@@ -25,6 +25,8 @@ type View struct {
 	Now        time.Time
 	Rand       *rand.Rand
 
+	kraftVersion int16 // of the quorum: 1 if its voters can change
+
 	static config.Values
 	values *config.Values // what Config returns, until a broker config changes
 	names  *topicNames

@@ -45,7 +45,8 @@ func TestAPIVersionsListsTheTable(t *testing.T) {
 		}
 		want := []string{"metadata.version 7-30"}
 		if version > 3 { // those with a minimum of 0 would break the clients of version 3
-			want = []string{"eligible.leader.replicas.version 0-1", "group.version 0-1", "metadata.version 7-30", "transaction.version 0-2"}
+			want = []string{"eligible.leader.replicas.version 0-1", "group.version 0-1", "kraft.version 0-1", "metadata.version 7-30", "share.version 0-1",
+				"streams.version 0-1", "transaction.version 0-2"}
 		}
 		if !slices.Equal(supported, want) {
 			t.Errorf("v%d: supported %v", version, supported)
