@@ -38,10 +38,10 @@ type FetchRequest struct {
 	FirstBatchWhole bool
 	Partitions      []FetchPartition
 
-	// Wake signals that More has something to add to the partitions. It takes the place of waiting on each of them: of those that are not listed nothing is to be told. nil: AwaitFetch waits
+	// Wake signals that More has something to add to the partitions. It takes the place of waiting on each of them: there are more, of which nothing is to be told now. nil: AwaitFetch waits
 	// on what is listed.
 	Wake <-chan struct{}
-	More func([]FetchPartition) []FetchPartition
+	More func() (partitions []FetchPartition, ok bool) // all that is to be read; ok is false if nothing is: the results do not matter any more
 
 	again bool // the same request is looked at once more
 }
@@ -75,22 +75,22 @@ type FetchResult struct {
 // readable, a partition fails, MaxWait passes or ctx ends (Kafka's DelayedFetch). The caller releases every Records.
 func (m *Manager) Fetch(ctx context.Context, r FetchRequest, dst []FetchResult) []FetchResult {
 	first := len(dst)
-	dst, enough := m.TryFetch(r, dst)
+	dst, enough := m.TryFetch(&r, dst)
 	if enough {
 		return dst
 	}
 	releaseAll(dst[first:])
-	return m.AwaitFetch(ctx, r, dst[:first])
+	return m.AwaitFetch(ctx, &r, dst[:first])
 }
 
 // TryFetch is Fetch without the wait: enough is false if Fetch would park, and the results are what can be read by now.
-func (m *Manager) TryFetch(r FetchRequest, dst []FetchResult) (_ []FetchResult, enough bool) {
-	dst, enough = m.read(&r, dst)
+func (m *Manager) TryFetch(r *FetchRequest, dst []FetchResult) (_ []FetchResult, enough bool) {
+	dst, enough = m.read(r, dst)
 	return dst, enough || r.MaxWait <= 0
 }
 
-// AwaitFetch is Fetch for a request of which TryFetch has found that it has to wait.
-func (m *Manager) AwaitFetch(ctx context.Context, r FetchRequest, dst []FetchResult) []FetchResult {
+// AwaitFetch is Fetch for a request of which TryFetch has found that it has to wait. It changes r.
+func (m *Manager) AwaitFetch(ctx context.Context, r *FetchRequest, dst []FetchResult) []FetchResult {
 	first := len(dst)
 	r.again = true
 	if r.Wake == nil {
@@ -108,10 +108,14 @@ func (m *Manager) AwaitFetch(ctx context.Context, r FetchRequest, dst []FetchRes
 	// What was appended before the registration woke nobody: read before waiting.
 	for last := false; ; {
 		if r.More != nil {
-			r.Partitions = r.More(r.Partitions)
+			partitions, ok := r.More()
+			if !ok {
+				return dst
+			}
+			r.Partitions = partitions
 		}
 		var enough bool
-		if dst, enough = m.read(&r, dst); enough || last {
+		if dst, enough = m.read(r, dst); enough || last {
 			return dst
 		}
 		select {
@@ -127,7 +131,7 @@ func (m *Manager) AwaitFetch(ctx context.Context, r FetchRequest, dst []FetchRes
 }
 
 // park registers w with every partition that can be read here.
-func (m *Manager) park(r FetchRequest, w *fetchWaiter) []*Partition {
+func (m *Manager) park(r *FetchRequest, w *fetchWaiter) []*Partition {
 	parked := make([]*Partition, 0, len(r.Partitions))
 	for i := range r.Partitions {
 		if p, err := m.Partition(r.Partitions[i].Topic, r.Partitions[i].Partition); err == nil {

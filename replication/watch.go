@@ -1,6 +1,10 @@
 package replication
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/ottla/ottla/protocol"
+)
 
 // WatchSet collects the partitions of one reader in which something may have changed since it looked at them, so that a reader of ten thousand
 // partitions looks at those only. It is a list to which anybody pushes without a lock, and which its one user takes as a whole.
@@ -50,6 +54,14 @@ func (s *WatchSet) NewWatch(reader any, clock *FetchClock) *Watch {
 // Wake yields a signal when a watch has fired.
 func (s *WatchSet) Wake() <-chan struct{} { return s.wake }
 
+// Signal wakes the set's user, who finds what there is.
+func (s *WatchSet) Signal() {
+	select {
+	case s.wake <- struct{}{}:
+	default: // there is a signal already
+	}
+}
+
 // Take empties the set. What changes after this call is seen by the next one, so a partition is to be looked at after it was taken.
 func (s *WatchSet) Take(yield func(*Watch)) {
 	s.signalled.Store(false)
@@ -74,17 +86,16 @@ func (w *Watch) push(loud bool) {
 		}
 	}
 	if loud && s.signalled.CompareAndSwap(false, true) {
-		select {
-		case s.wake <- struct{}{}:
-		default: // an old signal is there still
-		}
+		s.Signal()
 	}
 }
 
 // Arm binds w to a partition, which need not be hosted here, and has it fire at the next change. It is to be called before the partition is looked at.
 func (m *Manager) Arm(w *Watch, topic string, partition int32) {
-	p, err := m.Partition(topic, partition)
-	if err != nil {
+	m.mu.RLock()
+	p := m.parts[protocol.TopicPartition{Topic: topic, Partition: partition}]
+	m.mu.RUnlock()
+	if p == nil {
 		w.Unbind()
 		return
 	}

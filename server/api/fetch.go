@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"math"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -39,6 +40,7 @@ type fetch struct {
 
 	asked    []replication.FetchPartition // what the request lists
 	all      []replication.FetchPartition // what is to be answered, in order; Err is set where nothing is read
+	read     replication.FetchRequest
 	reading  []replication.FetchPartition // those of all that are read, if not all are
 	order    []int                        // the positions in all of those that are read, and behind them of the others
 	results  []replication.FetchResult    // by order
@@ -53,26 +55,29 @@ func handleFetch(_ context.Context, n *Node, r *Request) Result {
 	f := n.Sessions.newFetch()
 	f.node, f.version, f.listener, f.image = n, req.Version, r.Listener, n.Image()
 	f.list(req)
-	f.context, f.all = n.Sessions.begin(req, f.asked, f.all, time.Now().UnixMilli())
+	now := time.Now().UnixMilli()
+	f.context, f.all = n.Sessions.begin(req, f.asked, f.all, f.context.nodes, now)
 	if f.context.code != protocol.None {
 		f.response = protocol.FetchResponse{ErrorCode: f.context.code, Topics: f.response.Topics[:0]}
 		return f.gather()
 	}
 	f.resolve()
-	read := f.limits(req)
-	read.Partitions = f.reading
-	if len(f.order) > 0 && f.all[f.order[len(f.order)-1]].Err == nil {
-		read.Partitions = f.all // as none was put aside
-	}
+	f.context.arm(n, f.all)
+	f.limits(req, r.Listener)
 	// What is there already is answered at once, without the way through another goroutine.
-	if len(read.Partitions) > 0 {
+	if len(f.read.Partitions) > 0 || f.context.others {
 		var enough bool
-		if f.results, enough = n.Replicas.TryFetch(read, f.results); !enough {
+		if f.results, enough = n.Replicas.TryFetch(&f.read, f.results); !enough {
 			f.releaseResults()
-			return Result{Detached: true, Later: func(ctx context.Context) Result { return f.await(ctx, read) }}
+		}
+		if f.read.Clock != nil {
+			f.read.Clock.Set(now)
+		}
+		if !enough {
+			return Result{Detached: true, Later: f.await}
 		}
 	}
-	result := f.finish(read.ReadCommitted)
+	result := f.finish()
 	result.Detached = true
 	return result
 }
@@ -94,16 +99,24 @@ func (f *fetch) list(req *kmsg.FetchRequest) {
 			f.asked = append(f.asked, replication.FetchPartition{
 				Topic: t.Topic, TopicID: t.TopicID, Partition: p.Partition, CurrentLeaderEpoch: p.CurrentLeaderEpoch,
 				FetchOffset: p.FetchOffset, LastFetchedEpoch: p.LastFetchedEpoch, LogStartOffset: p.LogStartOffset,
-				MaxBytes: int(p.PartitionMaxBytes),
+				MaxBytes: int(p.PartitionMaxBytes), AwaitHighWatermark: awaitedHighWatermark(p.HighWatermark),
 			})
 		}
 	}
 }
 
+// awaitedHighWatermark is the one that is news to a follower that knows of known; 0 if it is not to be woken for one (KIP-1166).
+func awaitedHighWatermark(known int64) int64 {
+	if known == math.MaxInt64 {
+		return 0
+	}
+	return known + 1
+}
+
 // resolve finds the names of topic ids, and puts aside the partitions that there are not: as in Kafka these have no part in how long the others are
 // waited for, and come last in the answer.
 func (f *fetch) resolve() {
-	f.order = f.order[:0]
+	f.order, f.reading = f.order[:0], f.reading[:0]
 	unknown := 0
 	for i := range f.all {
 		if f.all[i].Err = f.find(&f.all[i]); f.all[i].Err != nil {
@@ -141,39 +154,75 @@ func (f *fetch) find(p *replication.FetchPartition) error {
 	return nil
 }
 
-// limits is the request without its partitions.
-func (f *fetch) limits(req *kmsg.FetchRequest) replication.FetchRequest {
+// limits fills in what is read.
+func (f *fetch) limits(req *kmsg.FetchRequest, listener string) {
 	maxBytes := min(int(req.MaxBytes), f.node.Config().Int("fetch.max.bytes"))
-	return replication.FetchRequest{
+	f.read = replication.FetchRequest{
 		ReplicaID:       fetchReplica(req),
+		BrokerEpoch:     -1,
+		LeaderOnly:      req.Version < 11,
+		Rack:            req.Rack,
+		Listener:        listener,
 		MaxWait:         time.Duration(req.MaxWaitMillis) * time.Millisecond,
 		MinBytes:        min(int(req.MinBytes), maxBytes),
 		MaxBytes:        maxBytes,
 		ReadCommitted:   req.IsolationLevel == 1,
 		FirstBatchWhole: true,
+		Partitions:      f.readable(),
+	}
+	if req.Version >= 15 {
+		f.read.BrokerEpoch = req.ReplicaState.Epoch
+	}
+	if s := f.context.session; s != nil {
+		f.read.Clock, f.read.Wake = s.clock, s.changed.Wake()
 	}
 }
 
+// readable is what of all is read.
+func (f *fetch) readable() []replication.FetchPartition {
+	if n := len(f.order); n > 0 && f.all[f.order[n-1]].Err != nil {
+		return f.reading
+	}
+	return f.all // as none was put aside
+}
+
 // await waits for enough to read, and answers.
-func (f *fetch) await(ctx context.Context, read replication.FetchRequest) Result {
-	f.results = f.node.Replicas.AwaitFetch(ctx, read, f.results)
+func (f *fetch) await(ctx context.Context) Result {
+	if f.context.session != nil {
+		f.read.More = f.more
+	}
+	f.results = f.node.Replicas.AwaitFetch(ctx, &f.read, f.results)
 	if ctx.Err() != nil {
 		f.Release()
 		return fail(ctx.Err())
 	}
-	return f.finish(read.ReadCommitted)
+	return f.finish()
+}
+
+// more takes what has changed meanwhile into the fetch.
+func (f *fetch) more() ([]replication.FetchPartition, bool) {
+	changed, ok := f.context.more(f.node)
+	if changed {
+		f.image = f.node.Image()
+		f.all = f.context.listed(f.all[:0])
+		f.resolve()
+		f.read.Partitions = f.readable()
+	}
+	return f.read.Partitions, ok
 }
 
 // finish answers with what was read.
-func (f *fetch) finish(readCommitted bool) Result {
-	for _, i := range f.order[len(f.results):] {
-		f.results = append(f.results, noFetchResult(f.all[i].Err))
+func (f *fetch) finish() Result {
+	if len(f.results) > 0 || len(f.read.Partitions) == 0 { // else the session was taken over by another request
+		for _, i := range f.order[len(f.results):] {
+			f.results = append(f.results, noFetchResult(f.all[i].Err))
+		}
 	}
 	var code protocol.Code
 	f.response.SessionID, code, f.keep = f.context.finish(f.all, f.order, f.results, time.Now().UnixMilli(), f.keep)
 	f.response.ErrorCode = code
 	if code == protocol.None {
-		f.answer(readCommitted)
+		f.answer(f.read.ReadCommitted)
 	}
 	return f.gather()
 }

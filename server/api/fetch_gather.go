@@ -58,10 +58,11 @@ func (f *fetch) Release() {
 	clear(f.reading)
 	clear(f.parts[:cap(f.parts)])
 	clear(f.response.Topics)
+	clear(f.context.nodes)
 	*f = fetch{
 		asked: f.asked[:0], all: f.all[:0], reading: f.reading[:0], order: f.order[:0], results: f.results[:0], keep: f.keep[:0],
 		parts: f.parts[:0], response: protocol.FetchResponse{Topics: f.response.Topics[:0]},
-		fetchEncoding: fetchEncoding{encoder: f.encoder},
+		fetchEncoding: fetchEncoding{encoder: f.encoder}, context: fetchContext{nodes: f.context.nodes[:0]},
 	}
 	sessions.fetches.Put(f)
 }

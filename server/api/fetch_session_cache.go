@@ -42,8 +42,12 @@ func (s *Sessions) get(id int32) *fetchSession {
 
 func (s *Sessions) remove(id int32) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	session := s.byID[id]
 	delete(s.byID, id)
+	s.mu.Unlock()
+	if session != nil {
+		session.close()
+	}
 }
 
 // touch notes that session is in use, with size partitions. A session that was evicted meanwhile stays so.
@@ -57,21 +61,24 @@ func (s *Sessions) touch(session *fetchSession, size int, now int64) {
 // fetchContext.finish.
 func (s *Sessions) add(byID, follower bool, all []replication.FetchPartition, order []int, results []replication.FetchResult, now int64) int32 {
 	s.mu.Lock()
-	room := len(s.byID) < s.slots || s.evict(follower, len(results), now)
+	room, evicted := len(s.byID) < s.slots, (*fetchSession)(nil)
+	if !room {
+		evicted = s.evict(follower, len(results), now)
+		room = evicted != nil
+	}
 	s.mu.Unlock()
+	if evicted != nil {
+		evicted.close()
+	}
 	if !room {
 		return noFetchSession
 	}
 	session := newFetchSession(byID, follower, now)
 	for i := range results {
 		asked := &all[order[i]]
-		key := keyOf(asked)
-		if session.partitions[key] != nil {
-			continue
+		if key := keyOf(asked); session.partitions[key] == nil {
+			session.add(key, asked, results[i].HighWatermark, results[i].LogStartOffset)
 		}
-		c := &cachedPartition{asked: *asked, highWatermark: results[i].HighWatermark, logStart: results[i].LogStartOffset}
-		session.partitions[key] = c
-		session.link(c)
 	}
 	session.size = len(session.partitions)
 
@@ -89,8 +96,8 @@ func (s *Sessions) add(byID, follower bool, all []replication.FetchPartition, or
 
 // evict makes room for a session of size partitions: it drops the one that is unused for longest if that is long enough, else the one that
 // is worth least, if that is worth less than the new one. Followers' sessions are worth more than consumers', then larger ones more. Only a session
-// that has had its time can be dropped so, or a consumer's for a follower's. mu is held.
-func (s *Sessions) evict(privileged bool, size int, now int64) bool {
+// that has had its time can be dropped so, or a consumer's for a follower's. It returns what it dropped, nil if there is no room. mu is held.
+func (s *Sessions) evict(privileged bool, size int, now int64) *fetchSession {
 	var stale, least *fetchSession
 	for _, session := range s.byID {
 		if stale == nil || session.lastUsed < stale.lastUsed {
@@ -103,13 +110,13 @@ func (s *Sessions) evict(privileged bool, size int, now int64) bool {
 	}
 	switch {
 	case stale != nil && now-stale.lastUsed > sessionEvictionAge:
-		delete(s.byID, stale.id)
 	case least != nil && worthLess(least, privileged, size):
-		delete(s.byID, least.id)
+		stale = least
 	default:
-		return false
+		return nil
 	}
-	return true
+	delete(s.byID, stale.id)
+	return stale
 }
 
 func worthLess(s *fetchSession, privileged bool, size int) bool {
