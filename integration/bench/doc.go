@@ -38,4 +38,6 @@
 //	rebalance.go     rebalances of groups of both protocols
 //	groups.go        loading offsets, memory of groups and members
 //	compaction.go    compaction of a large topic
+//	cluster.go       three nodes of a peer
+//	cluster_cases.go what is measured of them
 package main

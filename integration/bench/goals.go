@@ -59,6 +59,10 @@ func goalsOf(name, metric string) []goal {
 		return []goal{toKafka(3)}
 	case name == "load-offsets" && metric == "load":
 		return []goal{toKafka(2)}
+	case name == "cluster-produce" && metric == "rate":
+		return []goal{toKafka(1.5)}
+	case name == "cluster-produce" && metric == "CPU":
+		return []goal{toKafka(2)}
 	case strings.HasPrefix(name, "transactions-") && metric == "CPU":
 		return []goal{toKafka(3)}
 	case strings.HasPrefix(name, "transactions-") && metric == "commit p99":

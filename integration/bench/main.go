@@ -63,7 +63,7 @@ func main() {
 func allCases() []benchCase {
 	return slices.Concat(
 		startCases(), restartCases(), partitionCases(), produceCases(), loadCases(), fetchCases(), mixedCases(), franzCases(), librdkafkaCases(), toolCases(),
-		latencyCases(), transactionCases(), adminCases(), rebalanceCases(), groupCases(), compactionCases(),
+		latencyCases(), transactionCases(), adminCases(), rebalanceCases(), groupCases(), compactionCases(), clusterCases(),
 	)
 }
 
@@ -117,7 +117,7 @@ func run(ctx context.Context) error {
 }
 
 // longest are the cases that only run when they are named.
-var longest = []string{"compaction"}
+var longest = []string{"compaction", "cluster-produce", "cluster-failover", "cluster-partitions"}
 
 // choose keeps the cases that have one of the names, or begin so if none has it; names are separated by commas.
 func choose(cases []benchCase, names string) []benchCase {

@@ -37,6 +37,9 @@ type peer struct {
 	key, name string
 	prepare   func(dir string, port int) error // may be nil; not counted as part of a start
 	command   func(dir string, port int) *exec.Cmd
+	// As a node of a cluster, whose server.properties lie in its dir: how to run it, and how to prepare its data, if that is needed.
+	node   func(dir string, port int) *exec.Cmd
+	format func(properties string) error
 }
 
 func allPeers(binary string) ([]*peer, error) {
@@ -55,6 +58,8 @@ func allPeers(binary string) ([]*peer, error) {
 		{key: keyOttla, name: "Ottla", command: func(dir string, port int) *exec.Cmd {
 			return exec.Command(binary, "server", "--override", fmt.Sprintf("listeners=PLAINTEXT://127.0.0.1:%d", port),
 				"--override", "log.dirs="+dir)
+		}, node: func(dir string, _ int) *exec.Cmd {
+			return exec.Command(binary, "server", filepath.Join(dir, "server.properties"))
 		}},
 		kafkaPeer(libs),
 		{key: keyKfake, name: "kfake", command: own(keyKfake)},
@@ -68,8 +73,10 @@ func kafkaPeer(libs string) *peer {
 		return exec.Command("java", append([]string{"-server", "-Xms1G", "-Xmx1G", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20",
 			"-XX:InitiatingHeapOccupancyPercent=35", "-XX:+ExplicitGCInvokesConcurrent", "-cp", libs + "/*"}, args...)...)
 	}
+	run := func(dir string, _ int) *exec.Cmd { return java("kafka.Kafka", filepath.Join(dir, "server.properties")) }
 	return &peer{
-		key: keyKafka, name: "Apache Kafka 4.3.1",
+		key: keyKafka, name: "Apache Kafka 4.3.1", command: run, node: run,
+		format: func(properties string) error { return process.FormatKafka(java, properties) },
 		prepare: func(dir string, port int) error {
 			controller, err := freePort()
 			if err != nil {
@@ -82,7 +89,6 @@ func kafkaPeer(libs string) *peer {
 			}
 			return process.FormatKafka(java, file)
 		},
-		command: func(dir string, _ int) *exec.Cmd { return java("kafka.Kafka", filepath.Join(dir, "server.properties")) },
 	}
 }
 

@@ -101,15 +101,20 @@ func do[R kmsg.Response](ctx context.Context, addr string, req kmsg.Request) (R,
 
 // createTopic creates a topic, with configs of the form key=value, whose files are removed at once when it is deleted, so that one round does not pay for another's data.
 func createTopic(ctx context.Context, addr, name string, partitions int32, configs ...string) error {
-	req := kmsg.NewPtrCreateTopicsRequest()
-	req.Version = 5
-	req.TimeoutMillis = 30_000
 	topic := kmsg.NewCreateTopicsRequestTopic()
 	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = name, partitions, 1
 	for _, line := range append(configs, "file.delete.delay.ms=0") {
 		key, value, _ := strings.Cut(line, "=")
 		topic.Configs = append(topic.Configs, kmsg.CreateTopicsRequestTopicConfig{Name: key, Value: &value})
 	}
+	return createTopicAs(ctx, addr, topic)
+}
+
+// createTopicAs creates a topic as it is described.
+func createTopicAs(ctx context.Context, addr string, topic kmsg.CreateTopicsRequestTopic) error {
+	req := kmsg.NewPtrCreateTopicsRequest()
+	req.Version = 5
+	req.TimeoutMillis = 30_000
 	req.Topics = append(req.Topics, topic)
 	resp, err := do[*kmsg.CreateTopicsResponse](ctx, addr, req)
 	if err != nil {
@@ -117,7 +122,7 @@ func createTopic(ctx context.Context, addr, name string, partitions int32, confi
 	}
 	for _, t := range resp.Topics {
 		if err := kerr.ErrorForCode(t.ErrorCode); err != nil {
-			return fmt.Errorf("topic %s: %w", name, err)
+			return fmt.Errorf("topic %s: %w", topic.Topic, err)
 		}
 	}
 	return nil
