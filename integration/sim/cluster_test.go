@@ -204,6 +204,15 @@ func (c *cluster) client(name string, opts ...kgo.Opt) *kgo.Client {
 	return client
 }
 
+// depart closes a client. It leaves its group if that can be told within a time.
+func depart(client *kgo.Client) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	client.AllowRebalance()
+	_ = client.LeaveGroupContext(ctx) // the group finds out by itself
+	client.CloseAllowingRebalance()
+}
+
 func (c *cluster) options(name string, opts []kgo.Opt) []kgo.Opt {
 	var seeds []string
 	for _, n := range c.nodes {

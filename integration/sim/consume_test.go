@@ -165,7 +165,7 @@ func (m *member) run(ctx context.Context) {
 			m.work(until, client, name)
 		}
 		cancel()
-		client.CloseAllowingRebalance()
+		depart(client)
 	}
 }
 

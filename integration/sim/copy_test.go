@@ -51,7 +51,7 @@ func (w *copier) run(ctx context.Context) {
 		if err != nil {
 			w.h.trace.addf("%s: %v", name, err)
 		}
-		s.CloseAllowingRebalance()
+		depart(s.Client())
 	}
 }
 
@@ -124,7 +124,7 @@ func (w *scatter) run(ctx context.Context) {
 			}
 			sleep(ctx, time.Duration(w.rng.Int64N(int64(200*time.Millisecond))))
 		}
-		client.CloseAllowingRebalance()
+		depart(client)
 	}
 }
 

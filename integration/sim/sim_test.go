@@ -27,6 +27,9 @@ const (
 	partitions   = 3
 )
 
+// runLimit is how long a run may take beyond its faults, in simulated time.
+const runLimit = 30 * time.Minute
+
 // scenario is what a run does.
 type scenario struct {
 	roles  []string
@@ -109,6 +112,10 @@ type simulation struct {
 // run is one whole run: workloads over faults, then everything is put right, and what must hold is checked.
 func run(t *testing.T, seed uint64, s scenario) {
 	c := newCluster(t, seed, s.roles...)
+	limit := time.AfterFunc(s.chaos+runLimit, func() {
+		panic(fmt.Sprintf("seed %d does not come to an end\n%s\n%s", seed, c.trace, strings.Join(c.h.failures(), "\n")))
+	})
+	defer limit.Stop()
 	c.start(c.nodes...)
 	defer c.close()
 	sim := &simulation{cluster: c, readers: map[string]*reader{}}
@@ -195,7 +202,7 @@ func (s *simulation) settle(stop func(), others *sync.WaitGroup) {
 	step := func(what string, do func() error) {
 		s.trace.addf("at rest: %s", what)
 		if err := do(); err != nil {
-			s.h.violate("at rest, %s: %v", what, err)
+			s.fatalf("at rest, %s: %v\n%s", what, err, strings.Join(s.h.failures(), "\n"))
 		}
 	}
 	for _, p := range s.producers {

@@ -4,6 +4,7 @@ package sim
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -18,18 +19,22 @@ const traceSize = 2000
 // trace keeps the last events of a run. Safe for concurrent use.
 type trace struct {
 	began time.Time
+	live  bool // events are printed as they come: OTTLA_SIM_TRACE is set
 
 	mu     sync.Mutex // guards what follows; a leaf
 	events []string   // a ring once it is full
 	next   int
 }
 
-func newTrace() *trace { return &trace{began: time.Now()} }
+func newTrace() *trace { return &trace{began: time.Now(), live: os.Getenv("OTTLA_SIM_TRACE") != ""} }
 
 func (t *trace) addf(format string, args ...any) {
 	line := fmt.Sprintf("%12.6f ", time.Since(t.began).Seconds()) + fmt.Sprintf(format, args...)
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.live {
+		_, _ = fmt.Fprintln(os.Stderr, line)
+	}
 	if len(t.events) < traceSize {
 		t.events = append(t.events, line)
 		return
