@@ -9,7 +9,9 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -28,6 +30,7 @@ const startGrace = 500 * time.Millisecond
 type serverFlags struct {
 	overrides []string
 	ephemeral bool
+	brokers   int // of a cluster in this process
 }
 
 func serverCommand() *cobra.Command {
@@ -53,6 +56,7 @@ func serverCommand() *cobra.Command {
 	}
 	cmd.Flags().StringArrayVar(&flags.overrides, "override", nil, "set one configuration `key=value` over the file (repeatable)")
 	cmd.Flags().BoolVar(&flags.ephemeral, "ephemeral", false, "keep the data in a temporary folder and remove it at the end")
+	cmd.Flags().IntVar(&flags.brokers, "brokers", 1, "run a cluster of `N` brokers, on ports 9092, 9093, ...")
 	return cmd
 }
 
@@ -74,33 +78,60 @@ func serve(ctx context.Context, out io.Writer, file string, flags serverFlags, b
 			return tempErr
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(filepath.Dir(dir))) }()
-		overrides = append(slices.Clone(overrides), "log.dirs="+dir, "metadata.log.dir="+dir)
+		overrides = append(slices.Clone(overrides), "log.dirs="+dir)
+		if flags.brokers == 1 {
+			overrides = append(overrides, "metadata.log.dir="+dir)
+		}
 	}
-	c, err := config.Load(file, overrides)
+	configs, err := load(file, overrides, flags.brokers)
 	if err != nil {
 		return err
 	}
 	logger := newLogger(out)
-	for _, w := range c.Warnings {
-		logger.Warn(w)
+	n := &nodes{failed: make(chan error, len(configs))}
+	for i, c := range configs {
+		for _, w := range c.Warnings {
+			logger.Warn(w)
+		}
+		for _, text := range c.Notices {
+			logger.Info(text)
+		}
+		own := logger
+		if len(configs) > 1 {
+			own = logger.Named("broker-" + strconv.Itoa(i+1))
+		}
+		n.all = append(n.all, server.New(server.Options{Config: c, Logger: own}))
 	}
-	for _, n := range c.Notices {
-		logger.Info(n)
-	}
-	b := server.New(server.Options{Config: c, Logger: logger})
-	if err := start(ctx, b); err != nil {
+	if err := start(ctx, n); err != nil {
 		if ctx.Err() != nil {
 			logger.Info("stopped before it was ready")
 			return nil
 		}
 		return err
 	}
-	_, err = fmt.Fprintf(out, "Ottla is ready: bootstrap %s, data in %s, started in %v\n",
-		b.Addr(), strings.Join(c.LogDirs, ", "), rounded(time.Since(begin)))
-	if err == nil {
-		err = run(ctx, b, logger)
+	for i, c := range configs {
+		_, writeErr := fmt.Fprintf(out, "Ottla is ready: bootstrap %s, data in %s, started in %v\n",
+			n.all[i].Addr(), strings.Join(c.LogDirs, ", "), rounded(time.Since(begin)))
+		err = errors.Join(err, writeErr)
 	}
-	return errors.Join(err, b.Shutdown(context.Background()))
+	if err == nil {
+		err = run(ctx, n, logger)
+	}
+	return errors.Join(err, n.Shutdown(context.Background()))
+}
+
+// load reads the configuration of one broker, or makes those of a cluster.
+func load(file string, overrides []string, brokers int) ([]*config.Server, error) {
+	switch {
+	case brokers < 1:
+		return nil, fmt.Errorf("--brokers %d: must be at least 1", brokers)
+	case brokers == 1:
+		c, err := config.Load(file, overrides)
+		return []*config.Server{c}, err
+	case file != "":
+		return nil, fmt.Errorf("--brokers and %s contradict each other: a file is that of one broker", file)
+	}
+	return config.LoadCluster(brokers, overrides)
 }
 
 // temporaryData makes the folder of an ephemeral broker's data; its parent is to be removed.
@@ -117,10 +148,10 @@ func temporaryData(overrides []string) (string, error) {
 	return filepath.Join(dir, "data"), nil
 }
 
-// start starts b. When ctx ends meanwhile, it waits for at most startGrace.
-func start(ctx context.Context, b *server.Broker) error {
+// start starts n. When ctx ends meanwhile, it waits for at most startGrace.
+func start(ctx context.Context, n *nodes) error {
 	started := make(chan error, 1)
-	go func() { started <- b.Start(ctx) }()
+	go func() { started <- n.Start(ctx) }()
 	select {
 	case err := <-started:
 		return err
@@ -129,7 +160,7 @@ func start(ctx context.Context, b *server.Broker) error {
 	select {
 	case err := <-started:
 		if err == nil { // it was ready at the same moment
-			return errors.Join(ctx.Err(), b.Shutdown(context.Background()))
+			return errors.Join(ctx.Err(), n.Shutdown(context.Background()))
 		}
 		return err
 	case <-time.After(startGrace):
@@ -137,14 +168,64 @@ func start(ctx context.Context, b *server.Broker) error {
 	}
 }
 
-// run waits until ctx ends or b fails.
-func run(ctx context.Context, b *server.Broker, logger *zap.Logger) error {
+// run waits until ctx ends or one of n fails.
+func run(ctx context.Context, n *nodes, logger *zap.Logger) error {
 	select {
 	case <-ctx.Done():
 		logger.Info("stopping")
 		return nil
-	case err := <-b.Failed():
+	case err := <-n.failed:
 		logger.Error("stopping after a failure")
 		return err
 	}
+}
+
+// nodes are the brokers of this process: one, or those of a cluster, which start and stop together.
+type nodes struct {
+	all    []*server.Broker
+	failed chan error // the first failure of each after its start
+}
+
+// Start starts all at once, as each waits until enough of the others are there. When one fails, so do all, and nothing is left running.
+func (n *nodes) Start(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	errs := make([]error, len(n.all))
+	var starting sync.WaitGroup
+	for i, b := range n.all {
+		starting.Go(func() {
+			if errs[i] = b.Start(ctx); errs[i] != nil {
+				cancel(errs[i])
+			}
+		})
+	}
+	starting.Wait()
+	if context.Cause(ctx) == nil {
+		for _, b := range n.all {
+			go func() { n.failed <- <-b.Failed() }() // until the process ends
+		}
+		return nil
+	}
+	for i, b := range n.all {
+		if errs[i] == nil {
+			_ = b.Shutdown(context.Background()) // the cause is what counts
+		}
+	}
+	return context.Cause(ctx)
+}
+
+// Shutdown stops all cleanly. As no broker is left to take over, they do not wait to hand over to each other.
+func (n *nodes) Shutdown(ctx context.Context) error {
+	if len(n.all) > 1 {
+		limited, cancel := context.WithTimeout(ctx, server.ShutdownGrace)
+		defer cancel()
+		ctx = limited
+	}
+	errs := make([]error, len(n.all))
+	var stopping sync.WaitGroup
+	for i, b := range n.all {
+		stopping.Go(func() { errs[i] = b.Shutdown(ctx) })
+	}
+	stopping.Wait()
+	return errors.Join(errs...)
 }

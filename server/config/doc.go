@@ -14,5 +14,6 @@
 //	node.go         node id and roles
 //	quorum.go       the metadata quorum, and what the roles want of listeners
 //	metrics.go      the address of the metrics
+//	cluster.go      several brokers on one machine
 //	folders.go      data folders, and where a user's own is
 package config
