@@ -141,7 +141,7 @@ func listOffset(n *Node, req *kmsg.ListOffsetsRequest, topic string, in *kmsg.Li
 			upper = at.LastStable
 		}
 	}
-	found, err := lookup(p, in.Timestamp, at, upper)
+	found, err := lookup(p, in.Timestamp, at, upper, req.ReplicaID == consumerReplica)
 	if err != nil {
 		return err
 	}
@@ -166,18 +166,20 @@ func checkCurrentEpoch(p *replication.Partition, epoch int32) error {
 	return p.CheckEpoch(epoch)
 }
 
-// lookup finds a timestamp, special or real, below upper; offset -1 if there is none.
-func lookup(p *replication.Partition, timestamp int64, at storage.Offsets, upper int64) (storage.TimestampOffset, error) {
+// lookup finds a timestamp, special or real, below upper; offset -1 if there is none. A consumer is not told what could be less than it has seen before: that there are no
+// more records than those below the high watermark, while this has not reached the start of the leader's epoch (KIP-207).
+func lookup(p *replication.Partition, timestamp int64, at storage.Offsets, upper int64, consumer bool) (storage.TimestampOffset, error) {
 	none := storage.TimestampOffset{Offset: -1, Timestamp: -1, LeaderEpoch: -1}
 	log := p.Log()
 	_, epoch := p.Leader()
+	lags := consumer && p.EpochStart() > at.HighWatermark
 	switch timestamp {
 	case earliestTimestamp, earliestLocalTimestamp:
 		return storage.TimestampOffset{Offset: at.LogStart, Timestamp: -1, LeaderEpoch: log.EpochOf(at.LogStart)}, nil
 	case latestTieredTimestamp, earliestPendingTimestamp: // nothing is tiered
 		return none, nil
 	case latestTimestamp:
-		if lags(log, epoch, at) {
+		if lags {
 			return none, protocol.OffsetNotAvailable
 		}
 		return storage.TimestampOffset{Offset: upper, Timestamp: -1, LeaderEpoch: epoch}, nil
@@ -198,18 +200,8 @@ func lookup(p *replication.Partition, timestamp int64, at storage.Offsets, upper
 		return none, err
 	case ok:
 		return found, nil
-	case lags(log, epoch, at):
+	case lags:
 		return none, protocol.OffsetNotAvailable
 	}
 	return none, nil
-}
-
-// lags reports whether the leader was just elected and its high watermark has not yet reached the start of its epoch: an answer now
-// could be smaller than one that a client has seen before (KIP-207).
-func lags(log *storage.Log, epoch int32, at storage.Offsets) bool {
-	if log.LatestEpoch() != epoch || epoch <= 0 {
-		return false
-	}
-	_, start := log.EndOffsetForEpoch(epoch - 1)
-	return start > at.HighWatermark
 }
