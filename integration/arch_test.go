@@ -167,7 +167,7 @@ func TestBannedImports(t *testing.T) {
 }
 
 // clockless lists the decision code that is given the time instead of asking for it, and starts no goroutine.
-var clockless = []string{"coordinator/group/", "replication/leader.go", "replication/metadata/image"}
+var clockless = []string{"coordinator/group/", "replication/leader.go", "replication/follower.go", "replication/metadata/image"}
 
 func TestDecisionsAreGivenTheTime(t *testing.T) {
 	for _, s := range sources(t) {

@@ -240,7 +240,11 @@ func (p *memPeer) Do(ctx context.Context, req kmsg.Request) (kmsg.Response, erro
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(p.ctx, cancel)()
-	time.Sleep(time.Millisecond) // synctest's: the way takes its time
+	select {
+	case <-time.After(time.Millisecond): // of a bubble: the way takes its time
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	var resp kmsg.Response
 	switch req := req.(type) {
 	case *kmsg.FetchRequest:

@@ -90,8 +90,8 @@ func (i *inbox) asking(cancel context.CancelFunc, idle bool) {
 	i.hasten()
 }
 
-// asked notes that none is any more.
-func (i *inbox) asked() {
+// answered notes that none is any more.
+func (i *inbox) answered() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.cancel, i.idle = nil, false

@@ -273,7 +273,7 @@ func (f *fetcher) ask() (*kmsg.FetchResponse, error) {
 	defer cancel()
 	f.asking(cancel, f.quiet)
 	answer, err := f.peer.Do(ctx, req)
-	f.inbox.asked()
+	f.answered()
 	if err != nil {
 		return nil, err
 	}
@@ -302,7 +302,7 @@ func (f *fetcher) lost(err error) {
 // refused goes on after an answer that is an error as a whole: of the session, which is made anew at once, or another one.
 func (f *fetcher) refused(code protocol.Code) {
 	f.quiet = false
-	switch code { //nolint:exhaustive // the others are no errors of sessions
+	switch code {
 	case protocol.FetchSessionIDNotFound, protocol.InvalidFetchSessionEpoch, protocol.FetchSessionTopicIDError:
 		f.logger.Debug("the fetch session ends", zap.Stringer("code", code))
 		if f.downs++; f.downs == 1 {

@@ -63,7 +63,7 @@ const (
 // reactionTo is the table of errors (AbstractFetcherThread.processFetchRequest). Kafka waits for the whole backoff in any case; while leaders change the followers often learn of
 // it before the leader does, and a partition without its followers cannot commit.
 func reactionTo(code protocol.Code) fetchReaction {
-	switch code { //nolint:exhaustive // the others are no facts about the partition
+	switch code {
 	case protocol.OffsetOutOfRange:
 		return fetchElsewhere
 	case protocol.FencedLeaderEpoch:

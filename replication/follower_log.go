@@ -6,7 +6,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/storage"
 )
 
@@ -155,8 +154,5 @@ func (p *Partition) enterRange(epoch int32, leader rangeOfLeader) (position, int
 	return at, todo.lag, err
 }
 
-// retryable reports whether a failure on this side may pass: an election came between, or the disk has no room.
+// stale reports whether a failure says that the metadata has more to say of a partition.
 func stale(err error) bool { return errors.Is(err, errNotFollowing) }
-
-// corrupt reports whether what the leader sent was not what it has.
-func corrupt(err error) bool { return errors.Is(err, protocol.CorruptMessage) }

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/ottla/ottla/protocol"
-	"github.com/ottla/ottla/protocol/record"
 	"github.com/ottla/ottla/storage/vfs"
 )
 
@@ -14,7 +13,7 @@ import (
 func leaderBatches(t *testing.T) (all []byte, sizes [3]int) {
 	t.Helper()
 	for i, epoch := range []int32{1, 1, 2} {
-		b := record.Batch(plainBatch(t, 2, int64(i)))
+		b := plainBatch(t, 2, int64(i))
 		b.SetBaseOffset(int64(10 + 2*i))
 		b.SetLeaderEpoch(epoch)
 		sizes[i] = len(b)
