@@ -1,6 +1,7 @@
 package metadata
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
 	"strings"
@@ -8,7 +9,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ottla/ottla/protocol/record"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.uber.org/zap"
 )
 
 // settleFor lets the follower run for a while of the bubble's time.
@@ -320,4 +323,88 @@ func converge(t *testing.T, seed uint64) {
 			t.Errorf("what was committed was dropped: %v", e.ContextMap())
 		}
 	}
+}
+
+// A broker beside a controller that lags, or was wiped, waits for what the leader has.
+func TestConfirm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newTruth(t, 9)
+		h.grow(30)
+		q := newFakeQuorum(h, 2)
+		q.controllers[0].catchUp(30, 0)
+		q.controllers[1].catchUp(4, 0)
+		q.turn(1)
+		f := newFollowed(t)
+		leads := false
+		confirmed := make(chan error, 1)
+		ob := NewObserver(ObserverOptions{
+			Log: f.log, FS: f.fs, Codecs: f.codecs, Wake: f.wake, Logger: zap.NewNop(), Publish: func(d *Delta) { f.deltas = append(f.deltas, d) },
+			Confirm: func(ctx context.Context) error {
+				err := Confirm(ctx, ConfirmOptions{Log: f.log, Source: q, Leads: func() (int32, bool) { return 1, leads }})
+				confirmed <- err
+				return err
+			},
+		})
+		defer ob.Close()
+		f.append(h.batches[:10]...)
+		settleFor(10 * time.Second)
+		if len(f.deltas) != 0 {
+			t.Fatalf("published offset %d", f.deltas[0].Image.Offset())
+		}
+		f.append(h.batches[10:]...)
+		settleFor(time.Second)
+		if err := <-confirmed; err != nil || len(f.deltas) != 1 || ob.Image().Offset() != h.image().Offset() {
+			t.Errorf("%v, published %d", err, len(f.deltas))
+		}
+		// without any leader only its own election, or the end, ends the wait
+		for _, c := range q.controllers {
+			c.change(func(c *fakeController) { c.lost = true })
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		begun := time.Now()
+		if err := Confirm(ctx, ConfirmOptions{Log: f.log, Source: q, Leads: func() (int32, bool) { return 1, time.Since(begun) > 2*time.Minute }}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("without a leader: %v", err)
+		}
+		if err := Confirm(t.Context(), ConfirmOptions{Log: f.log, Source: q, Leads: func() (int32, bool) { return 1, true }}); err != nil {
+			t.Errorf("as the leader: %v", err)
+		}
+	})
+}
+
+// Whatever a controller answers, the follower takes nothing that does not continue its log.
+func FuzzFetchAnswer(f *testing.F) {
+	h := newTruth(nil, 1)
+	h.epoch = 3
+	h.grow(6)
+	var all []byte
+	for _, b := range h.batches {
+		all = append(all, b...)
+	}
+	f.Add(all, int64(0), int32(0))
+	f.Add(all[:len(all)-7], int64(0), int32(0))
+	f.Add([]byte(h.batches[2]), h.batches[2].BaseOffset(), int32(3))
+	f.Add([]byte(h.batches[2]), h.batches[1].BaseOffset(), int32(4))
+	f.Fuzz(func(t *testing.T, records []byte, next int64, epoch int32) {
+		whole, end, last, err := check(records, next, epoch)
+		if err != nil {
+			return
+		}
+		if len(whole) == 0 {
+			if end != next || last != nil {
+				t.Fatalf("nothing takes the log from %d to %d", next, end)
+			}
+			return
+		}
+		for rest := whole; len(rest) > 0; {
+			b, after, err := record.Split(rest)
+			if err != nil || b.Check() != nil || b.BaseOffset() != next || b.NextOffset() <= next || b.LeaderEpoch() < epoch {
+				t.Fatalf("a batch at %d of epoch %d was taken where %d of %d is next: %v", b.BaseOffset(), b.LeaderEpoch(), next, epoch, err)
+			}
+			next, epoch, rest = b.NextOffset(), b.LeaderEpoch(), after
+		}
+		if end != next {
+			t.Fatalf("the end is %d, not %d", end, next)
+		}
+	})
 }

@@ -20,7 +20,9 @@ type ObserverOptions struct {
 	FS       vfs.FS          // where the log's folder and its checkpoints lie; nil: checkpoints are not looked for
 	Codecs   *record.Codecs  // nil: the observer has its own
 	Wake     <-chan struct{} // signalled when the log grew (combined node); buffered 1
-	Publish  func(*Delta)    // called in order; the first delta holds everything up to the log's end at the start
+	// Confirm returns when the log holds all that was committed before the start, as Confirm does; nil: it does. Not called with a Follower, which knows.
+	Confirm func(context.Context) error
+	Publish func(*Delta) // called in order; the first delta holds everything up to the log's end at the start
 	// OnFailure is called once, from the observer's goroutine, when the log cannot be followed any further; nothing is published
 	// after it. nil: it is only logged.
 	OnFailure func(error)
@@ -77,11 +79,16 @@ func (ob *Observer) run(ctx context.Context) {
 
 // follow publishes what the log holds, and then whatever it grows by.
 func (ob *Observer) follow(ctx context.Context, codecs *record.Codecs) error {
-	if ob.o.Follower != nil {
+	switch {
+	case ob.o.Follower != nil:
 		select {
 		case <-ob.o.Follower.caughtUp:
 		case <-ctx.Done():
 			return nil
+		}
+	case ob.o.Confirm != nil:
+		if err := ob.o.Confirm(ctx); err != nil {
+			return err
 		}
 	}
 	var l *Loader // nil: to begin with all that is there
