@@ -1,9 +1,12 @@
 package controller
 
 import (
+	"errors"
 	"fmt"
+	"net"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
 	"go.uber.org/zap"
 )
 
@@ -39,7 +42,7 @@ func (l *raftLogger) Info(msg string, args ...any) { l.z.Debugw("raft: "+msg, pr
 
 // Warn implements hclog.Logger.
 func (l *raftLogger) Warn(msg string, args ...any) {
-	if l.single {
+	if l.single || expected(args) {
 		l.Info(msg, args...)
 		return
 	}
@@ -47,7 +50,30 @@ func (l *raftLogger) Warn(msg string, args ...any) {
 }
 
 // Error implements hclog.Logger.
-func (l *raftLogger) Error(msg string, args ...any) { l.z.Errorw("raft: "+msg, printable(args)...) }
+func (l *raftLogger) Error(msg string, args ...any) {
+	if expected(args) {
+		l.Info(msg, args...)
+		return
+	}
+	l.z.Errorw("raft: "+msg, printable(args)...)
+}
+
+// expected reports whether the arguments are those of what happens at every start and stop: an election where nobody has led yet, connections that this side closed.
+func expected(args []any) bool {
+	for i := 0; i+1 < len(args); i += 2 {
+		switch v := args[i+1].(type) {
+		case error:
+			if errors.Is(v, net.ErrClosed) || errors.Is(v, raft.ErrTransportShutdown) {
+				return true
+			}
+		default:
+			if args[i] == "last-leader-id" && fmt.Sprint(v) == "" {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // With implements hclog.Logger.
 func (l *raftLogger) With(args ...any) hclog.Logger {
