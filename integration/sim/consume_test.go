@@ -211,12 +211,12 @@ func (c *cluster) groupWatch(h *history, group string) *groupWatch {
 func (w *groupWatch) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		sleep(ctx, time.Second)
-		_ = w.look(ctx) // the next may get through
+		_ = w.look(ctx, false) // the next may get through
 	}
 }
 
 // look compares the committed offsets with what was acknowledged.
-func (w *groupWatch) look(ctx context.Context) error {
+func (w *groupWatch) look(ctx context.Context, healthy bool) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	floor := w.h.floor(w.group)
@@ -235,7 +235,7 @@ func (w *groupWatch) look(ctx context.Context) error {
 			}
 		}
 	}
-	w.h.fetched(w.group, floor, now)
+	w.h.fetched(w.group, floor, now, healthy)
 	return nil
 }
 
@@ -243,7 +243,7 @@ func (w *groupWatch) look(ctx context.Context) error {
 func (w *groupWatch) wind(ctx context.Context) error {
 	defer w.client.Close()
 	for {
-		err := w.look(ctx)
+		err := w.look(ctx, true)
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
