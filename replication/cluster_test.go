@@ -28,12 +28,14 @@ type cluster struct {
 	t        testing.TB
 	settings map[string]string
 	dynamic  atomic.Pointer[map[string]string]
+	control  func(ctx context.Context, from int32, req kmsg.Request) (kmsg.Response, error) // nil: there is no controller
+	deciding sync.Mutex                                                                     // held over changes of the metadata
 
 	mu    sync.Mutex
 	nodes map[int32]*node // guarded by mu, as what is in them
 	cut   map[[2]int32]bool
 	image *metadata.Image
-	asked map[int32]int // requests by who sent them
+	delay func() time.Duration // that an answer is on its way; nil: none
 }
 
 // node is one broker of a cluster.
@@ -46,12 +48,15 @@ type node struct {
 	sessions map[int32]*testSession
 }
 
-func newCluster(t testing.TB, brokers int, settings map[string]string) *cluster {
+func newCluster(t testing.TB, brokers int, settings map[string]string, with ...func(*cluster)) *cluster {
 	t.Helper()
 	c := &cluster{
-		t: t, settings: settings, nodes: map[int32]*node{}, cut: map[[2]int32]bool{}, image: metadata.Empty(), asked: map[int32]int{},
+		t: t, settings: settings, nodes: map[int32]*node{}, cut: map[[2]int32]bool{}, image: metadata.Empty(),
 	}
 	c.dynamic.Store(&map[string]string{})
+	for _, f := range with {
+		f(c)
+	}
 	records := []schema.MetadataRecord{&schema.FeatureLevelRecord{Name: "metadata.version", FeatureLevel: 30}}
 	for id := range int32(brokers) {
 		records = append(records, &schema.RegisterBrokerRecord{BrokerID: id, BrokerEpoch: int64(id), IncarnationID: protocol.NewUUID()})
@@ -83,10 +88,14 @@ func (c *cluster) start(id int32, fs vfs.FS) *node {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	n.Manager = NewManager(Options{
+	o := Options{
 		NodeID: id, Store: n.store, Codecs: n.codecs, Logger: zap.NewNop(), Peers: peersOf{c, id},
 		Config: func() config.Values { return values.WithDynamic(*c.dynamic.Load(), nil) },
-	})
+	}
+	if c.control != nil {
+		o.Controller = controllerOf{c, id}
+	}
+	n.Manager = NewManager(o)
 	c.mu.Lock()
 	c.nodes[id] = n
 	c.mu.Unlock()
@@ -123,13 +132,24 @@ func (c *cluster) node(id int32) *node {
 // change applies metadata records, as one batch, to all nodes that are up.
 func (c *cluster) change(records ...schema.MetadataRecord) {
 	c.t.Helper()
+	c.deciding.Lock()
+	defer c.deciding.Unlock()
+	c.decide(records...)
+}
+
+// decide is change with deciding held.
+func (c *cluster) decide(records ...schema.MetadataRecord) {
+	c.t.Helper()
 	image, delta, err := c.image.With(c.image.Offset()+int64(len(records)), 1, records)
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	c.image = image
-	for _, id := range slices.Sorted(maps.Keys(c.nodes)) {
-		c.nodes[id].Apply(delta)
+	c.mu.Lock()
+	nodes := maps.Clone(c.nodes)
+	c.mu.Unlock()
+	for _, id := range slices.Sorted(maps.Keys(nodes)) {
+		nodes[id].Apply(delta)
 	}
 }
 
@@ -232,7 +252,6 @@ func (p *memPeer) Close() { p.cancel() }
 func (p *memPeer) Do(ctx context.Context, req kmsg.Request) (kmsg.Response, error) {
 	p.c.mu.Lock()
 	n, cut := p.c.nodes[p.to], p.c.cut[[2]int32{p.from, p.to}]
-	p.c.asked[p.from]++
 	p.c.mu.Unlock()
 	if n == nil || cut || p.ctx.Err() != nil {
 		return nil, errUnreachable
@@ -251,6 +270,12 @@ func (p *memPeer) Do(ctx context.Context, req kmsg.Request) (kmsg.Response, erro
 		resp = p.fetch(ctx, n, req)
 	case *kmsg.ListOffsetsRequest:
 		resp = listOffsets(n, req)
+	}
+	if p.c.delay != nil {
+		select {
+		case <-time.After(p.c.delay()):
+		case <-ctx.Done():
+		}
 	}
 	p.c.mu.Lock()
 	cut = p.c.cut[[2]int32{p.from, p.to}] || p.c.nodes[p.to] != n
