@@ -21,7 +21,9 @@ type testSession struct {
 // fetch answers as server/api does, as far as followers see it.
 func (p *memPeer) fetch(ctx context.Context, n *node, req *kmsg.FetchRequest) *kmsg.FetchResponse {
 	resp := req.ResponseKind().(*kmsg.FetchResponse)
+	p.c.mu.Lock()
 	s, code := n.session(req)
+	p.c.mu.Unlock()
 	if code != protocol.None {
 		resp.ErrorCode = int16(code)
 		return resp

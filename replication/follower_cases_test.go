@@ -257,3 +257,26 @@ func TestManyFetchers(t *testing.T) {
 		}
 	})
 }
+
+// TestRestartKeepsTheTail: what a follower has above the high watermark that it knew may be committed, and stays when it starts again (KIP-101).
+func TestRestartKeepsTheTail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 2, nil)
+		c.topic("t", 1, map[string]string{"flush.messages": "1"}, 0, 1)
+		c.produce(0, "t", "a", "b")
+		time.Sleep(settled)
+		c.produce(0, "t", "c")
+		time.Sleep(10 * time.Millisecond)
+		fs := c.crash(1, 1)
+		c.separate(0, 1, true)
+		c.start(1, fs)
+		c.lead("t", 1, 1)
+		if at := c.offsets(1, "t"); at.LogEnd != 3 {
+			t.Errorf("the new leader is at %+v", at)
+		}
+		c.separate(0, 1, false)
+		c.produce(1, "t", "d")
+		time.Sleep(settled)
+		c.same("t", 0, 0, 1)
+	})
+}
