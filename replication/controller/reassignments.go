@@ -58,38 +58,52 @@ func reassign(v *View, topic string, target kmsg.AlterPartitionAssignmentsReques
 	if have := len(without(p.Replicas, p.Removing...)); keepFactor && have != len(target.Replicas) {
 		return nil, protocol.Errorf(protocol.InvalidReplicationFactor, "The replication factor is changed from %d to %d", have, len(target.Replicas))
 	}
-	// What is under way already is part of the replicas: only the difference counts.
-	removing, adding := without(p.Replicas, target.Replicas...), without(target.Replicas, p.Replicas...)
+	return moveTo(c, target.Replicas), nil
+}
+
+// moveTo begins to move a partition to target (PartitionReassignmentReplicas). What is under way already is part of the replicas: only the difference
+// counts.
+func moveTo(c *partitionChange, target []int32) *schema.PartitionChangeRecord {
+	removing, adding := without(c.p.Replicas, target...), without(target, c.p.Replicas...)
 	removing, adding = slices.Sorted(slices.Values(removing)), slices.Sorted(slices.Values(adding))
-	c.replicas = slices.Concat(target.Replicas, removing)
+	c.replicas = slices.Concat(target, removing)
 	if len(removing) > 0 {
 		c.removing = removing
 	}
 	if len(adding) > 0 {
 		c.adding = adding
 	}
-	return c.record(), nil
+	return c.record()
 }
 
-// cancelReassignment takes the new replicas away again (PartitionReassignmentRevert).
+// cancelReassignment takes the new replicas away again.
 func cancelReassignment(c *partitionChange) (*schema.PartitionChangeRecord, error) {
 	if !reassigning(c.p) {
 		return nil, protocol.NoReassignmentInProgress
 	}
-	c.replicas, c.isr = without(c.p.Replicas, c.p.Adding...), without(c.p.ISR, c.p.Adding...)
-	c.removing, c.adding = nil, nil
 	c.election = c.rules.election()
-	if len(c.isr) == 0 {
-		switch {
-		case len(c.replicas) == 0:
-			return nil, protocol.Errorf(protocol.InvalidReplicaAssignment, "Invalid replica assignment: addingReplicas contains all replicas.")
-		case !c.rules.unclean:
-			return nil, protocol.Errorf(protocol.InvalidReplicaAssignment,
-				"Unable to revert partition assignment for %s:%d because it would require an unclean leader election.", c.topic.Name, c.p.ID)
-		}
-		c.isr = c.replicas[:1]
+	if err := revert(c); err != nil {
+		return nil, err
 	}
 	return c.record(), nil
+}
+
+// revert puts the replicas back that were before a reassignment (PartitionReassignmentRevert).
+func revert(c *partitionChange) error {
+	c.replicas, c.isr = without(c.p.Replicas, c.p.Adding...), without(c.p.ISR, c.p.Adding...)
+	c.removing, c.adding = nil, nil
+	if len(c.isr) > 0 {
+		return nil
+	}
+	switch {
+	case len(c.replicas) == 0:
+		return protocol.Errorf(protocol.InvalidReplicaAssignment, "Invalid replica assignment: addingReplicas contains all replicas.")
+	case !c.rules.unclean:
+		return protocol.Errorf(protocol.InvalidReplicaAssignment,
+			"Unable to revert partition assignment for %s:%d because it would require an unclean leader election.", c.topic.Name, c.p.ID)
+	}
+	c.isr = c.replicas[:1]
+	return nil
 }
 
 // reassigning reports whether replicas of p are being added or removed.
