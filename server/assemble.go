@@ -176,6 +176,9 @@ func (b *Broker) observe(clusterID string) (err error) {
 	o := metadata.ObserverOptions{FS: b.o.FS, Codecs: b.codecs, Wake: b.grew, Publish: p.publish, OnFailure: b.fail, Logger: logger}
 	if b.controller != nil {
 		o.Log = b.controller.Log()
+		if c.IsBroker() && !b.quorum.alone() {
+			o.Confirm = b.confirmMetadata(clusterID)
+		}
 	} else {
 		b.follower, err = metadata.OpenFollower(metadata.FollowerOptions{
 			NodeID: c.NodeID, DirectoryID: b.metadataDirectory(), ClusterID: clusterID, FS: b.o.FS, Dir: c.MetadataLogDir, Config: c.Values, Codecs: b.codecs,
@@ -188,6 +191,15 @@ func (b *Broker) observe(clusterID string) (err error) {
 	}
 	b.observer = metadata.NewObserver(o)
 	return nil
+}
+
+// confirmMetadata makes what waits until this node's controller has all that the quorum had committed.
+func (b *Broker) confirmMetadata(clusterID string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		source := &metadataSource{controllers: b.quorum}
+		defer source.close()
+		return metadata.Confirm(ctx, metadata.ConfirmOptions{ClusterID: clusterID, Log: b.controller.Log(), Leads: b.controller.Leads, Source: source})
+	}
 }
 
 // metadataDirectory is the id of the log dir with the metadata, the zero UUID if that is no log dir of partitions.
