@@ -18,7 +18,15 @@ func apisPageText() string {
 	b.WriteString("<!-- Code generated from server/api/table.go by go generate ./server/api; DO NOT EDIT. -->\n\n")
 	b.WriteString("# APIs\n\nThe Kafka APIs that Ottla serves to clients, with all versions in between.\n\n")
 	b.WriteString("| key | API | versions | decided by |\n| --- | --- | --- | --- |\n")
-	for row := range NewRoutes(Table()).All() {
+	writeRows(&b, Table())
+	b.WriteString("\n## Controller listeners\n\nWhat other nodes ask of a controller, and tools with `--bootstrap-controller`.\n\n")
+	b.WriteString("| key | API | versions | decided by |\n| --- | --- | --- | --- |\n")
+	writeRows(&b, ControllerTable())
+	return b.String()
+}
+
+func writeRows(b *strings.Builder, rows []Route) {
+	for row := range NewRoutes(rows).All() {
 		versions := fmt.Sprintf("%d-%d", row.Min, row.Max)
 		if row.Min == row.Max {
 			versions = fmt.Sprint(row.Min)
@@ -26,13 +34,12 @@ func apisPageText() string {
 		if row.Serve > row.Min {
 			versions += fmt.Sprintf(" advertised, %d-%d served", row.Serve, row.Max)
 		}
-		decided := "any broker"
+		decided := "any node"
 		if row.Forward {
 			decided = "the controller"
 		}
-		fmt.Fprintf(&b, "| %d | %s | %s | %s |\n", row.Key, row.Name, versions, decided)
+		fmt.Fprintf(b, "| %d | %s | %s | %s |\n", row.Key, row.Name, versions, decided)
 	}
-	return b.String()
 }
 
 func TestAPIsPageIsCurrent(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ottla/ottla/protocol/schema"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -56,6 +57,35 @@ func TestDescribeClusterWrongEndpointType(t *testing.T) {
 		}
 		if resp.ClusterID != "" || resp.ControllerID != -1 || len(resp.Brokers) != 0 || resp.EndpointType != 1 {
 			t.Errorf("type %d: %+v", kind, resp)
+		}
+	}
+}
+
+func TestDescribeClusterOfControllers(t *testing.T) {
+	endpoint := func(host string) []schema.BrokerEndpoint {
+		return []schema.BrokerEndpoint{{Name: "CONTROLLER", Host: host, Port: 9093}}
+	}
+	for name, records := range map[string][]schema.MetadataRecord{
+		"1=one:9093 2=two:9093": {
+			&schema.RegisterControllerRecord{ControllerID: 1, EndPoints: endpoint("one")}, &schema.RegisterControllerRecord{ControllerID: 2, EndPoints: endpoint("two")},
+		},
+		"2=two:9093 1=one:9093": {&schema.RegisterControllerRecord{ControllerID: 2, EndPoints: endpoint("two")}}, // the leader's own is not committed yet
+		"1=one:9093":            {&schema.NoOpRecord{}},
+	} {
+		n, _ := controllerNode(t, records...)
+		req := kmsg.NewPtrDescribeClusterRequest()
+		req.Version, req.EndpointType = 1, 2
+		resp := ask[*kmsg.DescribeClusterResponse](t, n, "CONTROLLER", req)
+		var all []string
+		for _, b := range resp.Brokers {
+			all = append(all, fmt.Sprintf("%d=%s:%d", b.NodeID, b.Host, b.Port))
+		}
+		if got := strings.Join(all, " "); got != name || resp.ControllerID != 1 || resp.ClusterID != testCluster || resp.EndpointType != 2 {
+			t.Errorf("%s: %+v", got, resp)
+		}
+		req.EndpointType = 1
+		if resp := ask[*kmsg.DescribeClusterResponse](t, n, "CONTROLLER", req); resp.ErrorCode != 114 {
+			t.Errorf("%+v", resp)
 		}
 	}
 }
