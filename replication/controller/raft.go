@@ -468,11 +468,6 @@ func (q *raftQuorum) Replicas() (voting, observing []QuorumReplica, kraftVersion
 
 // Close implements Quorum. Raft runs until every proposal has got its answer. A leader gives its place to another voter first.
 func (q *raftQuorum) Close() error {
-	if q.network != nil && q.raft.State() == raft.Leader && len(voters(q.servers())) > 1 {
-		if err := q.raft.LeadershipTransfer().Error(); err != nil {
-			q.logger.Debug("the leadership could not be handed over", zap.Error(err))
-		}
-	}
 	close(q.stop)
 	q.end()
 	q.running.Wait()
@@ -485,6 +480,27 @@ func (q *raftQuorum) Close() error {
 		err = q.transport.Close()
 	}
 	return errors.Join(err, q.entries.Close(), q.machine.log.Close())
+}
+
+// handOver makes another voter lead that has all that this node has, if this node leads. Nothing is proposed any more: raft would refuse it.
+func (q *raftQuorum) handOver() {
+	if q.network == nil || q.raft.State() != raft.Leader || len(voters(q.servers())) == 1 {
+		return
+	}
+	last, err := q.entries.LastIndex()
+	if err != nil || q.raft.VerifyLeader().Error() != nil { // it asks all how far they are
+		return
+	}
+	for _, s := range voters(q.servers()) {
+		known := q.peers.get(s.ID)
+		if s.ID == q.id || known.lastLog < last || time.Since(known.heard) > q.config.LeaderLeaseTimeout {
+			continue
+		}
+		if err := q.raft.LeadershipTransferToServer(s.ID, s.Address).Error(); err != nil {
+			q.logger.Debug("the leadership could not be handed over", zap.Error(err))
+		}
+		return
+	}
 }
 
 // shutdown stops raft. Its connections are closed at the same time, so that it waits for nobody.
@@ -500,6 +516,7 @@ func (q *raftQuorum) shutdown() error {
 			}
 		}
 	}()
+	q.handOver()
 	ended := q.raft.Shutdown()
 	var err error
 	if q.network != nil {

@@ -71,13 +71,13 @@ func TestAnotherLeads(t *testing.T) {
 		limit time.Duration
 	}{
 		{"stopped", func(_ *quorum, l *member) { l.stop() }, 500 * time.Millisecond},
-		{"killed", func(_ *quorum, l *member) { l.kill(1) }, 2500 * time.Millisecond},
-		{"cut off", func(_ *quorum, l *member) { l.isolate() }, 2500 * time.Millisecond},
+		{"killed", func(_ *quorum, l *member) { l.kill(1) }, 6 * time.Second},
+		{"cut off", func(_ *quorum, l *member) { l.isolate() }, 6 * time.Second},
 		{"cannot send", func(q *quorum, l *member) {
 			for id := range q.members {
 				q.net.cut(address(l.id), address(id))
 			}
-		}, 2500 * time.Millisecond},
+		}, 6 * time.Second},
 		{"hears nothing", func(q *quorum, l *member) {
 			for id := range q.members {
 				q.net.cut(address(id), address(l.id))
