@@ -130,8 +130,7 @@ func scripted(t testing.TB, s *script, dynamic func() map[string]string) *host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &host{store: store, image: metadata.Empty()}
-	h.t, _ = t.(*testing.T)
+	h := &host{t: t, store: store, image: metadata.Empty()}
 	h.Manager = NewManager(Options{
 		NodeID: self, Store: store, Codecs: codecs, Logger: zap.NewNop(), Peers: s,
 		Config: func() config.Values {

@@ -26,7 +26,7 @@ const self = int32(1)
 // host is a manager over a store in memory, with the metadata that the test writes.
 type host struct {
 	*Manager
-	t     *testing.T
+	t     testing.TB
 	store *storage.Store
 	image *metadata.Image
 }
