@@ -20,10 +20,7 @@ import (
 var version string
 
 func main() {
-	if err := command().Execute(); err != nil {
-		report(os.Stderr, err)
-		os.Exit(1)
-	}
+	os.Exit(execute(os.Args))
 }
 
 // report writes an error, each of its lines for itself: a properties file may have many mistakes.
@@ -33,8 +30,12 @@ func report(out io.Writer, err error) {
 	}
 }
 
+// toolGroup is the group of Kafka's tools in the help.
+const toolGroup = "kafka"
+
 func command() *cobra.Command {
 	serve := serverCommand()
+	serve.Aliases = []string{startTool, startTool + ".sh"}
 	root := &cobra.Command{
 		Use:           "ottla",
 		Short:         "A Kafka server in one binary",
@@ -46,6 +47,8 @@ func command() *cobra.Command {
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.Flags().AddFlagSet(serve.Flags())
+	root.AddGroup(&cobra.Group{ID: toolGroup, Title: "Apache Kafka's tools, under their own names:"})
+	root.AddCommand(toolCommands()...)
 	root.AddCommand(serve, &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",

@@ -1,0 +1,3 @@
+package kafkatools
+
+func storageTool() tool { return tool{name: "kafka-storage"} }
