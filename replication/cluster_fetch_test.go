@@ -12,6 +12,7 @@ import (
 
 // testSession is what a node remembers of who fetches from it.
 type testSession struct {
+	id    int32
 	epoch int32
 	order []followedKey
 	asked map[followedKey]FetchPartition
@@ -38,7 +39,7 @@ func (p *memPeer) fetch(ctx context.Context, n *node, req *kmsg.FetchRequest) *k
 	}
 	results := n.Fetch(ctx, r, nil)
 	defer releaseAll(results)
-	resp.SessionID = p.from + 1
+	resp.SessionID = s.id
 	s.epoch++
 	var body bytes.Buffer
 	body.Grow(cap(p.buf))
@@ -69,13 +70,14 @@ func (p *memPeer) fetch(ctx context.Context, n *node, req *kmsg.FetchRequest) *k
 
 // session finds or makes the session of a request, and brings it up to date.
 func (n *node) session(req *kmsg.FetchRequest) (*testSession, protocol.Code) {
-	id := req.ReplicaState.ID
-	s := n.sessions[id]
+	s := n.sessions[req.SessionID]
 	switch {
 	case req.SessionEpoch == 0:
-		s = &testSession{asked: map[followedKey]FetchPartition{}, told: map[followedKey][2]int64{}}
-		n.sessions[id] = s
-	case s == nil || req.SessionID != id+1:
+		delete(n.sessions, req.SessionID)
+		n.lastSession++
+		s = &testSession{id: n.lastSession, asked: map[followedKey]FetchPartition{}, told: map[followedKey][2]int64{}}
+		n.sessions[s.id] = s
+	case s == nil:
 		return nil, protocol.FetchSessionIDNotFound
 	case req.SessionEpoch != s.epoch:
 		return nil, protocol.InvalidFetchSessionEpoch

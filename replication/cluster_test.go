@@ -41,11 +41,13 @@ type cluster struct {
 // node is one broker of a cluster.
 type node struct {
 	*Manager
-	id       int32
-	fs       vfs.FS
-	codecs   *record.Codecs
-	store    *storage.Store
-	sessions map[int32]*testSession
+	id     int32
+	fs     vfs.FS
+	codecs *record.Codecs
+	store  *storage.Store
+
+	sessions    map[int32]*testSession // guarded by the cluster's mu, as lastSession
+	lastSession int32
 }
 
 func newCluster(t testing.TB, brokers int, settings map[string]string, with ...func(*cluster)) *cluster {

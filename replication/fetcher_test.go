@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -267,7 +268,8 @@ func TestFollowerThrottle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const rate = 10_000
 		id := protocol.NewUUID()
-		var next, sent int64
+		var next int64
+		var sent atomic.Int64
 		s := &script{}
 		s.answer = func(req *kmsg.FetchRequest) (*kmsg.FetchResponse, error) {
 			resp := req.ResponseKind().(*kmsg.FetchResponse)
@@ -277,7 +279,7 @@ func TestFollowerThrottle(t *testing.T) {
 			b.SetBaseOffset(next)
 			p.RecordBatches, p.HighWatermark = b, 1<<40
 			next++
-			sent += int64(len(b))
+			sent.Add(int64(len(b)))
 			resp.Topics = []kmsg.FetchResponseTopic{{TopicID: id, Partitions: []kmsg.FetchResponseTopicPartition{p}}}
 			time.Sleep(time.Millisecond)
 			return resp, nil
@@ -290,7 +292,7 @@ func TestFollowerThrottle(t *testing.T) {
 			&schema.ConfigRecord{ResourceType: int8(config.Topic), ResourceName: "t", Name: "follower.replication.throttled.replicas", Value: &value},
 			&schema.PartitionRecord{TopicID: id, Replicas: []int32{0, self}, ISR: []int32{0, self}})
 		time.Sleep(100 * time.Second)
-		if mean := sent / 100; mean < rate*8/10 || mean > rate*12/10 {
+		if mean := sent.Load() / 100; mean < rate*8/10 || mean > rate*12/10 {
 			t.Errorf("%d bytes per second", mean)
 		}
 	})
