@@ -141,6 +141,8 @@ func (c *partitionChange) fillELR() {
 	candidates := slices.Concat(c.elr, c.p.ISR)
 	slices.Sort(candidates)
 	c.elr = without(slices.Compact(candidates), append(slices.Clone(c.isr), c.unclean)...)
+	// Kafka keeps here who is no replica any more, and elects it without a record once it is one again.
+	c.elr = slices.DeleteFunc(slices.Clone(c.elr), func(id int32) bool { return !slices.Contains(c.replicas, id) })
 }
 
 // elect finds the leader.
@@ -172,7 +174,7 @@ func (c *partitionChange) leader(elr bool) (id int32, unclean bool) {
 	if id := first(c.replicas, c.eligible); id != noBroker {
 		return id, false
 	}
-	if last := c.p.LastKnownELR; elr && len(c.elr) == 0 && len(c.isr) == 0 && len(last) == 1 && c.mayLead(last[0]) {
+	if last := c.p.LastKnownELR; elr && len(c.elr) == 0 && len(c.isr) == 0 && len(last) == 1 && slices.Contains(c.replicas, last[0]) && c.mayLead(last[0]) {
 		return last[0], true
 	}
 	if c.election == electUnclean {
