@@ -31,7 +31,7 @@ type host struct {
 	image *metadata.Image
 }
 
-func newHost(t *testing.T) *host {
+func newHost(t testing.TB) *host {
 	t.Helper()
 	values := config.Defaults()
 	codecs := record.NewCodecs()

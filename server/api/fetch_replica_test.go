@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -305,10 +306,12 @@ func BenchmarkFetchSession(b *testing.B) {
 				b.Fatal(err)
 			}
 			epoch, offset := int32(1), int64(0)
-			row := h.Routes.Get(1)
+			row, whole := h.Routes.Get(1), batchOf(b, "x")
+			sent := slices.Clone(whole)
 			b.ReportAllocs()
 			for b.Loop() {
-				h.append(b, p)
+				copy(sent, whole) // an append changes it
+				h.append(b, p, sent)
 				epoch, offset = epoch+1, offset+1
 				req := asReplica(inSession(18, id, epoch, replicaAt(3, offset)))
 				r := row.Handle(b.Context(), h.Node, &Request{Key: 1, Version: 18, Body: req, Listener: "PLAINTEXT", Conn: &Conn{}})

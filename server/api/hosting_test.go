@@ -211,10 +211,10 @@ func (h *hosting) produce(topic string, records []byte) int64 {
 	return p.BaseOffset
 }
 
-// append appends a record as the leader.
-func (h *hosting) append(t testing.TB, p *replication.Partition) {
+// append appends a batch as the leader.
+func (h *hosting) append(t testing.TB, p *replication.Partition, batch record.Batch) {
 	t.Helper()
-	_, err := p.Append(batchOf(t, "x"), replication.ProduceOptions{Acks: 1, Origin: storage.OriginClient, ProduceVersion: 9, LeaderEpoch: -1})
+	_, err := p.Append(batch, replication.ProduceOptions{Acks: 1, Origin: storage.OriginClient, ProduceVersion: 9, LeaderEpoch: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
