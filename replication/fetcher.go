@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/config"
 	"github.com/ottla/ottla/replication/metadata"
@@ -78,22 +76,10 @@ func (fs *fetchers) close() {
 	fs.running.Wait()
 }
 
-// begin is called before the partitions of d are: a leader that has registered anew, or at another address, is dialled again. What it knew of the fetchers is gone, and a
-// connection to where it was may hang.
+// begin is called before the partitions of d are.
 func (fs *fetchers) begin(d *metadata.Delta) {
-	if fs == nil {
-		return
-	}
-	fs.image.Store(d.Image)
-	if len(d.Brokers) == 0 {
-		return
-	}
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	for key, f := range fs.byKey {
-		if _, ok := d.Brokers[key.leader]; ok && moved(d.Before.Broker(key.leader), d.Image.Broker(key.leader)) {
-			f.redial()
-		}
+	if fs != nil {
+		fs.image.Store(d.Image)
 	}
 }
 
@@ -135,7 +121,8 @@ func (fs *fetchers) release(tp protocol.TopicPartition) {
 	}
 }
 
-// finish is called after the partitions of d: fetchers learn what is new all at once, and those without partitions end.
+// finish is called after the partitions of d, when its image is the manager's: fetchers learn what is new all at once, and those without partitions end. A leader that has
+// registered anew, or at another address, is dialled again: what it knew of the fetchers is gone, and a connection to where it was may hang.
 func (fs *fetchers) finish(d *metadata.Delta) {
 	if fs == nil {
 		return
@@ -152,8 +139,22 @@ func (fs *fetchers) finish(d *metadata.Delta) {
 			f.end()
 			continue
 		}
-		f.tell()
+		if _, ok := d.Brokers[key.leader]; ok && moved(d.Before.Broker(key.leader), d.Image.Broker(key.leader)) {
+			f.redial()
+		}
+		fs.wake(f)
 	}
+}
+
+// wake has f look what is new; one that is new itself starts, now that it has all its partitions. Caller holds mu.
+func (fs *fetchers) wake(f *fetcher) {
+	if f.started {
+		f.tell()
+		return
+	}
+	f.started = true
+	fs.running.Go(f.run)
+	f.logger.Debug("a replica fetcher starts")
 }
 
 // tell has the fetchers look what is new.
@@ -164,7 +165,7 @@ func (fs *fetchers) tell() {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	for _, f := range fs.byKey {
-		f.tell()
+		fs.wake(f)
 	}
 }
 
@@ -182,7 +183,7 @@ func (fs *fetchers) resize(count int) {
 	}
 }
 
-// give hands a to its fetcher, which is started if there is none. Caller holds mu.
+// give hands a to its fetcher, which is made if there is none. Caller holds mu.
 func (fs *fetchers) give(a *assignment) {
 	key := fetcherKey{a.leader, fetcherOf(a.p.tp.Topic, a.p.tp.Partition, fs.count)}
 	f := fs.byKey[key]
@@ -192,8 +193,6 @@ func (fs *fetchers) give(a *assignment) {
 		}
 		f = newFetcher(fs, key)
 		fs.byKey[key] = f
-		fs.running.Go(f.run)
-		fs.o.Logger.Debug("a replica fetcher starts", zap.Int32("leader", key.leader), zap.Int32("fetcher", key.id))
 	}
 	a.fetcher = f
 	fs.where[a.p.tp] = a

@@ -37,13 +37,14 @@ type followed struct {
 	held     bool      // waits for the throttle
 }
 
-// fetcher replicates its partitions from one leader (Kafka's ReplicaFetcherThread): one request at a time, each for all that there is. All but inbox and assigned belong to the goroutine of run.
+// fetcher replicates its partitions from one leader (Kafka's ReplicaFetcherThread): one request at a time, each for all that there is. All but inbox, assigned and started belong to the goroutine of run.
 type fetcher struct {
 	inbox
 
 	key      fetcherKey
 	all      *fetchers
-	assigned int // partitions, guarded by fetchers.mu
+	assigned int  // partitions, guarded by fetchers.mu
+	started  bool // guarded by fetchers.mu
 	ctx      context.Context
 	end      context.CancelFunc
 	logger   *zap.Logger
@@ -81,12 +82,12 @@ func newFetcher(fs *fetchers, key fetcherKey) *fetcher {
 		logger: fs.o.Logger.With(zap.Int32("leader", key.leader), zap.Int32("fetcher", key.id)),
 	}
 	f.ctx, f.end = context.WithCancel(fs.ctx)
-	f.peer = fs.o.Peers.Open(key.leader)
 	return f
 }
 
 // run fetches until end is called.
 func (f *fetcher) run() {
+	f.peer = f.all.o.Peers.Open(f.key.leader)
 	defer func() { f.peer.Close() }()
 	for f.ctx.Err() == nil {
 		f.learn()
