@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -142,6 +143,7 @@ type quorum struct {
 
 type member struct {
 	*Controller
+	running   atomic.Pointer[Controller] // nil while it is down
 	q         *quorum
 	id        int32
 	fs        *vfs.Mem
@@ -197,6 +199,7 @@ func (m *member) start() {
 		m.q.t.Fatalf("controller %d: %v", m.id, err)
 	}
 	m.up = true
+	m.running.Store(m.Controller)
 }
 
 // stop stops a controller as a clean shutdown does.
@@ -206,6 +209,7 @@ func (m *member) stop() {
 		return
 	}
 	m.up = false
+	m.running.Store(nil)
 	err := m.Close()
 	if len(m.failed) == 0 && err != nil {
 		m.q.t.Errorf("controller %d: close: %v", m.id, err)
@@ -402,4 +406,3 @@ func (m *member) counts() []int {
 	}
 	return all
 }
-
