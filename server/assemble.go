@@ -52,6 +52,12 @@ func (b *Broker) joinQuorum(ctx context.Context) (clusterID string, err error) {
 		if err != nil && ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
+		if err == nil && len(b.controlListeners) > 0 {
+			b.registrar = &registrar{
+				controller: b.quorum, request: b.controllerRegistration(), image: b.controller.Image, logger: b.o.Logger.Named("controller"),
+			}
+			b.registrar.start()
+		}
 		return clusterID, err
 	}
 	if clusterID = b.store.ClusterID(); clusterID == "" {

@@ -53,6 +53,7 @@ type Broker struct {
 	follower     *metadata.Follower     // of the metadata log, where there is no controller
 	quorum       *controllers
 	transport    *raftTransport // nil if the quorum is this node alone
+	registrar    *registrar     // likewise
 	replicas     *replication.Manager
 	groups       *group.Coordinator
 	transactions *txn.Coordinator
@@ -257,6 +258,9 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 	}
 	if b.peers != nil {
 		b.peers.close()
+	}
+	if b.registrar != nil {
+		b.registrar.stop()
 	}
 	if b.quorum != nil {
 		b.quorum.close()

@@ -111,17 +111,15 @@ func (c *controllers) try(ctx context.Context, req kmsg.Request) (kmsg.Response,
 	if at.id == c.nodeID && c.local != nil {
 		return c.local.Handle(ctx, req, controller.Caller{})
 	}
-	direct := brokersOwn(req)
-	if direct {
+	var resp kmsg.Response
+	if brokersOwn(req) {
 		limited, cancel := context.WithTimeout(ctx, c.config().Duration("broker.session.timeout.ms")/sessionShare)
 		defer cancel()
-		ctx = limited
-	}
-	var resp kmsg.Response
-	if direct {
-		resp, err = c.pool(at, req.Key()).Do(ctx, req)
+		resp, err = c.pool(at, req.Key()).Do(limited, req)
 	} else {
-		resp, err = c.forward(ctx, at, req)
+		limited, cancel := context.WithTimeout(ctx, c.config().Duration("controller.socket.timeout.ms"))
+		defer cancel()
+		resp, err = c.forward(limited, at, req)
 	}
 	if err == nil && errorCode(resp) == protocol.NotController {
 		err = protocol.NotController

@@ -5,14 +5,17 @@
 //
 // # Who owns what
 //
-// Broker owns its parts; Start and Shutdown are called by one goroutine. The socket server owns listeners, connections and
-// the memory for requests. The life cycle owns the registration with the controller; its goroutine is stopped by Shutdown.
+// Broker owns its parts; Start and Shutdown are called by one goroutine. A socket server owns listeners, connections and
+// the memory for requests; a node with a controller listener has a second one for it, with its own api.Node and table of APIs. controllers owns what is known of
+// who leads, and the connections there; peers owns those to other brokers. The life cycle owns the registration with the controller; its goroutine is stopped by Shutdown.
 // The publisher runs in the observer's goroutine and is the only writer of the dynamic configuration.
 //
 // # Files
 //
-//	broker.go           the broker: its parts, start and stop
-//	bind.go             opens the client listeners
+//	broker.go           a node of one role or both: its parts, start and stop; assemble.go makes the parts
+//	bind.go             opens the listeners of clients and controllers
+//	controller_client.go     the way to the active controller; controller_transport.go the quorum's connections over the controller listener
+//	controller_registrar.go  tells the active controller of this one
 //	lifecycle.go        registration and heartbeats
 //	publisher.go        hands each metadata change to the parts, in order
 //	producer_ids.go     blocks of producer ids

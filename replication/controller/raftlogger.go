@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -63,7 +64,7 @@ func expected(args []any) bool {
 	for i := 0; i+1 < len(args); i += 2 {
 		switch v := args[i+1].(type) {
 		case error:
-			if errors.Is(v, net.ErrClosed) || errors.Is(v, raft.ErrTransportShutdown) {
+			if errors.Is(v, net.ErrClosed) || errors.Is(v, context.Canceled) || errors.Is(v, raft.ErrTransportShutdown) {
 				return true
 			}
 		default:
