@@ -45,6 +45,8 @@ type raftOptions struct {
 	// A snapshot is taken after so many bytes of records or so much time (0: never by time), if there is anything new.
 	snapshotBytes    int64
 	snapshotInterval time.Duration
+	retention        metadata.Retention
+	logConfig        storage.LogConfig // of the metadata log; zero: internalLogConfig
 	onAppend         func()
 	// A quorum of several; see Options. transport is nil for a quorum of one in memory.
 	transport        Transport
@@ -149,7 +151,7 @@ func (q *raftQuorum) openLogs() error {
 		return errors.Join(err, machineErr)
 	}
 	q.entries.needed = func() (above, newest uint64) {
-		oldest, _ := q.snapshots.oldest() // index 0 unless as many are kept as should be
+		oldest, _ := q.snapshots.needed() // index 0 unless as many are kept as should be
 		last, _ := q.snapshots.newest()
 		return oldest.Index, last.Index
 	}
@@ -159,7 +161,11 @@ func (q *raftQuorum) openLogs() error {
 // openMachine opens the metadata log and the snapshots beside it.
 func (q *raftQuorum) openMachine() error {
 	tp := protocol.TopicPartition{Topic: protocol.ClusterMetadataTopic}
-	log, err := openInternalLog(q.fs, q.dir, tp, q.codecs, q.logger)
+	config := q.logConfig
+	if config.SegmentBytes == 0 {
+		config = internalLogConfig()
+	}
+	log, err := openInternalLog(q.fs, q.dir, tp, config, q.codecs, q.logger)
 	if err != nil {
 		return err
 	}
@@ -209,6 +215,8 @@ func (q *raftQuorum) connect() raft.Transport {
 	q.network = newRaftNetwork(q, q.timeout)
 	q.wire = &raftTransport{q: q, NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: q.network, MaxPool: maxConnections, Timeout: q.timeout, Logger: q.config.Logger,
+		// No pipeline: raft's sender waits in it for ever when its reader has stopped at a refusal. Entries that come meanwhile go together in the next request.
+		MaxRPCsInFlight: 1,
 	})}
 	return q.wire
 }
@@ -370,7 +378,7 @@ func (q *raftQuorum) snapshotting() {
 	}
 }
 
-// snapshot takes a snapshot and drops from the metadata log what the oldest kept one makes unnecessary.
+// snapshot takes a snapshot, and drops snapshots and records that need not be kept.
 func (q *raftQuorum) snapshot() error {
 	if err := q.raft.Snapshot().Error(); err != nil {
 		if errors.Is(err, raft.ErrNothingNewToSnapshot) || errors.Is(err, raft.ErrRaftShutdown) {
@@ -378,11 +386,7 @@ func (q *raftQuorum) snapshot() error {
 		}
 		return err
 	}
-	at, ok := q.snapshots.oldest()
-	if !ok || at.EndOffset <= q.machine.log.Offsets().LogStart {
-		return nil
-	}
-	return q.machine.log.DeleteBefore(at.EndOffset)
+	return q.snapshots.clean(q.machine.log, q.retention)
 }
 
 // failed is told once when one of the quorum's files cannot be written any more.
