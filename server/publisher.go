@@ -25,6 +25,7 @@ type publisher struct {
 	transactions *txn.Coordinator
 	lifecycle    *lifecycle
 	assignments  *assignments
+	begun        bool // the parts follow the metadata
 }
 
 // publish makes one change take effect.
@@ -33,11 +34,38 @@ func (p *publisher) publish(d *metadata.Delta) {
 	if p.replicas == nil { // a controller only
 		return
 	}
+	if !p.begun {
+		if !p.mayBegin(d.Image) {
+			return
+		}
+		p.begun = true
+		d = metadata.Difference(metadata.Empty(), d.Image)
+	}
 	p.replicas.Apply(d)
 	p.groups.Apply(d)
 	p.transactions.Apply(d)
 	p.assignments.applied(d)
 	p.lifecycle.applied(d.Image)
+}
+
+// mayBegin reports whether the parts may take up what image gives them. Among other brokers they wait for the registration of this start, as Apache Kafka's do: until then this
+// broker may still be the leader that it was before a crash, of logs whose ends were lost since. What a coordinator wrote to such a log would have the offsets and the epoch
+// of records that the other replicas have, and nobody could tell them apart.
+func (p *publisher) mayBegin(image *metadata.Image) bool {
+	if self := image.Broker(p.node); self != nil && self.Incarnation == p.lifecycle.o.register.IncarnationID {
+		return true
+	}
+	return !p.among(image)
+}
+
+// among reports whether there are other brokers.
+func (p *publisher) among(image *metadata.Image) bool {
+	for b := range image.Brokers() {
+		if b.ID != p.node {
+			return true
+		}
+	}
+	return false
 }
 
 // overlayConfig puts the dynamic broker configs over what the start gave.

@@ -18,6 +18,7 @@ const (
 )
 
 func namespace(id int) string { return fmt.Sprint("ottla-test-", id) }
+func link(id int) string      { return fmt.Sprint("ottla-t-", id) }
 func address(id int) string   { return fmt.Sprint(subnet, id) }
 
 // ip runs the command of that name.
@@ -33,7 +34,8 @@ func machines(t *testing.T) []machine {
 	t.Helper()
 	remove := func() {
 		for id := 1; id <= brokers; id++ {
-			_ = exec.Command("ip", "netns", "del", namespace(id)).Run() // there may be none
+			_ = exec.Command("ip", "link", "del", link(id)).Run() // there may be none
+			_ = exec.Command("ip", "netns", "del", namespace(id)).Run()
 		}
 		_ = exec.Command("ip", "link", "del", bridge).Run()
 	}
@@ -44,7 +46,7 @@ func machines(t *testing.T) []machine {
 	ip(t, "link", "set", bridge, "up")
 	var all []machine
 	for id := 1; id <= brokers; id++ {
-		name, end := namespace(id), fmt.Sprint("ottla-t-", id)
+		name, end := namespace(id), link(id)
 		ip(t, "netns", "add", name)
 		ip(t, "link", "add", end, "type", "veth", "peer", "name", "eth0", "netns", name)
 		ip(t, "link", "set", end, "master", bridge, "up")
