@@ -85,6 +85,7 @@ type raftQuorum struct {
 	wire      *raftTransport // nil without transport
 	peers     peers
 	changing  chan struct{}   // buffered 1: full while the members are being changed
+	asked     atomic.Bool     // a change of the voters that was asked for is under way
 	life      context.Context // ends with stop
 	end       context.CancelFunc
 	tenure    atomic.Uint64 // the last term in which this node led

@@ -150,6 +150,7 @@ type member struct {
 	codecs    *record.Codecs
 	up        bool
 	bootstrap bool
+	lone      bool // without Transport
 	failed    chan error
 	clusterID string
 }
@@ -188,12 +189,16 @@ func (m *member) start() {
 		m.q.t.Fatal(err)
 	}
 	m.codecs, m.failed = record.NewCodecs(), make(chan error, 8)
-	m.Controller, err = Start(Options{
+	o := Options{
 		NodeID: m.id, ClusterID: m.clusterID, FS: m.fs, Dir: "/data", Config: values, Codecs: m.codecs, Logger: zap.NewNop(),
 		Transport: m.q.net.host(address(m.id)), Endpoint: Endpoint{Listener: "CONTROLLER", Host: fmt.Sprintf("c%d", m.id), Port: 9093},
 		Voters: m.q.voters, Bootstrap: m.bootstrap,
 		OnFailure: func(err error) { m.failed <- err },
-	})
+	}
+	if m.lone {
+		o.Transport, o.Endpoint = nil, Endpoint{}
+	}
+	m.Controller, err = Start(o)
 	if err != nil {
 		m.codecs.Close()
 		m.q.t.Fatalf("controller %d: %v", m.id, err)

@@ -281,7 +281,7 @@ func (q *raftQuorum) enroll(ctx context.Context, id raft.ServerID, m membership)
 	_, address := splitAddress(s.Address)
 	vote := m.Vote && s.Suffrage != raft.Voter
 	if !member || vote || address != m.Address && !static(id) {
-		if err := q.lockVoters(); err != nil {
+		if err := q.lockVoters(ctx); err != nil {
 			return err
 		}
 		defer q.unlockVoters()
@@ -362,8 +362,8 @@ func (q *raftQuorum) promote(ctx context.Context, id raft.ServerID) error {
 // tend does what is the leader's to do: its own address is the one under which it is reached, and observers that were not heard for long
 // are no members any more.
 func (q *raftQuorum) tend() {
-	if q.lockVoters() != nil {
-		return // another change is under way
+	if q.lockVoters(q.life) != nil {
+		return
 	}
 	defer q.unlockVoters()
 	var err error
@@ -383,12 +383,12 @@ func (q *raftQuorum) tend() {
 }
 
 // lockVoters makes the caller the only one that changes the members.
-func (q *raftQuorum) lockVoters() error {
+func (q *raftQuorum) lockVoters(ctx context.Context) error {
 	select {
 	case q.changing <- struct{}{}:
 		return nil
-	default:
-		return protocol.Errorf(protocol.RequestTimedOut, "Request timed out waiting for leader to handle previous voter change request")
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -406,7 +406,11 @@ func (q *raftQuorum) ChangeVoters(ctx context.Context, c VoterChange) error {
 		}
 		return protocol.Errorf(protocol.UnsupportedVersion, "Cluster doesn't support %s voter because the kraft.version feature is 0", what)
 	}
-	if err := q.lockVoters(); err != nil {
+	if !q.asked.CompareAndSwap(false, true) {
+		return protocol.Errorf(protocol.RequestTimedOut, "Request timed out waiting for leader to handle previous voter change request")
+	}
+	defer q.asked.Store(false)
+	if err := q.lockVoters(ctx); err != nil {
 		return err
 	}
 	defer q.unlockVoters()
