@@ -17,20 +17,23 @@ type change struct {
 type inbox struct {
 	wake chan struct{} // has room for one
 
-	mu        sync.Mutex
-	changes   []change           // guarded by mu
-	redialled bool               // guarded by mu: the connection is to be given up
-	cancel    context.CancelFunc // guarded by mu: ends the request that is under way, nil if none is
-	idle      bool               // guarded by mu: that one is not expected to bring anything
-	hurry     *time.Timer        // guarded by mu: will end it
-	hurried   time.Time          // guarded by mu: when one was ended last
+	mu         sync.Mutex
+	changes    []change           // guarded by mu
+	redialled  bool               // guarded by mu: the connection is to be given up
+	cancel     context.CancelFunc // guarded by mu: ends the request that is under way, nil if none is
+	idle       bool               // guarded by mu: that one is not expected to bring anything
+	hurry      *time.Timer        // guarded by mu: will end it
+	nextHurry  time.Time          // guarded by mu: before that none is ended again
+	partitions int                // guarded by mu: partitions of its session
 }
 
 // The fetches of an idle fetcher stay with the leader for replica.fetch.wait.max.ms, and Kafka's fetchers take up new partitions only after that. Where those have acks=all to wait for
-// that is much: the request is given up, with its connection, if it has not ended within hurryGrace; at most once in hurryInterval, as the session has to be made anew.
+// that is much: the request is given up, with its connection, if it has not ended within hurryGrace. As the session has to be made anew then, that is done only after an answer
+// without records, and not again before hurryInterval has passed, with so much more for each of its partitions that it costs little of the time.
 const (
-	hurryGrace    = 30 * time.Millisecond
-	hurryInterval = time.Second
+	hurryGrace     = 30 * time.Millisecond
+	hurryInterval  = 100 * time.Millisecond
+	hurryPartition = 50 * time.Microsecond
 )
 
 // post puts c into the inbox; tell says that it is there.
@@ -73,17 +76,17 @@ func (i *inbox) hasten() {
 	if !i.idle || i.hurry != nil || !slices.ContainsFunc(i.changes, func(c change) bool { return c.epoch >= 0 }) {
 		return
 	}
-	if now := time.Now(); now.Sub(i.hurried) >= hurryInterval {
-		i.hurried = now
-		i.hurry = time.AfterFunc(hurryGrace, i.cancel)
-	}
+	now := time.Now()
+	wait := max(hurryGrace, i.nextHurry.Sub(now))
+	i.hurry = time.AfterFunc(wait, i.cancel)
+	i.nextHurry = now.Add(wait + hurryInterval + time.Duration(i.partitions)*hurryPartition)
 }
 
-// asking notes that a request is under way, which cancel ends.
-func (i *inbox) asking(cancel context.CancelFunc, idle bool) {
+// asking notes that a request is under way, which cancel ends. idle says that nothing is expected of it, and partitions how many are in the session.
+func (i *inbox) asking(cancel context.CancelFunc, idle bool, partitions int) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.cancel, i.idle = cancel, idle
+	i.cancel, i.idle, i.partitions = cancel, idle, partitions
 	if i.redialled {
 		cancel()
 	}

@@ -52,10 +52,11 @@ type fetcher struct {
 	peer    Peer
 	parts   map[followedKey]*followed
 	round   fetchRound
-	waiting []*followed // for their backoff
-	held    []*followed // for the throttle
-	quiet   bool        // the last answer brought no records
-	downs   int         // failures of the connection in a row
+	waiting []*followed   // for their backoff
+	held    []*followed   // for the throttle
+	quiet   bool          // the last answer brought no records
+	wait    time.Duration // that the next request may stay with the leader, if replica.fetch.wait.max.ms is not less
+	downs   int           // failures of the connection in a row
 
 	// What one round works with.
 	changes  []change
@@ -76,11 +77,18 @@ type flushing struct {
 	flush storage.Flush
 }
 
+// Changes of the metadata seldom come alone: the first requests of a session stay with the leader for less than the others, twice as long each time.
+const (
+	firstWait = 25 * time.Millisecond
+	maxWait   = time.Hour
+)
+
 func newFetcher(fs *fetchers, key fetcherKey) *fetcher {
 	f := &fetcher{
 		inbox: inbox{wake: make(chan struct{}, 1)}, key: key, all: fs, parts: make(map[followedKey]*followed), round: newFetchRound(fs.o.Config().Int("replica.fetch.max.bytes")),
 		logger: fs.o.Logger.With(zap.Int32("leader", key.leader), zap.Int32("fetcher", key.id)),
 	}
+	f.wait = firstWait
 	f.ctx, f.end = context.WithCancel(fs.ctx)
 	return f
 }
@@ -104,7 +112,7 @@ func (f *fetcher) run() {
 		case f.round.answered(resp, f.parts) != protocol.None:
 			f.refused(protocol.Code(resp.ErrorCode))
 		default:
-			f.downs = 0
+			f.downs, f.wait = 0, min(2*f.wait, maxWait)
 			f.take(resp)
 		}
 	}
@@ -268,11 +276,12 @@ func (f *fetcher) ask() (*kmsg.FetchResponse, error) {
 	if self := image.Broker(f.all.o.NodeID); self != nil {
 		req.ReplicaState.Epoch = self.Epoch
 	}
-	req.MaxWaitMillis, req.MinBytes = int32(c.Int("replica.fetch.wait.max.ms")), int32(c.Int("replica.fetch.min.bytes"))
+	req.MaxWaitMillis = int32(min(int64(c.Int("replica.fetch.wait.max.ms")), f.wait.Milliseconds()))
+	req.MinBytes = int32(c.Int("replica.fetch.min.bytes"))
 	req.MaxBytes = int32(c.Int("replica.fetch.response.max.bytes"))
 	ctx, cancel := context.WithTimeout(f.ctx, c.Duration("replica.socket.timeout.ms"))
 	defer cancel()
-	f.asking(cancel, f.quiet)
+	f.asking(cancel, f.quiet, f.round.asked)
 	answer, err := f.peer.Do(ctx, req)
 	f.answered()
 	if err != nil {
@@ -288,7 +297,7 @@ func (f *fetcher) ask() (*kmsg.FetchResponse, error) {
 // lost goes on after the connection was lost, or given up.
 func (f *fetcher) lost(err error) {
 	f.round.restart(true, f.parts)
-	f.quiet = false
+	f.quiet, f.wait = false, firstWait
 	if f.ctx.Err() != nil || f.pending() {
 		return // it was this side that gave it up
 	}

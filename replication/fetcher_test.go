@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,7 @@ type script struct {
 	mu     sync.Mutex
 	asked  []string
 	opened int
+	poll   time.Duration // that an idle answer takes; 0: what the request says
 	answer func(*kmsg.FetchRequest) (*kmsg.FetchResponse, error)
 }
 
@@ -63,7 +65,7 @@ func (p *scriptPeer) Do(ctx context.Context, req kmsg.Request) (kmsg.Response, e
 	select {
 	case <-ctx.Done():
 	case <-p.closed:
-	case <-time.After(time.Duration(fetch.MaxWaitMillis) * time.Millisecond):
+	case <-time.After(cmp.Or(p.s.poll, time.Duration(fetch.MaxWaitMillis)*time.Millisecond)):
 		return resp, nil
 	}
 	return nil, err
@@ -178,7 +180,7 @@ func expect(t *testing.T, what string, got []string, want ...string) {
 
 func TestFetchSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &script{answer: idle(7)}
+		s := &script{answer: idle(7), poll: 500 * time.Millisecond}
 		h := scripted(t, s, nil)
 		id := protocol.NewUUID()
 		h.follow(id, 0, 1, 2)
@@ -239,10 +241,12 @@ func TestNewPartitionsDoNotWait(t *testing.T) {
 		time.Sleep(hurryGrace + time.Millisecond)
 		expect(t, "new", s.take(), "7/0 0@0:0 1@0:0")
 		h.follow(id, 2)
-		time.Sleep(400 * time.Millisecond)
-		expect(t, "another one at once", s.take())
-		time.Sleep(100 * time.Millisecond)
-		expect(t, "after the poll", s.take(), "7/1 2@0:0")
+		time.Sleep(firstWait)
+		expect(t, "soon after", s.take(), "7/1 2@0:0")
+		time.Sleep(10 * time.Second)
+		if polls := len(s.take()); polls > 25 {
+			t.Errorf("%d polls in 10 s", polls)
+		}
 	})
 }
 
