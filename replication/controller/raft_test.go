@@ -175,7 +175,7 @@ func (n *node) createUntil(t *testing.T, seed int64, round int, acknowledged *[]
 
 func TestSnapshotsAreKeptAndTheLogIsCut(t *testing.T) {
 	fs := vfs.NewMem()
-	n := startNode(t, fs, map[string]string{"metadata.log.max.record.bytes.between.snapshots": "5000"})
+	n := startNode(t, fs, map[string]string{"metadata.log.max.record.bytes.between.snapshots": "5000", "metadata.max.retention.bytes": "1"})
 	q := n.quorum.(*raftQuorum)
 	for i := 0; ; i++ {
 		if err := n.create(t.Context(), fmt.Sprintf("t%04d", i)); err != nil {

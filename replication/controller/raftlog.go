@@ -41,7 +41,7 @@ type raftLog struct {
 // openRaftLog opens or makes the raft log below dir.
 func openRaftLog(fs vfs.FS, dir string, codecs *record.Codecs, logger *zap.Logger, h *health) (*raftLog, error) {
 	tp := protocol.TopicPartition{Topic: raftLogTopic}
-	log, err := openInternalLog(fs, dir, tp, codecs, logger)
+	log, err := openInternalLog(fs, dir, tp, internalLogConfig(), codecs, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -268,12 +268,12 @@ func (l *raftLog) DeleteRange(first, last uint64) error {
 func (l *raftLog) Close() error { return l.log.Close() }
 
 // openInternalLog opens one of the controller's own logs below dir.
-func openInternalLog(fs vfs.FS, dir string, tp protocol.TopicPartition, codecs *record.Codecs, logger *zap.Logger) (*storage.Log, error) {
+func openInternalLog(fs vfs.FS, dir string, tp protocol.TopicPartition, config storage.LogConfig, codecs *record.Codecs, logger *zap.Logger) (*storage.Log, error) {
 	folder := filepath.Join(dir, tp.String())
 	if err := fs.MkdirAll(folder); err != nil {
 		return nil, fmt.Errorf("controller: %w", err)
 	}
-	log, err := storage.OpenLog(fs, folder, tp, internalLogConfig(), codecs, logger)
+	log, err := storage.OpenLog(fs, folder, tp, config, codecs, logger)
 	if err != nil {
 		return nil, fmt.Errorf("controller: open %s: %w", folder, err)
 	}

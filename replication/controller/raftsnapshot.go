@@ -8,9 +8,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/raft"
 	"github.com/ottla/ottla/protocol/record"
+	"github.com/ottla/ottla/replication/metadata"
+	"github.com/ottla/ottla/storage"
 	"github.com/ottla/ottla/storage/vfs"
 	"go.uber.org/zap"
 )
@@ -21,7 +24,7 @@ const (
 	keptCheckpoints  = 2
 )
 
-// snapshotStore keeps raft's snapshots as Kafka's checkpoint files in the metadata log's folder, the newest two.
+// snapshotStore keeps raft's snapshots as Kafka's checkpoint files in the metadata log's folder: the newest two at least.
 type snapshotStore struct {
 	fs     vfs.FS
 	dir    string
@@ -104,14 +107,15 @@ func (s *snapshotStore) sort() {
 	slices.SortFunc(s.kept, func(a, b checkpointFile) int { return int(int64(b.at.Index) - int64(a.at.Index)) })
 }
 
-// oldest returns the position of the oldest checkpoint, if as many are kept as should be: what lies before it is not needed.
-func (s *snapshotStore) oldest() (position, bool) {
+// needed returns the position of the oldest checkpoint from which it must be possible to start, if there are as many as should be: what the raft log has before
+// it is not needed.
+func (s *snapshotStore) needed() (position, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.kept) < keptCheckpoints {
 		return position{}, false
 	}
-	return s.kept[len(s.kept)-1].at, true
+	return s.kept[keptCheckpoints-1].at, true
 }
 
 // newest returns the position of the newest checkpoint.
@@ -210,7 +214,7 @@ func (k *snapshotSink) Cancel() error {
 	return errors.Join(k.file.Close(), k.store.fs.Remove(filepath.Join(k.store.dir, k.name)))
 }
 
-// Close implements raft.SnapshotSink: the checkpoint is durable and has its final name, and those before the newest two are gone.
+// Close implements raft.SnapshotSink: the checkpoint is durable and has its final name, and is the newest one.
 func (k *snapshotSink) Close() error {
 	if k.done {
 		return nil
@@ -233,23 +237,35 @@ func (k *snapshotSink) Close() error {
 	if err := s.fs.SyncDir(s.dir); err != nil {
 		return fmt.Errorf("snapshots: %w", err)
 	}
-	return s.add(f)
+	s.add(f)
+	return nil
 }
 
-// add keeps f and removes what is too old.
-func (s *snapshotStore) add(f checkpointFile) error {
+// add keeps f.
+func (s *snapshotStore) add(f checkpointFile) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.kept = append(slices.DeleteFunc(s.kept, func(o checkpointFile) bool { return o.name == f.name }), f)
 	s.sort()
-	var gone []checkpointFile
-	if len(s.kept) > keptCheckpoints {
-		gone = slices.Clone(s.kept[keptCheckpoints:])
-		s.kept = s.kept[:keptCheckpoints]
-	}
+}
+
+// clean removes what the retention does not keep, but for the newest checkpoints, and the records of log below the oldest one that stays.
+func (s *snapshotStore) clean(log *storage.Log, r metadata.Retention) error {
+	s.mu.Lock()
+	before := slices.Clone(s.kept) // one may come meanwhile, from the leader
 	s.mu.Unlock()
-	var err error
-	for _, old := range gone {
-		err = errors.Join(err, s.fs.Remove(filepath.Join(s.dir, old.name)))
+	r.Keep = keptCheckpoints
+	folder := metadata.Checkpoints{FS: s.fs, Dir: s.dir}
+	err := folder.Clean(log, r, time.Now(), s.codecs)
+	left, listErr := folder.List()
+	if listErr != nil {
+		return errors.Join(err, listErr)
 	}
+	gone := slices.DeleteFunc(before, func(f checkpointFile) bool { return slices.Contains(left, f.at.id()) })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kept = slices.DeleteFunc(s.kept, func(f checkpointFile) bool {
+		return slices.ContainsFunc(gone, func(g checkpointFile) bool { return g.name == f.name })
+	})
 	return err
 }

@@ -105,6 +105,7 @@ func batchAt(log *storage.Log, offset int64) (record.Batch, error) {
 type Retention struct {
 	Bytes int64         // of log and checkpoints together; below 0: all
 	Age   time.Duration // of the last record in a checkpoint; below 0: any
+	Keep  int           // so many checkpoints stay in any case, at least one
 }
 
 // RetentionOf reads metadata.max.retention.bytes and metadata.max.retention.ms.
@@ -116,7 +117,8 @@ func RetentionOf(v config.Values) Retention {
 // (KafkaRaftLog.maybeClean).
 func (c Checkpoints) Clean(log *storage.Log, r Retention, now time.Time, codecs *record.Codecs) error {
 	all, err := c.List()
-	if err != nil || len(all) < 2 {
+	keep := max(r.Keep, 1)
+	if err != nil || len(all) <= keep {
 		return err
 	}
 	total, sizes := int64(0), make([]int64, len(all))
@@ -128,7 +130,7 @@ func (c Checkpoints) Clean(log *storage.Log, r Retention, now time.Time, codecs 
 		sizes[i] = info.Size()
 		total += sizes[i]
 	}
-	for i, id := range all[:len(all)-1] {
+	for i, id := range all[:len(all)-keep] {
 		breach := r.Bytes >= 0 && log.Size()+total > r.Bytes
 		if !breach && r.Age >= 0 {
 			last, err := c.timestamp(id, codecs)
