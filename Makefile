@@ -5,10 +5,11 @@ GOLANGCI_LINT ?= $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lin
 FUZZTIME      ?= 60s
 SECONDS_LIMIT ?= 60
 SOAK          ?= 1h
+SIM_CLUSTERS  ?= 1000
 VERSION       ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS       := -s -w -X main.version=$(VERSION)
 
-.PHONY: run build test race test-clients lint fuzz sim soak soak-load soak-crash full-disk bench docs
+.PHONY: run build test race test-clients test-cluster lint fuzz sim soak soak-load soak-crash full-disk bench docs
 
 run: ## start a broker on localhost:9092
 	$(GO) run ./cmd/ottla
@@ -25,14 +26,19 @@ race: ## the same with the race detector
 test-clients: build ## stock tools and clients of other languages against Ottla and Apache Kafka
 	OTTLA=$(CURDIR)/ottla $(MAKE) -C integration clients
 
+test-cluster: build ## three processes in network namespaces that are killed, paused and cut off; needs root on Linux
+	OTTLA=$(CURDIR)/ottla $(GO) test -count=1 -tags netns -timeout 30m -v ./integration/cluster
+
 lint:
 	$(GOLANGCI_LINT) run ./...
+	$(GOLANGCI_LINT) run --build-tags synctests,netns ./integration/sim ./integration/cluster
 	$(MAKE) -C integration lint GOLANGCI_LINT='$(GOLANGCI_LINT)'
 
 fuzz: ## every fuzz target for FUZZTIME each
 	GO=$(GO) FUZZTIME=$(FUZZTIME) sh integration/fuzz.sh
 
-sim: ## thousands of simulated groups of consumers and of transactions, whose network, coordinator and members fail
+sim: ## thousands of simulated clusters, groups of consumers and transactions, whose network, disks, nodes and members fail
+	OTTLA_SIM_SEEDS=$(SIM_CLUSTERS) OTTLA_SIM_CHAOS=2m $(GO) test -tags synctests ./integration/sim -timeout 12h
 	OTTLA_SIM_SEEDS=5000 $(GO) test ./coordinator/group ./coordinator/txn -run Simulation -timeout 1h
 
 soak: soak-load soak-crash

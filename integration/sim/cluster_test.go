@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -230,6 +231,6 @@ func (c *cluster) options(name string, opts []kgo.Opt) []kgo.Opt {
 // fatalf ends the run with what happened last. Only the run's goroutine may call it.
 func (c *cluster) fatalf(format string, args ...any) {
 	c.t.Helper()
-	c.t.Fatalf("seed %d: %s\nagain: OTTLA_SIM_FIRST=%d OTTLA_SIM_SEEDS=1 go test ./integration/sim -run '%s'\n%s",
-		c.seed, fmt.Sprintf(format, args...), c.seed, c.t.Name(), c.trace)
+	c.t.Fatalf("seed %d: %s\nagain: OTTLA_SIM_FIRST=%d OTTLA_SIM_SEEDS=1 OTTLA_SIM_CHAOS=%s go test -tags synctests ./integration/sim -run '%s'\n%s",
+		c.seed, fmt.Sprintf(format, args...), c.seed, os.Getenv("OTTLA_SIM_CHAOS"), c.t.Name(), c.trace)
 }

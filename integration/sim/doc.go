@@ -5,7 +5,7 @@
 // happened last; the seed often fails again (OTTLA_SIM_FIRST=n OTTLA_SIM_SEEDS=1), but a bug is pinned down by a scripted test of the piece at fault. docs/correctness.md lists the bugs that
 // were found.
 //
-// OTTLA_SIM_SEEDS is how many seeds run (default: some tens), OTTLA_SIM_FIRST the first of them; OTTLA_SIM_TRACE=1 prints what happens as it happens. `make sim` runs thousands.
+// OTTLA_SIM_SEEDS is how many seeds run (default: some tens), OTTLA_SIM_FIRST the first of them; OTTLA_SIM_CHAOS how long things fail in each; OTTLA_SIM_TRACE=1 prints what happens as it happens. `make sim` runs thousands.
 //
 // Owner of state: a network owns its links and connections (network.mu, a leaf); a disk its switch; a cluster is used by the run's goroutine, which
 // alone starts and stops nodes. The history of what clients saw is guarded by history.mu.

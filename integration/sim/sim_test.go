@@ -58,6 +58,19 @@ func seeds(t *testing.T, usual int, run func(t *testing.T, seed uint64)) {
 	}
 }
 
+// chaosTime is how long things fail in a run: OTTLA_SIM_CHAOS.
+func chaosTime(t *testing.T) time.Duration {
+	text := os.Getenv("OTTLA_SIM_CHAOS")
+	if text == "" {
+		return 30 * time.Second
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatalf("OTTLA_SIM_CHAOS: %v", err)
+	}
+	return d
+}
+
 func number(t *testing.T, name string, otherwise int) int {
 	text := os.Getenv(name)
 	if text == "" {
@@ -73,14 +86,14 @@ func number(t *testing.T, name string, otherwise int) int {
 // TestOneBroker crashes a single node again and again.
 func TestOneBroker(t *testing.T) {
 	seeds(t, 10, func(t *testing.T, seed uint64) {
-		run(t, seed, scenario{roles: []string{combined}, chaos: 2 * time.Minute, faults: only("kill", "clean stop", "slow links", "breaking links", "slow disk", "cut off")})
+		run(t, seed, scenario{roles: []string{combined}, chaos: chaosTime(t), faults: only("kill", "clean stop", "slow links", "breaking links", "slow disk", "cut off")})
 	})
 }
 
 // TestCombined has three nodes that are broker and controller.
 func TestCombined(t *testing.T) {
 	seeds(t, 10, func(t *testing.T, seed uint64) {
-		run(t, seed, scenario{roles: []string{combined, combined, combined}, chaos: 2 * time.Minute, faults: faults})
+		run(t, seed, scenario{roles: []string{combined, combined, combined}, chaos: chaosTime(t), faults: faults})
 	})
 }
 
@@ -88,7 +101,7 @@ func TestCombined(t *testing.T) {
 func TestRoles(t *testing.T) {
 	seeds(t, 5, func(t *testing.T, seed uint64) {
 		run(t, seed, scenario{
-			roles: []string{brokerOnly, brokerOnly, brokerOnly, controllerOnly, controllerOnly, controllerOnly}, chaos: 2 * time.Minute, faults: faults,
+			roles: []string{brokerOnly, brokerOnly, brokerOnly, controllerOnly, controllerOnly, controllerOnly}, chaos: chaosTime(t), faults: faults,
 		})
 	})
 }
