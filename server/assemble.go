@@ -70,7 +70,7 @@ func (b *Broker) joinQuorum(ctx context.Context) (clusterID string, err error) {
 func (b *Broker) startController() (err error) {
 	c := b.o.Config
 	o := controller.Options{
-		NodeID: c.NodeID, ClusterID: b.store.ClusterID(), FS: b.o.FS, Dir: c.MetadataLogDir, Config: c.Values, Codecs: b.codecs,
+		NodeID: c.NodeID, ClusterID: b.store.ClusterID(), DirectoryID: b.metadataDirectory(), FS: b.o.FS, Dir: c.MetadataLogDir, Config: c.Values, Codecs: b.codecs,
 		Logger: b.o.Logger, OnFailure: b.fail, Bootstrap: c.Quorum.Begin,
 		OnAppend: func() {
 			select {
@@ -152,6 +152,7 @@ func (b *Broker) assemble(clusterID string) {
 		local: b.quorum.alone(), logger: logger.Named("lifecycle"),
 	})
 	b.assignments = newAssignments(c.NodeID, b.lifecycle.epoch.Load, b.quorum, b.replicas.Image, b.store, logger.Named("directories"))
+	b.internals = newInternalTopics(c.NodeID, b.Config, b.replicas.Image, b.quorum, logger.Named("topics"))
 	ids := &producerIDs{node: c.NodeID, epoch: b.lifecycle.epoch.Load, controller: b.quorum}
 	b.transactions = txn.New(txn.Options{
 		NodeID: c.NodeID, Config: b.Config, Open: openCoordinatorLog(b.replicas, protocol.TransactionStateTopic),
@@ -177,7 +178,7 @@ func (b *Broker) observe(clusterID string) (err error) {
 	c, logger := b.o.Config, b.o.Logger.Named("metadata")
 	p := &publisher{
 		node: c.NodeID, static: c.Values, values: &b.values, store: b.store, replicas: b.replicas, groups: b.groups, transactions: b.transactions,
-		lifecycle: b.lifecycle, assignments: b.assignments,
+		lifecycle: b.lifecycle, assignments: b.assignments, internals: b.internals,
 	}
 	o := metadata.ObserverOptions{FS: b.o.FS, Codecs: b.codecs, Wake: b.grew, Publish: p.publish, OnFailure: b.fail, Logger: logger}
 	if b.controller != nil {

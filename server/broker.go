@@ -60,6 +60,7 @@ type Broker struct {
 	peers        *peers
 	lifecycle    *lifecycle
 	assignments  *assignments
+	internals    *internalTopics
 	observer     *metadata.Observer
 	node         *api.Node
 	sockets      *socketServer
@@ -128,6 +129,7 @@ func (b *Broker) startParts(ctx context.Context, clusterID string) error {
 	}
 	b.lifecycle.start()
 	b.assignments.start()
+	b.internals.start()
 	select {
 	case <-b.lifecycle.ready:
 	case <-ctx.Done():
@@ -236,6 +238,7 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 	if b.lifecycle != nil {
 		b.lifecycle.stop()
 		b.assignments.stop()
+		b.internals.stop()
 		if epoch := b.lifecycle.epoch.Load(); epoch >= 0 {
 			b.store.SetBrokerEpoch(epoch)
 		}

@@ -16,7 +16,8 @@
 //	bind.go             opens the listeners of clients and controllers
 //	controller_client.go     the way to the active controller; controller_transport.go the quorum's connections over the controller listener
 //	controller_registrar.go  tells the active controller of this one
-//	lifecycle.go        registration and heartbeats
+//	lifecycle.go        registration, heartbeats, and leaving the others
+//	internal_topics.go  the replicas that internal topics get as brokers come
 //	publisher.go        hands each metadata change to the parts, in order
 //	producer_ids.go     blocks of producer ids
 //	peers.go            requests to the brokers of the cluster; peers_conn.go the connections to other nodes

@@ -25,6 +25,7 @@ type publisher struct {
 	transactions *txn.Coordinator
 	lifecycle    *lifecycle
 	assignments  *assignments
+	internals    *internalTopics
 	begun        bool // the parts follow the metadata
 }
 
@@ -45,6 +46,7 @@ func (p *publisher) publish(d *metadata.Delta) {
 	p.groups.Apply(d)
 	p.transactions.Apply(d)
 	p.assignments.applied(d)
+	p.internals.applied(d)
 	p.lifecycle.applied(d.Image)
 }
 
