@@ -115,3 +115,22 @@ func (l *endlessLeader) next() *kmsg.FetchResponse {
 	l.resp.Topics[0].Partitions[0].HighWatermark = l.offset
 	return l.resp
 }
+
+// BenchmarkFullFetch is a fetcher's side of a new session of many partitions, up to the bytes of the request.
+func BenchmarkFullFetch(b *testing.B) {
+	topic, all := protocol.NewUUID(), map[followedKey]*followed{}
+	for p := range int32(10_000) {
+		key := followedKey{topic, p}
+		all[key] = &followed{key: key, ready: true}
+	}
+	r := newFetchRound(1 << 20)
+	r.req.SetVersion(18)
+	var out []byte
+	for b.Loop() {
+		r.restart(true, all)
+		if !r.build(all) {
+			b.Fatal("nothing to ask")
+		}
+		out = r.req.AppendTo(out[:0])
+	}
+}
