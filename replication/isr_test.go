@@ -157,8 +157,9 @@ func TestISRFollowsTheFollowers(t *testing.T) {
 		c := newCluster(t, 3, fastLag, withController(ctl))
 		c.topic("t", 1, map[string]string{"min.insync.replicas": "2"}, 0, 1, 2)
 		time.Sleep(time.Second)
-		if err := c.commit(0, "t", "a"); err != nil {
-			t.Fatalf("with all in sync: %v", err)
+		begin := time.Now()
+		if err := c.commit(0, "t", "a"); err != nil || time.Since(begin) > 10*time.Millisecond { // the record's way to the followers, and their next fetch
+			t.Fatalf("with all in sync: %v after %v", err, time.Since(begin))
 		}
 		time.Sleep(10 * time.Second) // idle: nobody lags
 		if got := c.isr("t", 0); len(got) != 3 {
@@ -170,7 +171,7 @@ func TestISRFollowsTheFollowers(t *testing.T) {
 		if got := c.isr("t", 0); len(got) != 3 {
 			t.Errorf("a follower that has all is out of the ISR: %v", got)
 		}
-		begin := time.Now()
+		begin = time.Now()
 		if err := c.commit(0, "t", "b"); err != nil || time.Since(begin) < 10*time.Millisecond {
 			t.Errorf("an append that one of the ISR does not have: %v after %v", err, time.Since(begin))
 		}
@@ -460,4 +461,9 @@ func eachRecord(t *testing.T, log *storage.Log, codecs *record.Codecs, fn func(o
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// answerOf is what the controller says of a partition that node 1 leads.
+func answerOf(partition, partitionEpoch int32, isr ...int32) kmsg.AlterPartitionResponseTopicPartition {
+	return kmsg.AlterPartitionResponseTopicPartition{Partition: partition, LeaderID: self, ISR: isr, PartitionEpoch: partitionEpoch}
 }
