@@ -19,7 +19,7 @@ const (
 	noStartLimit   = "a start takes as long as the recovery of the logs needs"
 	noBacklog      = "the operating system's own limit holds"
 	noRate         = "this version does not limit the rate of new connections"
-	noMetadataCut  = "the metadata log is cut after each snapshot and keeps its own sizes"
+	noMetadataCut  = "it is there for Apache Kafka's own tests"
 	noIdleRecords  = "the metadata leader writes when there is something to write"
 	noEvents       = "the controller logs what takes long without samples"
 	noLoadBuffer   = "logs are read back in batches of the log's own size"

@@ -26,4 +26,5 @@
 //   - raft.go        that order on hashicorp/raft; raftmachine.go the entries and what is captured of the state, raftlog.go its log as
 //     a storage.Log, raftstate.go its term and vote, raftsnapshot.go its snapshots as Kafka's .checkpoint files, raftlogger.go its logging, raftroom.go what a full disk means
 //   - checkpoint.go  the format of .checkpoint files
+//   - following.go observers.go   what a controller listener shows of the log to nodes that follow it; who follows (both have a mutex of their own)
 package controller
