@@ -1,0 +1,56 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+func TestBrokersInOneProcess(t *testing.T) {
+	data, first := t.TempDir(), freePort(t)
+	base, err := strconv.Atoi(first)
+	if err != nil || base > 65000 {
+		base = 24000
+	}
+	p := launch(t, environment(t), "server", "--brokers", "3", "--override", fmt.Sprint("listeners=PLAINTEXT://127.0.0.1:", base), "--override", "log.dirs="+data)
+	p.waitReady()
+	for i := range 3 {
+		want := fmt.Sprintf("bootstrap 127.0.0.1:%d, data in %s,", base+i, filepath.Join(data, strconv.Itoa(i+1)))
+		if got := p.linesWith(want); len(got) > 1 {
+			t.Errorf("%q", got)
+		}
+		c, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(base+i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Close()
+	}
+	if code, _ := p.stop(os.Interrupt); code != 0 {
+		t.Errorf("exit %d\n%s", code, p.text())
+	}
+	if got := p.linesWith("is ready"); len(got) != 3 {
+		t.Errorf("ready lines %q", got)
+	}
+	for i := range 3 {
+		if _, err := os.Stat(filepath.Join(data, strconv.Itoa(i+1), ".kafka_cleanshutdown")); err != nil {
+			t.Errorf("broker %d was not stopped cleanly: %v", i+1, err)
+		}
+	}
+}
+
+func TestBrokersAndWhatContradictsThem(t *testing.T) {
+	for args, want := range map[string]string{
+		"--brokers=0": "--brokers 0: must be at least 1",
+		"--brokers=3 --override node.id=4 --override log.dirs=/x": "--override node.id=4 contradicts --brokers",
+		"--brokers=3 some.properties":                             "--brokers and some.properties contradict each other",
+	} {
+		_, errs, code := runToEnd(t, environment(t), append([]string{"server"}, strings.Fields(args)...)...)
+		if code != 1 || !strings.HasPrefix(errs, "ottla: "+want) {
+			t.Errorf("%s: exit %d: %s", args, code, errs)
+		}
+	}
+}
