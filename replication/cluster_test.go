@@ -59,11 +59,10 @@ func newCluster(t testing.TB, brokers int, settings map[string]string, with ...f
 	for _, f := range with {
 		f(c)
 	}
-	records := []schema.MetadataRecord{&schema.FeatureLevelRecord{Name: "metadata.version", FeatureLevel: 30}}
+	c.change(&schema.FeatureLevelRecord{Name: "metadata.version", FeatureLevel: 30})
 	for id := range int32(brokers) {
-		records = append(records, &schema.RegisterBrokerRecord{BrokerID: id, BrokerEpoch: int64(id), IncarnationID: protocol.NewUUID()})
+		c.register(id)
 	}
-	c.change(records...)
 	for id := range int32(brokers) {
 		c.start(id, vfs.NewMem())
 	}
@@ -73,6 +72,11 @@ func newCluster(t testing.TB, brokers int, settings map[string]string, with ...f
 		}
 	})
 	return c
+}
+
+func (c *cluster) register(id int32) {
+	c.t.Helper()
+	c.change(&schema.RegisterBrokerRecord{BrokerID: id, BrokerEpoch: int64(id), IncarnationID: protocol.NewUUID()})
 }
 
 // start brings a node up on the files of fs.

@@ -55,5 +55,6 @@
 //	fetcher_answer.go  what an answer brings
 //	fetcher_session.go requests and the fetch session
 //	fetcher_inbox.go   what a fetcher is told from outside
+//	fetcher_missing.go replicas whose logs could not be created
 //	log_dirs.go        moves between log dirs; logs that could not be created
 package replication

@@ -32,6 +32,7 @@ type fetchers struct {
 	count  int                                     // guarded by mu: num.replica.fetchers
 	byKey  map[fetcherKey]*fetcher                 // guarded by mu
 	where  map[protocol.TopicPartition]*assignment // guarded by mu
+	missing
 }
 
 // assignment is one partition that a fetcher has.
@@ -42,8 +43,8 @@ type assignment struct {
 	fetcher *fetcher
 }
 
-// newFetchers returns nil where there are no other brokers: its methods do nothing then.
-func newFetchers(o Options) *fetchers {
+// newFetchers returns nil where there are no other brokers: its methods do nothing then. look tries to create the log of a replica once more, and reports whether that is settled.
+func newFetchers(o Options, look func(protocol.TopicPartition) bool) *fetchers {
 	if o.Peers == nil {
 		return nil
 	}
@@ -52,6 +53,7 @@ func newFetchers(o Options) *fetchers {
 		o: o, count: c.Int("num.replica.fetchers"),
 		throttle: NewThrottle(c.Int("replication.quota.window.num"), c.Duration("replication.quota.window.size.seconds")),
 		byKey:    make(map[fetcherKey]*fetcher), where: make(map[protocol.TopicPartition]*assignment),
+		missing: missing{look: look, parts: make(map[protocol.TopicPartition]struct{})},
 	}
 	fs.image.Store(metadata.Empty())
 	fs.ctx, fs.stop = context.WithCancel(context.Background())

@@ -82,3 +82,9 @@ func (m *Manager) createAgain(tp protocol.TopicPartition) *Partition {
 	m.fetchers.tell()
 	return m.hosted(tp, topic.ID)
 }
+
+// settled tries once more to create the log of a partition, for a follower, which nobody asks for anything. It reports whether the partition is there, or not to be here.
+func (m *Manager) settled(tp protocol.TopicPartition) bool {
+	_, err := m.Partition(tp.Topic, tp.Partition)
+	return !errors.Is(err, protocol.KafkaStorageError)
+}

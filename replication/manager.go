@@ -79,7 +79,7 @@ func NewManager(o Options) *Manager {
 		leaderThrottle: NewThrottle(samples, width), followerThrottle: NewThrottle(samples, width),
 	}
 	m.image.Store(metadata.Empty())
-	m.fetchers = newFetchers(o)
+	m.fetchers = newFetchers(o, m.settled)
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.changes = &isrChanges{controller: o.Controller, node: o.NodeID, brokerEpoch: m.brokerEpoch, logger: o.Logger, ctx: m.ctx}
 	if o.Controller != nil {
@@ -184,6 +184,7 @@ func (m *Manager) applyPartition(image *metadata.Image, topic *metadata.Topic, s
 		if err != nil {
 			m.o.Logger.Error("cannot open the log of a partition: it is offline",
 				zap.Stringer("partition", tp), zap.Error(err))
+			m.fetchers.seek(tp)
 			return
 		}
 		p = newPartition(m, tp, topic.ID, log)
