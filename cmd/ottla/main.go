@@ -2,6 +2,9 @@
 //
 //	ottla                                                            a broker on localhost:9092
 //	ottla server [server.properties] [--override key=value]... [--ephemeral]
+//	ottla topic|group|produce|consume|config|acl|user|quota|log      what people do with a cluster
+//	ottla kafka-topics ...                                           Apache Kafka's tools; also by linking them to the binary
+//	ottla recover server.properties [--yes]                          a quorum of the controller that is left
 //	ottla version
 package main
 
@@ -14,6 +17,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/ottla/ottla/cmd/ottla/client"
 )
 
 // version is set by the linker; a binary of `go install` knows its module's version instead.
@@ -30,8 +35,11 @@ func report(out io.Writer, err error) {
 	}
 }
 
-// toolGroup is the group of Kafka's tools in the help.
-const toolGroup = "kafka"
+// The groups of commands in the help.
+const (
+	clientGroup = "client"
+	toolGroup   = "kafka"
+)
 
 func command() *cobra.Command {
 	serve := serverCommand()
@@ -45,11 +53,11 @@ func command() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.CompletionOptions.HiddenDefaultCmd = true
 	root.Flags().AddFlagSet(serve.Flags())
-	root.AddGroup(&cobra.Group{ID: toolGroup, Title: "Apache Kafka's tools, under their own names:"})
+	root.AddGroup(&cobra.Group{ID: clientGroup, Title: "To use a cluster:"}, &cobra.Group{ID: toolGroup, Title: "Apache Kafka's tools, under their own names:"})
+	root.AddCommand(client.Commands(clientGroup)...)
 	root.AddCommand(toolCommands()...)
-	root.AddCommand(serve, &cobra.Command{
+	root.AddCommand(serve, recoverCommand(), &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
 		Args:  cobra.NoArgs,

@@ -71,8 +71,9 @@ func Check(code int16, message *string) error {
 func Translate(err error) error {
 	var known *kerr.Error
 	var refused *Refusal
+	var unreachable *Unreachable
 	switch {
-	case err == nil || errors.As(err, &refused):
+	case err == nil || errors.As(err, &refused) || errors.As(err, &unreachable):
 		return err
 	case errors.As(err, &known):
 		return Check(known.Code, nil)

@@ -23,11 +23,14 @@ type partition struct {
 // hash is TopicPartition.hashCode.
 func (p partition) hash() int32 { return 31*(31+p.id) + javaHash(p.topic) }
 
-// hashOrder sorts items as a java.util.HashMap that grew from its default size gives them. Kafka's tools print some lists in this order; it is theirs so
-// that a script that compares text does not see a difference.
-func hashOrder[T any](items []T, hash func(T) int32) []T {
-	size := uint32(16)
-	for 4*len(items) > 3*int(size) {
+// defaultSize is the size of a java.util.HashMap that was made without one.
+const defaultSize = 16
+
+// hashOrder sorts items as a java.util.HashMap gives them that was made for so many of them; at 16 by default. Kafka's tools print some lists in this
+// order, and so do these, so that who compares their texts sees no difference.
+func hashOrder[T any](items []T, made int, hash func(T) int32) []T {
+	size := uint32(1)
+	for int(size) < made || 4*len(items) > 3*int(size) {
 		size *= 2
 	}
 	bucket := func(x T) uint32 {
@@ -40,4 +43,4 @@ func hashOrder[T any](items []T, hash func(T) int32) []T {
 }
 
 // names is hashOrder for texts.
-func names(items []string) []string { return hashOrder(items, javaHash) }
+func names(items []string) []string { return hashOrder(items, defaultSize, javaHash) }

@@ -181,7 +181,7 @@ func checkConfigs(c *call) ([]entity, error) {
 			return nil, plainf("Invalid entity type %s, the entity type must be one of %s with a --bootstrap-server or --bootstrap-controller argument", e.kind, strings.Join(entityTypes, ", "))
 		}
 	}
-	if len(entities) > 1 && !(len(entities) == 2 && entities[0].kind != entities[1].kind && isQuotaPair(entities)) {
+	if len(entities) > 1 && (len(entities) > 2 || entities[0].kind == entities[1].kind || !isQuotaPair(entities)) {
 		return nil, plainf("Only 'users' and 'clients' entity types may be specified together")
 	}
 	for _, e := range entities {

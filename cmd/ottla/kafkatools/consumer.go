@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/ottla/ottla/cmd/ottla/connect"
 )
@@ -299,6 +300,8 @@ func (c *call) commitConsumed(last map[string]map[int32]kgo.EpochOffset) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), 5*time.Second)
 	defer cancel()
 	var failed error
-	c.client.CommitOffsetsSync(ctx, last, func(_ *kgo.Client, _ *kgoCommitRequest, _ *kgoCommitResponse, err error) { failed = err })
+	c.client.CommitOffsetsSync(ctx, last, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, _ *kmsg.OffsetCommitResponse, err error) {
+		failed = err
+	})
 	return connect.Translate(failed)
 }

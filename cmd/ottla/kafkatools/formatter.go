@@ -12,14 +12,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/ottla/ottla/server/config"
-)
-
-type (
-	kgoCommitRequest  = kmsg.OffsetCommitRequest
-	kgoCommitResponse = kmsg.OffsetCommitResponse
 )
 
 // waitsForTopic reports whether err goes by when the topic or partition is made.

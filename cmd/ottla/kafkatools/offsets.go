@@ -72,7 +72,7 @@ func runOffsets(c *call) error {
 	asked := map[partition]int64{}
 	for _, t := range m.Topics {
 		for _, p := range t.Partitions {
-			if tp := (partition{value(t.Topic), p.Partition}); wanted(tp) && !(t.IsInternal && c.has("exclude-internal-topics")) {
+			if tp := (partition{value(t.Topic), p.Partition}); wanted(tp) && (!t.IsInternal || !c.has("exclude-internal-topics")) {
 				asked[tp] = at
 			}
 		}

@@ -99,7 +99,7 @@ func (c *call) produce(topic string, r *recordReader) error {
 	var failed error // of reading; what was read before is sent
 	for {
 		record, err := r.next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
@@ -153,10 +153,10 @@ func checkProducer(c *call) error {
 // clientSettings are those of the files and options for the client; kind is producer or consumer.
 func (c *call) clientSettings(kind string) (map[string]string, error) {
 	if c.has(kind + "-property") {
-		c.printf("Option --%s-property is deprecated and will be removed in a future version. Use --command-property instead.\n", kind)
+		c.deprecated(kind, kind+"-property", "command-property")
 	}
 	if c.has(kind + ".config") {
-		c.printf("Option --%s.config is deprecated and will be removed in a future version. Use --command-config instead.\n", kind)
+		c.deprecated(kind, kind+".config", "command-config")
 	}
 	file, err := c.one(kind + ".config")
 	if err != nil {
@@ -175,6 +175,15 @@ func (c *call) clientSettings(kind string) (map[string]string, error) {
 		properties[k] = v
 	}
 	return properties, nil
+}
+
+// deprecated warns of an option's old name, each tool in its own words.
+func (c *call) deprecated(kind, old, now string) {
+	lead := "Option"
+	if kind == "producer" {
+		lead = "Warning:"
+	}
+	c.printf("%s --%s is deprecated and will be removed in a future version. Use --%s instead.\n", lead, old, now)
 }
 
 // codecs are the client's codecs by Kafka's names.
@@ -287,7 +296,7 @@ func newReader(in io.Reader, p map[string]string) (*recordReader, error) {
 // next is the record of the next line; io.EOF at the end.
 func (r *recordReader) next() (*kgo.Record, error) {
 	line, err := r.in.ReadBytes('\n')
-	if err != nil && (err != io.EOF || len(line) == 0) {
+	if err != nil && (!errors.Is(err, io.EOF) || len(line) == 0) {
 		return nil, err
 	}
 	line = bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))

@@ -25,7 +25,7 @@ type plan struct {
 
 func (p plan) partitions() []partition {
 	all := slices.SortedFunc(maps.Keys(p.offsets), func(a, b partition) int { return int(a.id) - int(b.id) })
-	return hashOrder(all, partition.hash)
+	return hashOrder(all, defaultSize, partition.hash)
 }
 
 func resetOffsets(c *call) error {

@@ -71,7 +71,7 @@ func Run(ctx context.Context, name string, args []string, s Streams) int {
 	t := all[i]
 	c := &call{ctx: ctx, in: s.In, out: bufio.NewWriter(s.Out), err: s.Err, args: args}
 	defer c.close()
-	code := 0
+	var code int
 	if t.raw != nil {
 		code = t.raw(c, args)
 	} else {

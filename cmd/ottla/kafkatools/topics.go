@@ -318,7 +318,7 @@ func creationOptions(c *call, t *kmsg.CreateTopicsRequestTopic) error {
 	for _, kv := range c.all("config") {
 		k, v, found := strings.Cut(kv, "=")
 		if !found || strings.TrimSpace(v) == "" || strings.Contains(v, "=") {
-			return errors.New(`requirement failed: Invalid topic config: all configs to be added must be in the format "key=val".`)
+			return errors.New(`requirement failed: Invalid topic config: all configs to be added must be in the format "key=val".`) //nolint:staticcheck // Kafka's own text
 		}
 		config := kmsg.NewCreateTopicsRequestTopicConfig()
 		v = strings.TrimSpace(v)

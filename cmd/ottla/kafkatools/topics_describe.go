@@ -21,7 +21,7 @@ func describeTopics(c *call) error {
 	if err != nil || len(found) == 0 {
 		return err
 	}
-	found = hashOrder(found, func(t kmsg.MetadataResponseTopic) int32 { return javaHash(value(t.Topic)) })
+	found = hashOrder(found, len(found), func(t kmsg.MetadataResponseTopic) int32 { return javaHash(value(t.Topic)) })
 	configs, err := c.topicConfigs(namesOf(found))
 	if err != nil {
 		return err
@@ -68,7 +68,7 @@ func selectDescribed(c *call) ([]kmsg.MetadataResponseTopic, error) {
 			}
 			found := slices.DeleteFunc(m.Topics, func(t kmsg.MetadataResponseTopic) bool { return t.TopicID != id || t.IsInternal && !internal })
 			if len(found) == 0 && !c.has("if-exists") {
-				return nil, fmt.Errorf("TopicId '%s' does not exist as expected", text) //nolint:staticcheck // Kafka's own text
+				return nil, fmt.Errorf("TopicId '%s' does not exist as expected", text)
 			}
 			return found, nil
 		}

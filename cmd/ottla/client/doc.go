@@ -1,0 +1,16 @@
+// Package client holds the commands with which people use a cluster: topic, group, produce, consume, config, acl, user, quota and log. They speak Kafka's
+// protocol through franz-go, so that they serve any Kafka cluster.
+//
+//	session.go     flags that all commands share, and the client that they stand for
+//	output.go      tables, JSON and YAML
+//	terminal.go    colours and progress, on terminals only
+//	explain.go     errors in plain words, with what to do
+//	complete.go    names of topics and groups for the shell's completion
+//	topic.go topic_change.go        topic
+//	group.go group_reset.go         group
+//	produce.go consume.go           records
+//	config.go acl.go user.go quota.go  the admin commands
+//	log.go         log dump, which reads files and no server
+//
+// Commands has no state; a session belongs to one run of one command.
+package client
