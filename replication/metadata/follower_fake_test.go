@@ -108,6 +108,7 @@ func (h *truth) fork(n int, epoch int32) *truth {
 type fakeController struct {
 	history     *truth
 	first, have int
+	chunk       int // bytes of one answer, 0: a few batches
 	snapshot    CheckpointID
 	content     []byte
 	grown       chan struct{} // closed and replaced by wake
@@ -261,7 +262,7 @@ func (c *fakeController) place(p *kmsg.FetchResponseTopicPartition, asked kmsg.F
 	case asked.FetchOffset > 0 && (asked.FetchOffset > c.end() || epoch != asked.LastFetchedEpoch):
 		p.DivergingEpoch.Epoch, p.DivergingEpoch.EndOffset = epoch, c.end()
 	default:
-		for i := c.first; i < c.have && len(p.RecordBatches) < 600; i++ {
+		for i := c.first; i < c.have && len(p.RecordBatches) < max(c.chunk, 600); i++ {
 			if c.history.batches[i].NextOffset() > asked.FetchOffset {
 				p.RecordBatches = append(p.RecordBatches, c.history.batches[i]...)
 			}
