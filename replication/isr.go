@@ -32,7 +32,7 @@ const (
 
 // isrReactionTo is the table of answers (Partition.handleAlterPartitionError).
 func isrReactionTo(code protocol.Code) isrReaction {
-	switch code { //nolint:exhaustive // the rest is retried
+	switch code {
 	case protocol.None:
 		return isrTake
 	case protocol.OperationNotAttempted, protocol.IneligibleReplica:
