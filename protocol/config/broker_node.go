@@ -33,7 +33,7 @@ var brokerNodeKeys = []Key{
 	{Name: "metadata.log.max.snapshot.interval.ms", Type: Long, Default: "3600000", Allowed: "[0,...]", Doc: "Time in milliseconds after which a snapshot is made if there are new records; 0 is never."},
 	{Name: "metadata.log.segment.bytes", Type: Int, Default: "1073741824", Allowed: "[8388608,...]", Doc: "Size in bytes at which a segment of the metadata log is closed."},
 	{Name: "metadata.log.segment.ms", Type: Long, Default: "604800000", Doc: "Age in milliseconds at which a segment of the metadata log is closed."},
-	{Name: "metadata.max.idle.interval.ms", Type: Int, Default: "500", Allowed: "[0,...]", NoEffect: noIdleRecords, Doc: "How often the active controller writes a record that does nothing, in milliseconds; 0 is never."},
+	{Name: "metadata.max.idle.interval.ms", Type: Int, Default: "500", Allowed: "[0,...]", Doc: "How often the active controller writes a record that does nothing, in milliseconds; never for 0, and unless the key is set."},
 	{Name: "metadata.max.retention.bytes", Type: Long, Default: "104857600", Doc: "Size in bytes of metadata log and snapshots together from which on old ones are deleted."},
 	{Name: "metadata.max.retention.ms", Type: Long, Default: "604800000", Doc: "Age in milliseconds from which on metadata segments and snapshots are deleted."},
 	{Name: "node.id", Type: Int, NoDefault: true, Allowed: "[0,...]", Doc: "Number of this node, unique in the cluster."},

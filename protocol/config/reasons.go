@@ -20,7 +20,6 @@ const (
 	noBacklog      = "the operating system's own limit holds"
 	noRate         = "this version does not limit the rate of new connections"
 	noMetadataCut  = "it is there for Apache Kafka's own tests"
-	noIdleRecords  = "the metadata leader writes when there is something to write"
 	noEvents       = "the controller logs what takes long without samples"
 	noLoadBuffer   = "logs are read back in batches of the log's own size"
 	noOffsetCodec  = "committed offsets are stored uncompressed"

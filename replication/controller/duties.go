@@ -18,6 +18,7 @@ type duty struct {
 	name  string
 	every time.Duration
 	at    time.Time // when it is due
+	quiet bool      // it is not told of
 	// decide makes at most maxElections records; as many as that mean that there may be more to do.
 	decide func(*View) []schema.MetadataRecord
 }
@@ -32,6 +33,10 @@ func newDuties(c config.Values, now time.Time) []*duty {
 		percentage := c.Int("leader.imbalance.per.broker.percentage")
 		add("leadership goes back to preferred replicas", c.Duration("leader.imbalance.check.interval.seconds"),
 			func(v *View) []schema.MetadataRecord { return balanceLeaders(v, percentage) })
+	}
+	if key := "metadata.max.idle.interval.ms"; c.IsSet(key) && c.Int(key) > 0 { // else the disk of an idle controller may sleep
+		add("a record that does nothing", c.Duration(key), func(*View) []schema.MetadataRecord { return []schema.MetadataRecord{&schema.NoOpRecord{}} })
+		all[len(all)-1].quiet = true
 	}
 	add("unclean elections", c.Duration("unclean.leader.election.interval.ms"), electUncleanly)
 	return all
@@ -58,7 +63,7 @@ func (c *Controller) perform() {
 		if made >= maxElections {
 			d.at = now
 		}
-		if made > 0 {
+		if made > 0 && !d.quiet {
 			c.o.Logger.Info("elections", zap.String("reason", d.name), zap.Int("partitions", made))
 		}
 	}
