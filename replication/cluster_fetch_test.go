@@ -92,6 +92,7 @@ func (n *node) session(req *kmsg.FetchRequest) (*testSession, protocol.Code) {
 			f := FetchPartition{
 				TopicID: t.TopicID, Partition: p.Partition, CurrentLeaderEpoch: p.CurrentLeaderEpoch, FetchOffset: p.FetchOffset,
 				LastFetchedEpoch: p.LastFetchedEpoch, LogStartOffset: p.LogStartOffset, MaxBytes: int(p.PartitionMaxBytes),
+				AwaitHighWatermark: p.HighWatermark + 1,
 			}
 			if topic == nil {
 				f.Err = protocol.UnknownTopicID

@@ -280,3 +280,19 @@ func TestRestartKeepsTheTail(t *testing.T) {
 		c.same("t", 0, 0, 1)
 	})
 }
+
+// TestHighWatermarkReachesFollowers: followers learn of a commit though nothing is appended any more.
+func TestHighWatermarkReachesFollowers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3, nil)
+		c.topic("t", 1, nil, 0, 1, 2)
+		time.Sleep(settled)
+		c.produce(0, "t", "a", "b")
+		time.Sleep(settled)
+		for id := range int32(3) {
+			if at := c.offsets(id, "t"); at.HighWatermark != 2 || at.LogEnd != 2 {
+				t.Errorf("broker %d is at %+v", id, at)
+			}
+		}
+	})
+}
