@@ -69,10 +69,14 @@ func checkAPIVersionsRequest(n *Node, req *kmsg.ApiVersionsRequest) protocol.Cod
 	if req.Version < 5 {
 		return protocol.None
 	}
+	cluster := n.ClusterID
+	if n.Direct {
+		cluster = n.Quorum.ClusterID() // which a new one gets only with its first leader
+	}
 	switch known := req.ClusterID != nil; {
 	case known != (req.NodeID != -1):
 		return protocol.InvalidRequest
-	case known && (*req.ClusterID != n.ClusterID || req.NodeID != n.NodeID):
+	case known && (*req.ClusterID != cluster || req.NodeID != n.NodeID):
 		return protocol.RebootstrapRequired
 	}
 	return protocol.None

@@ -104,3 +104,21 @@ func TestControllerListenerSaysWhoLeads(t *testing.T) {
 		}
 	}
 }
+
+// A client that takes a controller for one of another cluster is told to look again, as by a broker.
+func TestApiVersionsOfAController(t *testing.T) {
+	n, _ := controllerNode(t)
+	n.ClusterID = "" // as of one that started with a new cluster
+	for cluster, want := range map[string]protocol.Code{testCluster: protocol.None, "another": protocol.RebootstrapRequired} {
+		req := kmsg.NewPtrApiVersionsRequest()
+		req.Version, req.ClientSoftwareName, req.ClientSoftwareVersion = 5, "test", "1"
+		req.ClusterID, req.NodeID = &cluster, 1
+		resp := ask[*kmsg.ApiVersionsResponse](t, n, "CONTROLLER", req)
+		if protocol.Code(resp.ErrorCode) != want {
+			t.Errorf("%s: %v", cluster, protocol.Code(resp.ErrorCode))
+		}
+		if want == protocol.None && len(resp.ApiKeys) != len(ControllerTable()) {
+			t.Errorf("%d APIs", len(resp.ApiKeys))
+		}
+	}
+}

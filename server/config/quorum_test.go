@@ -48,6 +48,16 @@ func TestStockFilesOfOneRole(t *testing.T) {
 	}
 }
 
+func TestControllerHasNoMetrics(t *testing.T) {
+	s, err := loadText(t, stockController+votersLine+"ottla.metrics.listener=localhost:9999\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Metrics != "" || !containsText(s.Notices, "ottla.metrics.listener has no effect on a node that is a controller only") {
+		t.Errorf("%q %q", s.Metrics, s.Notices)
+	}
+}
+
 func TestWhoMayBeginAQuorum(t *testing.T) {
 	for bootstrap, want := range map[string]bool{
 		"localhost:9093": true, "127.0.0.1:9093": true, "c1:9093": true, "localhost:9193": false, "localhost:9093,localhost:9193": false, "203.0.113.7:9093": false,
