@@ -119,6 +119,13 @@ func (t *testController) decide(from int32, req *kmsg.AlterPartitionRequest, res
 	}
 }
 
+// counts are the requests and the changes of partitions so far.
+func (t *testController) counts() (requests, changes int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.requests, t.changes
+}
+
 // set changes what the controller does.
 func (t *testController) set(fn func()) {
 	t.mu.Lock()
@@ -279,8 +286,8 @@ func TestISRRefusals(t *testing.T) {
 				if got := cl.isr("t", 0); len(got) != 2 {
 					t.Errorf("the ISR is %v", got)
 				}
-				if ctl.requests < c.requests {
-					t.Errorf("%d requests, want %d", ctl.requests, c.requests)
+				if requests, _ := ctl.counts(); requests < c.requests {
+					t.Errorf("%d requests, want %d", requests, c.requests)
 				}
 			})
 		})
@@ -297,8 +304,8 @@ func TestISRKeepsWhatMayHaveHappened(t *testing.T) {
 		r.ISR = []int32{0}
 		c.change(r)
 		time.Sleep(time.Second)
-		if ctl.requests != 1 {
-			t.Errorf("%d requests after an answer that the metadata will explain", ctl.requests)
+		if requests, _ := ctl.counts(); requests != 1 {
+			t.Errorf("%d requests after an answer that the metadata will explain", requests)
 		}
 		c.separate(0, 1, true)
 		time.Sleep(time.Second)
@@ -327,13 +334,13 @@ func TestISRChangesAreBatched(t *testing.T) {
 		}
 		c.change(records...)
 		time.Sleep(5 * time.Second)
-		if ctl.requests != 1 {
-			t.Errorf("%d requests under way", ctl.requests)
+		if requests, _ := ctl.counts(); requests != 1 {
+			t.Errorf("%d requests under way", requests)
 		}
 		close(ctl.hold)
 		time.Sleep(time.Second)
-		if ctl.changes != partitions || ctl.requests > 3 {
-			t.Errorf("%d changes in %d requests", ctl.changes, ctl.requests)
+		if requests, changes := ctl.counts(); changes != partitions || requests > 3 {
+			t.Errorf("%d changes in %d requests", changes, requests)
 		}
 	})
 }
