@@ -23,11 +23,13 @@ import (
 type Options struct {
 	NodeID    int32
 	ClusterID string // "": as on disk, else the first start makes one
-	FS        vfs.FS
-	Dir       string // metadata.log.dir
-	Config    config.Values
-	Codecs    *record.Codecs // stays the caller's
-	Logger    *zap.Logger
+	// DirectoryID is the id of Dir, as meta.properties has it, for a controller that has none yet; zero: it makes one.
+	DirectoryID protocol.UUID
+	FS          vfs.FS
+	Dir         string // metadata.log.dir
+	Config      config.Values
+	Codecs      *record.Codecs // stays the caller's
+	Logger      *zap.Logger
 	// Transport connects this controller with the others; closed with it. nil: the controller is alone, a quorum of one in memory.
 	Transport Transport
 	// Endpoint is where this controller is reached. It is kept with the voters, so that the others find it.
@@ -56,6 +58,7 @@ type Controller struct {
 	stop      chan struct{} // ends run
 	done      chan struct{} // run has ended
 	ready     chan struct{} // closed when there is a leader and metadata.version is decided
+	counters  counters
 	closing   sync.Once
 	closeErr  error
 	random    *rand.Rand
@@ -113,7 +116,7 @@ func Start(o Options) (*Controller, error) {
 	v := o.Config
 	q, err := openRaft(raftOptions{
 		reserve: reserveBytes,
-		nodeID:  o.NodeID, clusterID: o.ClusterID, fs: o.FS, dir: o.Dir, codecs: o.Codecs, logger: o.Logger.Named("controller"),
+		nodeID:  o.NodeID, clusterID: o.ClusterID, directoryID: o.DirectoryID, fs: o.FS, dir: o.Dir, codecs: o.Codecs, logger: o.Logger.Named("controller"),
 		snapshotBytes:    v.Int64("metadata.log.max.record.bytes.between.snapshots"),
 		snapshotInterval: v.Duration("metadata.log.max.snapshot.interval.ms"), retention: metadata.RetentionOf(v), logConfig: metadata.LogConfig(v),
 		onAppend: o.OnAppend, onFailure: o.OnFailure,
@@ -327,6 +330,7 @@ func (c *Controller) takeOver(e Election) {
 	v.Sessions = newSessions(e.Image, v.Config().Duration("broker.session.timeout.ms"), now)
 	c.lead = &leadership{id: e.Leadership, epoch: e.Epoch, view: v, committed: e.NextOffset, applying: map[*task]int64{}, duties: newDuties(v.Config(), now)}
 	c.leads.Store(e.Epoch + 1)
+	c.counters.activations.Add(1)
 	c.start(newTask(bootstrap))
 	c.settleReadiness()
 }
@@ -411,6 +415,7 @@ func (c *Controller) decide(t *task, l *leadership) (Decision, error) {
 			c.o.Logger.Error("a decision does not fit the metadata", zap.Error(err))
 			return d, err
 		}
+		c.counters.note(records)
 		c.quorum.Propose(l.id, b)
 	}
 	return d, nil
@@ -460,6 +465,7 @@ func (c *Controller) fenceStale() {
 			return
 		}
 		c.o.Logger.Info("fencing a broker whose session has timed out", zap.Int32("broker", id))
+		c.counters.expired.Add(1)
 		c.start(newTask(func(v *View) (Decision, error) {
 			return Decision{Records: fence(v, id, nil), Split: true}, nil
 		}))

@@ -36,12 +36,13 @@ const (
 
 // raftOptions is what a raftQuorum is made of.
 type raftOptions struct {
-	nodeID    int32
-	clusterID string // "": as stored, else a new one
-	fs        vfs.FS
-	dir       string
-	codecs    *record.Codecs
-	logger    *zap.Logger
+	nodeID      int32
+	clusterID   string        // "": as stored, else a new one
+	directoryID protocol.UUID // zero: as stored, else a new one
+	fs          vfs.FS
+	dir         string
+	codecs      *record.Codecs
+	logger      *zap.Logger
 	// A snapshot is taken after so many bytes of records or so much time (0: never by time), if there is anything new.
 	snapshotBytes    int64
 	snapshotInterval time.Duration
@@ -113,6 +114,18 @@ type proposal struct {
 
 // openRaft opens the quorum's files below o.dir and bootstraps a quorum of one if there is none yet.
 func openRaft(o raftOptions) (*raftQuorum, error) {
+	q, err := openFiles(o)
+	if err != nil {
+		return nil, err
+	}
+	if err := q.identify(); err != nil {
+		return nil, errors.Join(err, q.closeFiles())
+	}
+	return q, nil
+}
+
+// openFiles opens the quorum's files below o.dir as they are.
+func openFiles(o raftOptions) (*raftQuorum, error) {
 	q := &raftQuorum{
 		raftOptions: o, notify: make(chan bool, 1), futures: make(chan proposal, 4*maxGroupedCommit),
 		retake: make(chan uint64, 1), want: make(chan struct{}, 1), stop: make(chan struct{}),
@@ -130,10 +143,13 @@ func openRaft(o raftOptions) (*raftQuorum, error) {
 	if err := q.openLogs(); err != nil {
 		return nil, err
 	}
-	if err := q.identify(); err != nil {
-		return nil, errors.Join(err, q.entries.Close(), q.machine.log.Close())
-	}
 	return q, nil
+}
+
+// closeFiles closes what openFiles opened.
+func (q *raftQuorum) closeFiles() error {
+	q.end()
+	return errors.Join(q.entries.Close(), q.machine.log.Close())
 }
 
 // openLogs opens the raft log, and at the same time what is made of it: their syncs share the disk's work.
@@ -484,7 +500,7 @@ func (q *raftQuorum) Close() error {
 	} else if q.transport != nil {
 		err = q.transport.Close()
 	}
-	return errors.Join(err, q.entries.Close(), q.machine.log.Close())
+	return errors.Join(err, q.closeFiles())
 }
 
 // handOver makes another voter lead that has all that this node has, if this node leads. Nothing is proposed any more: raft would refuse it.

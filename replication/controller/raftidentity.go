@@ -99,6 +99,9 @@ func (q *raftQuorum) identify() error {
 			return err
 		}
 	}
+	if stored.DirectoryID == "" && !q.directoryID.IsZero() {
+		stored.DirectoryID = q.directoryID.String()
+	}
 	if stored.DirectoryID == "" {
 		stored.DirectoryID = protocol.NewUUID().String()
 	}

@@ -187,7 +187,8 @@ func (q *raftQuorum) introduce(ctx context.Context) bool {
 			if no.Foreign {
 				foreign++
 				q.logger.Error("the quorum refuses this controller", zap.String("at", address), zap.String("reason", no.Refusal))
-				if _, id := q.raft.LeaderWithID(); id == "" && 2*foreign > max(others+len(targets), 1) {
+				leftOut := no.ClusterID == g.ClusterID && no.Recoveries > g.Recoveries
+				if _, id := q.raft.LeaderWithID(); id == "" && (leftOut || 2*foreign > max(others+len(targets), 1)) {
 					q.failed(fmt.Errorf("controller: %s", no.Refusal))
 				}
 				continue
