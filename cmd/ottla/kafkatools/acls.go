@@ -43,6 +43,14 @@ func failACLs(c *call, err error) int {
 		return 1
 	}
 	c.printf("Error while executing ACL command: %s\n", full(err))
+	var wrapped *wrappedError
+	var illegal *javaIllegal
+	switch {
+	case errors.As(err, &wrapped):
+		c.printf("%s: %s\n", wrapped.by, full(wrapped.error))
+	case errors.As(err, &illegal):
+		c.printf("java.lang.IllegalArgumentException: %s\n", illegal.text)
+	}
 	return 1
 }
 

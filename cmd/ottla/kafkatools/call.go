@@ -86,12 +86,16 @@ func request[R kmsg.Response](c *call, r interface {
 	RequestWith(context.Context, kmsg.Requestor) (R, error)
 }) (R, error) {
 	response, err := r.RequestWith(c.ctx, c.client)
-	err = connect.Translate(err)
+	return response, unsupported(connect.Translate(err), kmsg.NameForKey(r.Key()))
+}
+
+// unsupported names the request that a broker does not have.
+func unsupported(err error, name string) error {
 	var refused *connect.Refusal
 	if errors.As(err, &refused) && refused.Code == protocol.UnsupportedVersion {
-		refused.Message = "The node does not support " + capitals(kmsg.NameForKey(r.Key()))
+		refused.Message = "The node does not support " + capitals(name)
 	}
-	return response, err
+	return err
 }
 
 // capitals turns DescribeAcls into DESCRIBE_ACLS, as Java's ApiKeys are called.

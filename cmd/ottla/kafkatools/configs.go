@@ -143,6 +143,11 @@ func (c *call) entities() ([]entity, error) {
 			named = append(named, entity{})
 		}
 	}
+	for _, e := range all {
+		if slices.Contains(kinds, e.kind) {
+			return nil, plainf("Duplicate entity type(s) specified: %s", e.kind)
+		}
+	}
 	if len(all) > 0 && (len(kinds) > 0 || len(named) > 0) {
 		return nil, plainf("--entity-{type,name,default} should not be used in conjunction with specific entity flags")
 	}

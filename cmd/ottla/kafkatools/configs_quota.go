@@ -63,6 +63,9 @@ func alterQuotas(c *call, entities []entity) error {
 }
 
 func changeQuotas(c *call, entities []entity, add []setting, remove []string) error {
+	if _, err := c.quotasOf(entities, true); err != nil { // Kafka's tool looks first, too: a broker without quotas is told by the same name
+		return err
+	}
 	r := kmsg.NewPtrAlterClientQuotasRequest()
 	entry := kmsg.NewAlterClientQuotasRequestEntry()
 	for _, e := range entities {
@@ -132,7 +135,7 @@ func alterCredentials(c *call, entities []entity, add []setting, remove []string
 	}
 	results, err := kadm.NewClient(c.client).AlterUserSCRAMs(c.ctx, deletes, upserts)
 	if err != nil {
-		return connect.Translate(err)
+		return unsupported(connect.Translate(err), "AlterUserScramCredentials")
 	}
 	for _, got := range results {
 		if got.Err != nil {
@@ -150,8 +153,10 @@ func alterCredentials(c *call, entities []entity, add []setting, remove []string
 	return nil
 }
 
-func describeQuotas(c *call, entities []entity) error {
+// quotasOf are the quotas that entities select; strict leaves out those of more than the named entities.
+func (c *call) quotasOf(entities []entity, strict bool) (*kmsg.DescribeClientQuotasResponse, error) {
 	r := kmsg.NewPtrDescribeClientQuotasRequest()
+	r.Strict = strict
 	for _, e := range entities {
 		part := kmsg.NewDescribeClientQuotasRequestComponent()
 		part.EntityType, part.MatchType = quotaTypes[e.kind], 2
@@ -167,6 +172,11 @@ func describeQuotas(c *call, entities []entity) error {
 	if err == nil {
 		err = connect.Check(response.ErrorCode, response.ErrorMessage)
 	}
+	return response, err
+}
+
+func describeQuotas(c *call, entities []entity) error {
+	response, err := c.quotasOf(entities, false)
 	if err != nil {
 		return err
 	}
@@ -216,7 +226,7 @@ func describeCredentials(c *call, e entity) error {
 	}
 	found, err := kadm.NewClient(c.client).DescribeUserSCRAMs(c.ctx, users...)
 	if err != nil {
-		return connect.Translate(err)
+		return unsupported(connect.Translate(err), "DescribeUserScramCredentials")
 	}
 	for _, u := range found.Sorted() {
 		if u.Err != nil {

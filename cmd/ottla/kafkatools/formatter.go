@@ -16,9 +16,9 @@ import (
 	"github.com/ottla/ottla/server/config"
 )
 
-// waitsForTopic reports whether err goes by when the topic or partition is made.
+// waitsForTopic reports whether err is about a topic that may yet be made; Kafka's tool waits for it.
 func waitsForTopic(err error) bool {
-	return errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.UnknownTopicID) || errors.Is(err, kerr.LeaderNotAvailable)
+	return errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.UnknownTopicID) || errors.Is(err, kerr.LeaderNotAvailable) || errors.Is(err, kerr.InvalidTopicException)
 }
 
 // The formatters that are known, with and without their package.

@@ -138,11 +138,8 @@ func checkGroups(c *call) error {
 			return err
 		}
 	}
-	return first(c.forbid("group", without([]string{"all-groups"})...), c.forbid("group", without([]string{"list"})...),
-		c.forbid("topic", "all-topics", "list", "describe", "delete"))
+	return first(c.forbid("group", "all-groups", "list"), c.forbid("topic", "all-topics", "list", "describe", "delete"))
 }
-
-func without(names []string) []string { return names }
 
 func checkReset(c *call, chosen bool) error {
 	if c.has("dry-run") && c.has("execute") {

@@ -314,6 +314,20 @@ func (c *call) clamp(wanted map[partition]int64) (map[partition]int64, error) {
 
 // commit writes the offsets of a group that nobody is a member of.
 func (c *call) commit(id string, offsets map[partition]int64) error {
+	var topics []string
+	for p := range offsets {
+		if !slices.Contains(topics, p.topic) {
+			topics = append(topics, p.topic)
+		}
+	}
+	m, err := c.metadata(topics)
+	if err != nil {
+		return err
+	}
+	ids := map[string][16]byte{}
+	for _, t := range m.Topics {
+		ids[value(t.Topic)] = t.TopicID
+	}
 	r := kmsg.NewPtrOffsetCommitRequest()
 	r.Group, r.Generation = id, -1
 	for p, o := range offsets {
@@ -322,7 +336,7 @@ func (c *call) commit(id string, offsets map[partition]int64) error {
 		i := slices.IndexFunc(r.Topics, func(t kmsg.OffsetCommitRequestTopic) bool { return t.Topic == p.topic })
 		if i < 0 {
 			t := kmsg.NewOffsetCommitRequestTopic()
-			t.Topic = p.topic
+			t.Topic, t.TopicID = p.topic, ids[p.topic]
 			r.Topics = append(r.Topics, t)
 			i = len(r.Topics) - 1
 		}

@@ -3,6 +3,7 @@ package kafkatools
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -11,9 +12,11 @@ import (
 	"github.com/ottla/ottla/cmd/ottla/connect"
 )
 
+const versionsAbout = "This tool helps to retrieve broker version information."
+
 func versionsTool() tool {
 	return tool{
-		name: "kafka-broker-api-versions", about: "This tool helps to retrieve broker version information.",
+		name: "kafka-broker-api-versions", about: versionsAbout, bare: versionsAbout,
 		options: optionSet{
 			text("command-config", "command config property file", "A file of settings for the client."),
 			text("bootstrap-server", "server(s) to use for bootstrapping", "REQUIRED: the server to connect to."),
@@ -35,13 +38,15 @@ func runVersions(c *call) error {
 		return err
 	}
 	slices.SortFunc(m.Brokers, func(a, b kmsg.MetadataResponseBroker) int { return cmp.Compare(a.NodeID, b.NodeID) })
+	asked := kmsg.NewPtrApiVersionsRequest()
+	asked.ClientSoftwareName, asked.ClientSoftwareVersion = "ottla", KafkaVersion
 	for _, b := range m.Brokers {
 		rack := "null"
 		if b.Rack != nil {
 			rack = *b.Rack
 		}
 		node := fmt.Sprintf("%s:%d (id: %d rack: %s isFenced: false)", b.Host, b.Port, b.NodeID, rack)
-		response, err := c.client.Broker(int(b.NodeID)).Request(c.ctx, kmsg.NewPtrApiVersionsRequest())
+		response, err := c.client.Broker(int(b.NodeID)).Request(c.ctx, asked)
 		if err == nil {
 			err = connect.Check(response.(*kmsg.ApiVersionsResponse).ErrorCode, nil)
 		}
@@ -56,18 +61,15 @@ func runVersions(c *call) error {
 
 // versionsText is what a broker has, with what the client would use of it.
 func versionsText(r *kmsg.ApiVersionsResponse) string {
-	keys := slices.SortedFunc(slices.Values(r.ApiKeys), func(a, b kmsg.ApiVersionsResponseApiKey) int { return cmp.Compare(a.ApiKey, b.ApiKey) })
-	var lines []string
-	served := map[int16]bool{}
-	for _, k := range keys {
-		served[k.ApiKey] = true
+	lines := map[int16]string{}
+	for _, k := range r.ApiKeys {
 		span := fmt.Sprintf("%d to %d", k.MinVersion, k.MaxVersion)
 		if k.MinVersion == k.MaxVersion {
 			span = fmt.Sprint(k.MinVersion)
 		}
 		a, known := apis[k.ApiKey]
 		if !known {
-			lines = append(lines, fmt.Sprintf("UNKNOWN(%d): %s", k.ApiKey, span))
+			lines[k.ApiKey] = fmt.Sprintf("UNKNOWN(%d): %s", k.ApiKey, span)
 			continue
 		}
 		usable := min(k.MaxVersion, a.newest)
@@ -78,12 +80,16 @@ func versionsText(r *kmsg.ApiVersionsResponse) string {
 				use = "[unusable: node too old]"
 			}
 		}
-		lines = append(lines, fmt.Sprintf("%s(%d): %s %s", a.name, k.ApiKey, span, use))
+		lines[k.ApiKey] = fmt.Sprintf("%s(%d): %s %s", a.name, k.ApiKey, span, use)
 	}
-	for key := range int16(lastAPI + 1) {
-		if a, known := apis[key]; known && !served[key] && a.client {
-			lines = append(lines, fmt.Sprintf("%s(%d): UNSUPPORTED", a.name, key))
+	for key, a := range apis {
+		if _, served := lines[key]; !served {
+			lines[key] = fmt.Sprintf("%s(%d): UNSUPPORTED", a.name, key)
 		}
 	}
-	return "(\n\t" + strings.Join(lines, ",\n\t") + "\n)"
+	var sorted []string
+	for _, key := range slices.Sorted(maps.Keys(lines)) {
+		sorted = append(sorted, lines[key])
+	}
+	return "(\n\t" + strings.Join(sorted, ",\n\t") + "\n)"
 }
