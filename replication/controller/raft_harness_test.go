@@ -262,7 +262,9 @@ func (q *quorum) up() []*member {
 // await waits in the bubble's time until ok, and fails the test after limit.
 func (q *quorum) await(what string, limit time.Duration, ok func() bool) {
 	q.t.Helper()
-	for end := time.Now().Add(limit); !ok(); time.Sleep(5 * time.Millisecond) {
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for end := time.Now().Add(limit); !ok(); <-look.C {
 		if time.Now().After(end) {
 			for _, m := range q.up() {
 				s := m.quorum.Describe()
