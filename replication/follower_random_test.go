@@ -22,7 +22,6 @@ import (
 type chaos struct {
 	*cluster
 	rng   *rand.Rand
-	epoch int32 // that the test has elected in
 	isr   []int32
 	lead  int32
 	stale map[int32]bool // nodes that hear nothing of the metadata
