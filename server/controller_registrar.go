@@ -66,7 +66,7 @@ func (r *registrar) stop() {
 func (r *registrar) run(ctx context.Context) {
 	backoff := controllerRetry
 	for {
-		wait := time.Duration(registrarCheck)
+		wait := registrarCheck
 		if r.registered() {
 			backoff = controllerRetry
 		} else if err := r.register(ctx); err != nil {

@@ -74,7 +74,7 @@ func (b *builder) quorum() {
 	}
 	own := slices.ContainsFunc(q.Voters, func(o Voter) bool { return o.ID == b.server.NodeID })
 	switch controller := b.server.IsController(); {
-	case len(q.Voters) == 0 && len(q.Bootstrap) == 0 && !(controller && b.server.IsBroker()):
+	case len(q.Voters) == 0 && len(q.Bootstrap) == 0 && (!controller || !b.server.IsBroker()):
 		b.fail(rolesKey, "If using %s, either %s must contain the set of bootstrap controllers or %s must contain a parseable set of controllers.",
 			rolesKey, bootstrapKey, votersKey)
 	case controller && len(q.Voters) > 0 && !own:

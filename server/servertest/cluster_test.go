@@ -13,10 +13,15 @@ import (
 	"github.com/ottla/ottla/server/servertest"
 )
 
+// limit is how long the slowest machine may take; some seconds are the rule.
+const limit = time.Minute
+
 // clusterClient is a client of all brokers, with a topic of three replicas in one partition for each of partitions.
 func clusterClient(t *testing.T, b *servertest.Broker, topic string, partitions int32) *kgo.Client {
 	t.Helper()
-	client, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs...), kgo.DefaultProduceTopic(topic), kgo.RequiredAcks(kgo.AllISRAcks()))
+	// A leader that was cut off is given up soon.
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs...), kgo.DefaultProduceTopic(topic), kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.ProduceRequestTimeout(2*time.Second), kgo.MetadataMinAge(200*time.Millisecond), kgo.MetadataMaxAge(2*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,10 +33,10 @@ func clusterClient(t *testing.T, b *servertest.Broker, topic string, partitions 
 	return client
 }
 
-// produce writes count records from number on, and wants all acknowledged within limit.
-func produce(t *testing.T, client *kgo.Client, from, count int, limit time.Duration) {
+// produce writes count records from number on, and wants all acknowledged within a time.
+func produce(t *testing.T, client *kgo.Client, from, count int, within time.Duration) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
 	for n := from; n < from+count; n++ {
 		if err := client.ProduceSync(ctx, kgo.StringRecord(fmt.Sprint(n))).FirstErr(); err != nil {
@@ -48,7 +53,7 @@ func wantAll(t *testing.T, b *servertest.Broker, topic string, count int) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	seen := map[string]int{}
 	for len(seen) < count {
@@ -68,7 +73,7 @@ func wantAll(t *testing.T, b *servertest.Broker, topic string, count int) {
 // eventually waits until ok, asked again and again, is true.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -101,7 +106,7 @@ func TestClusterGoesOnWithoutAnyOfItsBrokers(t *testing.T) {
 	written := 0
 	write := func() {
 		t.Helper()
-		produce(t, client, written, 30, 25*time.Second)
+		produce(t, client, written, 30, limit)
 		written += 30
 	}
 	write()
@@ -119,9 +124,9 @@ func TestClusterRollsWithoutLosses(t *testing.T) {
 	b := servertest.Start(t, servertest.Brokers(3))
 	client := clusterClient(t, b, "orders", 3)
 	for i := range b.Addrs {
-		produce(t, client, 20*i, 10, 10*time.Second)
+		produce(t, client, 20*i, 10, limit)
 		b.Stop(t, i)
-		produce(t, client, 20*i+10, 10, 10*time.Second)
+		produce(t, client, 20*i+10, 10, limit)
 		b.Restart(t, i)
 		eventually(t, "a full ISR", func() bool { return inSync(t, client, "orders", 3) })
 	}
@@ -131,13 +136,13 @@ func TestClusterRollsWithoutLosses(t *testing.T) {
 func TestClusterSurvivesPartitions(t *testing.T) {
 	b := servertest.Start(t, servertest.Brokers(3))
 	client := clusterClient(t, b, "orders", 3)
-	produce(t, client, 0, 10, 10*time.Second)
+	produce(t, client, 0, 10, limit)
 	b.Isolate(0)
-	produce(t, client, 10, 10, 25*time.Second)
+	produce(t, client, 10, 10, limit)
 	b.Heal()
 	eventually(t, "a full ISR", func() bool { return inSync(t, client, "orders", 3) })
 	b.Deafen(1, 2)
-	produce(t, client, 20, 10, 25*time.Second)
+	produce(t, client, 20, 10, limit)
 	b.Heal()
 	eventually(t, "a full ISR", func() bool { return inSync(t, client, "orders", 3) })
 	wantAll(t, b, "orders", 30)
@@ -153,9 +158,9 @@ func TestBrokersOfOneRole(t *testing.T) {
 	if ids := cluster.NodeIDs(); !slices.Equal(ids, []int32{1, 2, 3, 4}) {
 		t.Errorf("brokers %v", ids)
 	}
-	produce(t, client, 0, 10, 10*time.Second)
+	produce(t, client, 0, 10, limit)
 	b.Kill(t, 3) // which is no controller
-	produce(t, client, 10, 10, 25*time.Second)
+	produce(t, client, 10, 10, limit)
 	b.Restart(t, 3)
 	wantAll(t, b, "orders", 20)
 }

@@ -2,6 +2,7 @@ package servertest
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"net"
 	"strings"
@@ -137,13 +138,12 @@ func (b *Broker) startAll(t testing.TB) {
 		n.prepare(t)
 		go func() { started <- n.run() }()
 	}
+	var failed error
 	for range b.nodes {
-		if err := <-started; err != nil {
-			t.Errorf("servertest: %v", err)
-		}
+		failed = errors.Join(failed, <-started)
 	}
-	if t.Failed() {
-		t.FailNow()
+	if failed != nil {
+		t.Fatalf("servertest: %v", failed)
 	}
 	b.Addrs = nil
 	for _, n := range b.nodes {
@@ -201,7 +201,7 @@ func (n *node) run() error {
 // Stop stops a broker cleanly, if it runs: it hands over what it leads first.
 func (b *Broker) Stop(t testing.TB, i int) {
 	t.Helper()
-	b.nodes[i].stop(t, context.Background())
+	b.nodes[i].stop(context.Background(), t)
 }
 
 // stopAll stops all brokers at once; those of a cluster do not hand over to each other.
@@ -215,7 +215,7 @@ func (b *Broker) stopAll(t testing.TB) {
 	stopped := make(chan struct{})
 	for _, n := range b.nodes {
 		go func() {
-			n.stop(t, ctx)
+			n.stop(ctx, t)
 			stopped <- struct{}{}
 		}()
 	}
@@ -224,7 +224,7 @@ func (b *Broker) stopAll(t testing.TB) {
 	}
 }
 
-func (n *node) stop(t testing.TB, ctx context.Context) {
+func (n *node) stop(ctx context.Context, t testing.TB) {
 	t.Helper()
 	if n.broker == nil {
 		return
