@@ -22,7 +22,7 @@ const (
 	// registrationBackoff is the wait after the first refused registration; each further one doubles it, up to half of the session timeout.
 	registrationBackoff = 100 * time.Millisecond
 	// leaveInterval is the time between heartbeats of a broker that waits to be let go.
-	leaveInterval = 50 * time.Millisecond
+	leaveInterval = 20 * time.Millisecond
 	// leavePatience is how long such a broker waits for an answer before it asks again.
 	leavePatience = 500 * time.Millisecond
 	// leaveLimit is how long a broker waits to be let go (BrokerServer.shutdown).
@@ -107,6 +107,9 @@ func (lc *lifecycle) leave(ctx context.Context) {
 	select {
 	case <-lc.ready:
 	default:
+		return
+	}
+	if ctx.Err() != nil {
 		return
 	}
 	limited, cancel := context.WithTimeout(ctx, leaveLimit)

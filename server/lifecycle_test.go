@@ -229,7 +229,7 @@ func TestLeave(t *testing.T) {
 		min, max  time.Duration
 		told      bool
 	}{
-		{"let go", nil, false, []*schema.RegisterBrokerRecord{other}, after(2), time.Hour, 100 * time.Millisecond, 150 * time.Millisecond, true},
+		{"let go", nil, false, []*schema.RegisterBrokerRecord{other}, after(2), time.Hour, 40 * time.Millisecond, 60 * time.Millisecond, true},
 		{"alone with its controller", nil, true, nil, after(2), time.Hour, 0, 0, false},
 		{"alone, the controller is elsewhere", nil, false, nil, after(0), time.Hour, 0, time.Millisecond, true},
 		{"not enabled", map[string]string{"controlled.shutdown.enable": "false"}, false, []*schema.RegisterBrokerRecord{other}, after(2), time.Hour, 0, 0, false},

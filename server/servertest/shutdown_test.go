@@ -1,0 +1,60 @@
+package servertest_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ottla/ottla/server/servertest"
+)
+
+// TestControlledShutdown: a broker that stops hands over what it leads while producers go on; nobody waits for a session to end.
+func TestControlledShutdown(t *testing.T) {
+	b := servertest.Start(t, servertest.Brokers(3), servertest.With("broker.session.timeout.ms", "30000"))
+	client := clusterClient(t, b, "handed-over", 6)
+	produce(t, client, 0, 50, 20*time.Second)
+	stop := make(chan struct{})
+	worst := make(chan time.Duration)
+	go func() {
+		longest := time.Duration(0)
+		for {
+			select {
+			case <-stop:
+				worst <- longest
+				return
+			default:
+			}
+			begin := time.Now()
+			if err := client.ProduceSync(t.Context(), kgo.StringRecord("x")).FirstErr(); err != nil {
+				t.Error(err)
+			}
+			longest = max(longest, time.Since(begin))
+		}
+	}()
+	begin := time.Now()
+	b.Stop(t, 1)
+	took := time.Since(begin)
+	time.Sleep(500 * time.Millisecond)
+	close(stop)
+	longest := <-worst
+	t.Logf("the stop took %v, the slowest record meanwhile %v", took, longest)
+	if took > 10*time.Second || longest > 5*time.Second { // generous, as for a busy machine; a session takes 30 s
+		t.Errorf("the stop took %v, the slowest record meanwhile %v", took, longest)
+	}
+	fresh, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fresh.Close()
+	metadata, err := kadm.NewClient(fresh).Metadata(t.Context(), "handed-over")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range metadata.Topics["handed-over"].Partitions.Sorted() {
+		if p.Leader == 2 || p.Leader < 0 || len(p.ISR) != 2 {
+			t.Errorf("%+v", p)
+		}
+	}
+}
