@@ -56,7 +56,7 @@ func (q *quorumNode) close() {
 		return
 	}
 	q.closed = true
-	if err := q.Controller.Close(); err != nil {
+	if err := q.Close(); err != nil {
 		q.t.Error(err)
 	}
 	q.codecs.Close()
@@ -75,7 +75,7 @@ func (q *quorumNode) change(n int) {
 		set.Name, set.Value = "log.cleaner.backoff.ms", ptr(fmt.Sprint(1000+q.made))
 		resource.Configs = append(resource.Configs, set)
 		req.Resources = append(req.Resources, resource)
-		resp, err := q.Controller.Handle(context.Background(), req, controller.Caller{})
+		resp, err := q.Handle(context.Background(), req, controller.Caller{})
 		if err != nil {
 			q.t.Fatal(err)
 		}
