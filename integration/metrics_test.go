@@ -73,8 +73,14 @@ func TestMetrics(t *testing.T) {
 	}
 	samples := scrape(t, b.Metrics)
 	for name, want := range map[string]string{
-		`kafka_brokers`:                        "1",
-		`kafka_topic_partitions{topic="read"}`: "2",
+		`kafka_brokers`: "1",
+		`kafka_controller_kafkacontroller_activebrokercount`:                                                       "1",
+		`kafka_controller_kafkacontroller_fencedbrokercount`:                                                       "0",
+		`kafka_controller_kafkacontroller_activecontrollercount`:                                                   "1",
+		`kafka_controller_kafkacontroller_newactivecontrollerscount`:                                               "1",
+		`kafka_controller_kafkacontroller_offlinepartitionscount`:                                                  "0",
+		`kafka_controller_kafkacontroller_preferredreplicaimbalancecount`:                                          "0",
+		`kafka_topic_partitions{topic="read"}`:                                                                     "2",
 		`kafka_topic_partition_current_offset{partition="0",topic="read"}`:                                         "8",
 		`kafka_topic_partition_oldest_offset{partition="1",topic="read"}`:                                          "0",
 		`kafka_topic_partition_leader{partition="1",topic="read"}`:                                                 "1",

@@ -49,7 +49,11 @@ func (b *Broker) serveMetrics() {
 		return
 	}
 	logger := b.o.Logger.Named("metrics")
-	s.http.Handler = metrics.Handler(metrics.Options{Image: b.replicas.Image, Offsets: b.offsetsOf, Groups: b.groups, Logger: logger})
+	o := metrics.Options{Image: b.replicas.Image, Offsets: b.offsetsOf, Groups: b.groups, Logger: logger}
+	if b.controller != nil {
+		o.Controller = b.controller.Counts
+	}
+	s.http.Handler = metrics.Handler(o)
 	s.http.ReadHeaderTimeout, s.http.WriteTimeout, s.http.IdleTimeout = scrapeHeaderTimeout, scrapeTimeout, scrapeIdleTimeout
 	s.done = make(chan struct{})
 	go func() {

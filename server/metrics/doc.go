@@ -8,5 +8,6 @@
 //
 //	handler.go   the HTTP handler over a broker's parts
 //	topics.go    brokers, topics and partitions
+//	controller.go   what controllers know of the cluster
 //	groups.go    consumer groups: offsets, lag, members; the group coordinator
 package metrics

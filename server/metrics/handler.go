@@ -12,6 +12,7 @@ import (
 	"github.com/ottla/ottla/coordinator/group"
 	"github.com/ottla/ottla/coordinator/runtime"
 	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/replication/controller"
 	"github.com/ottla/ottla/replication/metadata"
 )
 
@@ -21,7 +22,9 @@ type Options struct {
 	// Offsets returns the log start offset and the high watermark of a partition that this broker hosts; ok is false for others.
 	Offsets func(tp protocol.TopicPartition) (start, highWatermark int64, ok bool)
 	Groups  Groups
-	Logger  *zap.Logger
+	// Controller tells what this node's controller has done; nil: it has none.
+	Controller func() controller.Counts
+	Logger     *zap.Logger
 }
 
 // Groups is the group coordinator as it is seen here.
@@ -57,6 +60,7 @@ func (c *collector) Describe(chan<- *prometheus.Desc) {}
 // Collect implements prometheus.Collector.
 func (c *collector) Collect(samples chan<- prometheus.Metric) {
 	image := c.o.Image()
+	c.collectController(image, samples)
 	ends := c.collectTopics(image, samples)
 	c.collectCoordinator(samples)
 	ctx, cancel := context.WithTimeout(context.Background(), groupsLimit)
