@@ -14,7 +14,11 @@ import (
 func TestControlledShutdown(t *testing.T) {
 	b := servertest.Start(t, servertest.Brokers(3), servertest.With("broker.session.timeout.ms", "30000"))
 	client := clusterClient(t, b, "handed-over", 6)
-	produce(t, client, 0, 50, 20*time.Second)
+	for range 50 {
+		if err := client.ProduceSync(t.Context(), kgo.StringRecord("x")).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	stop := make(chan struct{})
 	worst := make(chan time.Duration)
 	go func() {
