@@ -11,7 +11,8 @@
 // The quorum's own goroutine (raft's state machine) owns the committed image and the writing of __cluster_metadata-0; it publishes the
 // image through an atomic pointer and tells the controller through a mailbox (mailbox.go) that never blocks it. There is one mutex in
 // mailbox.go, one in raftlog.go (the read cache), one in raftstate.go (the vote), one in raftsnapshot.go (the list of snapshots) and one in
-// raft.go that makes the listener's calls one at a time; a mailbox's is the only one that is taken while another (that last one) is held.
+// raft.go that makes the listener's calls one at a time; a mailbox's is the only one that is taken while another (that last one) is held. A quorum
+// of several adds one in raftnetwork.go (its connections) and one in raftpeers.go (what is known of the others), held for a look or a note.
 // Controller.Close stops the controller's goroutine first, then the quorum, then closes the two logs.
 //
 // # Files
@@ -25,6 +26,10 @@
 //   - quorum.go      the total order as an interface
 //   - raft.go        that order on hashicorp/raft; raftmachine.go the entries and what is captured of the state, raftlog.go its log as
 //     a storage.Log, raftstate.go its term and vote, raftsnapshot.go its snapshots as Kafka's .checkpoint files, raftlogger.go its logging, raftroom.go what a full disk means
+//   - rafttransport.go the seam to the network; raftnetwork.go its connections and how they begin; raftidentity.go ids, addresses and the first
+//     configuration; raftmembers.go who joins, votes and is forgotten; raftpeers.go how far the others are, and the news of a commit
+//   - voters.go voters_registration.go   AddRaftVoter, RemoveRaftVoter and ControllerRegistration
+//   - raftrecover.go a quorum of one folder that is left, offline
 //   - checkpoint.go  the format of .checkpoint files
 //   - following.go observers.go   what a controller listener shows of the log to nodes that follow it; who follows (both have a mutex of their own)
 package controller

@@ -143,7 +143,7 @@ func (a *tally) call(ctx context.Context, t *testing.T, m *member) {
 // fault does one thing to m and says what.
 func (q *quorum) fault(r *rand.Rand, m *member, seed int64) string {
 	at := time.Now().Format("05.000")
-	what := ""
+	var what string
 	switch k := r.IntN(6); {
 	case !m.up:
 		m.start()

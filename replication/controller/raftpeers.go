@@ -133,7 +133,7 @@ func (q *raftQuorum) tellCommitted(s raft.Server) {
 		own := q.wire.EncodePeer(q.id, q.address)
 		req := raft.AppendEntriesRequest{
 			RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(q.id), Addr: own},
-			Term:      a.term, Leader: own, PrevLogEntry: a.index, PrevLogTerm: a.term, LeaderCommitIndex: a.index,
+			Term:      a.term, PrevLogEntry: a.index, PrevLogTerm: a.term, LeaderCommitIndex: a.index,
 		}
 		var resp raft.AppendEntriesResponse
 		err := q.wire.NetworkTransport.AppendEntries(s.ID, s.Address, &req, &resp)
