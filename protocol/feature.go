@@ -65,6 +65,14 @@ func LookupFeature(name string) (f Feature, ok bool) {
 	return all[i], true
 }
 
+// Needs are the levels of other features that a level depends on. It is shared and must not be changed.
+func (f Feature) Needs(level int16) map[string]int16 {
+	if level < 1 || int(level) > len(f.levels) {
+		return nil
+	}
+	return f.levels[level-1].needs
+}
+
 // DefaultLevel is the level that a new cluster of a metadata.version finalizes (Kafka's Feature.defaultLevel).
 func (f Feature) DefaultLevel(metadataVersion int16) int16 {
 	if f.Name == MetadataVersion {

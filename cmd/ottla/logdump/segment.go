@@ -117,7 +117,7 @@ func (d *Dumper) batch(b record.Batch, position int64, decode Decoder) error {
 	l.set(timeName(b), b.MaxTimestamp())
 	l.set("size", len(b))
 	l.set("magic", int(b.Magic()))
-	l.set("compresscodec", b.Codec().String())
+	l.set("compresscodec", strings.Replace(b.Codec().String(), "uncompressed", "none", 1))
 	l.set("crc", b.CRC())
 	l.set("isvalid", check == nil)
 	if err := l.write(d.out, d.o.JSON); err != nil {
