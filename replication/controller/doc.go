@@ -22,6 +22,7 @@
 //   - topics.go partitions.go placement.go configs.go brokers.go elections.go reassignments.go isr.go directories.go producer_ids.go
 //     features.go   the decisions; partition_change.go what follows of a change of one partition: leader, epoch, ELR
 //   - handle_partitions.go describe_quorum.go   answers beside handle.go's
+//   - index.go       finds the partitions that a change of a broker or directory touches; duties.go what is due from time to time; counts.go for metrics
 //   - sessions.go    which brokers are alive and how far they have applied the metadata (soft state)
 //   - quorum.go      the total order as an interface
 //   - raft.go        that order on hashicorp/raft; raftmachine.go the entries and what is captured of the state, raftlog.go its log as
