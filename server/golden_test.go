@@ -59,14 +59,18 @@ func TestAPIVersionsBytes(t *testing.T) {
 }
 
 // featuresV3 are the tagged fields of the answer over an empty image: metadata.version 7-30 is supported (tag 0), the epoch is 0 (tag 1).
-// From version 4 on those with a minimum of 0 are there too: eligible.leader.replicas.version, group.version, transaction.version.
+// From version 4 on those with a minimum of 0 are there too: eligible.leader.replicas.version, group.version, kraft.version, share.version,
+// streams.version, transaction.version.
 const (
 	metadataVersion = "11" + "6d657461646174612e76657273696f6e" + "0007" + "001e" + "00"
 	featuresV3      = "02" + "00" + "17" + "02" + metadataVersion + "01" + "08" + "0000000000000000"
-	featuresV4      = "02" + "00" + "69" + "05" +
+	featuresV4      = "02" + "00" + "a401" + "08" +
 		"21" + "656c696769626c652e6c65616465722e7265706c696361732e76657273696f6e" + "0000" + "0001" + "00" +
 		"0e" + "67726f75702e76657273696f6e" + "0000" + "0001" + "00" +
+		"0e" + "6b726166742e76657273696f6e" + "0000" + "0001" + "00" +
 		metadataVersion +
+		"0e" + "73686172652e76657273696f6e" + "0000" + "0001" + "00" +
+		"10" + "73747265616d732e76657273696f6e" + "0000" + "0001" + "00" +
 		"14" + "7472616e73616374696f6e2e76657273696f6e" + "0000" + "0002" + "00" +
 		"01" + "08" + "0000000000000000"
 )
