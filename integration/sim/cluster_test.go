@@ -76,9 +76,20 @@ func newCluster(t testing.TB, seed uint64, roles ...string) *cluster {
 	}
 	for _, n := range c.nodes {
 		n.settings = settings(n, len(roles), voters)
+		if c.compacts() {
+			maps.Copy(n.settings, map[string]string{
+				"log.cleaner.backoff.ms": "2000", "log.roll.ms": "10000", "log.cleaner.min.cleanable.ratio": "0.1",
+			})
+		}
+		if seed%3 == 0 {
+			n.settings["metadata.log.max.record.bytes.between.snapshots"] = "10000"
+		}
 	}
 	return c
 }
+
+// compacts reports whether the internal topics are compacted in this run, by each broker for itself.
+func (c *cluster) compacts() bool { return c.seed%2 == 0 }
 
 // settings is server.properties of a node among others.
 func settings(n *node, nodes int, voters []string) map[string]string {

@@ -4,6 +4,7 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -20,6 +21,7 @@ type fault struct {
 var faults = []fault{
 	{name: "kill", begin: func(c *cluster, n *node) { c.kill(n, false) }, end: (*cluster).restart},
 	{name: "power loss", begin: func(c *cluster, n *node) { c.kill(n, true) }, end: (*cluster).restart, settled: true},
+	{name: "all killed", begin: func(c *cluster, _ *node) { c.killAll() }, end: func(c *cluster, _ *node) { c.startAll() }},
 	{name: "clean stop", begin: (*cluster).stop, end: (*cluster).restart},
 	{name: "cut off", begin: func(c *cluster, n *node) { c.cut(n, true, true) }},
 	{name: "sends nothing", begin: func(c *cluster, n *node) { c.cut(n, true, false) }},
@@ -90,6 +92,19 @@ func (c *cluster) restart(n *node) {
 	}
 	if err := c.boot(n); err != nil {
 		c.h.violate("%s does not start again: %v", n.name, err)
+	}
+}
+
+// killAll ends all processes at once, with nothing lost that was written.
+func (c *cluster) killAll() {
+	for _, n := range c.nodes {
+		c.kill(n, false)
+	}
+}
+
+func (c *cluster) startAll() {
+	if err := c.bootAll(); err != nil {
+		c.h.violate("%v", err)
 	}
 }
 
@@ -173,9 +188,16 @@ func (c *cluster) fastDisk(n *node) {
 func (c *cluster) repair() error {
 	c.trace.addf("everything is put right")
 	c.net.heal()
-	failed := make(chan error, len(c.nodes))
 	for _, n := range c.nodes {
 		c.fastDisk(n)
+	}
+	return c.bootAll()
+}
+
+// bootAll starts the nodes that do not run, side by side.
+func (c *cluster) bootAll() error {
+	failed := make(chan error, len(c.nodes))
+	for _, n := range c.nodes {
 		go func() {
 			if n.broker != nil {
 				failed <- nil
@@ -184,12 +206,13 @@ func (c *cluster) repair() error {
 			failed <- c.boot(n)
 		}()
 	}
+	var errs []error
 	for range c.nodes {
 		if err := <-failed; err != nil {
-			return fmt.Errorf("does not start again: %w", err)
+			errs = append(errs, fmt.Errorf("does not start again: %w", err))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // awaitInSync waits until every replica is in sync and all brokers agree on it; false if that takes longer than limit.

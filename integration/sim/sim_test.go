@@ -140,6 +140,12 @@ func run(t *testing.T, seed uint64, s scenario) {
 	defer stop()
 	defer stopProducing()
 	var first, second sync.WaitGroup
+	defer func() {
+		if t.Failed() {
+			stop()
+			sim.abandon(&first, &second)
+		}
+	}()
 	for _, p := range sim.producers {
 		first.Go(func() { p.run(producing) })
 	}
@@ -157,6 +163,21 @@ func run(t *testing.T, seed uint64, s scenario) {
 		c.fatalf("%s", strings.Join(failed, "\n"))
 	}
 	t.Logf("seed %d: %v", seed, c.h.tally())
+}
+
+// abandon ends the workloads of a run that has failed, as a bubble ends with its last goroutine.
+func (s *simulation) abandon(running ...*sync.WaitGroup) {
+	for _, w := range running {
+		w.Wait()
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for _, p := range s.producers {
+		_ = p.wind(ctx) // what is not acknowledged will not be
+	}
+	for _, w := range s.others {
+		_ = w.wind(ctx)
+	}
 }
 
 func (s *simulation) createTopics() {
