@@ -248,7 +248,7 @@ func TestNoSleepInTests(t *testing.T) {
 
 // TestTableRowsHaveTheirFiles holds the correspondence that makes the folder of handlers its own table of contents.
 func TestTableRowsHaveTheirFiles(t *testing.T) {
-	rows := api.Table()
+	rows := slices.Concat(api.Table(), api.ControllerTable())
 	if len(rows) < 20 {
 		t.Fatalf("the table has only %d rows", len(rows))
 	}
