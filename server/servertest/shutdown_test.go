@@ -21,6 +21,7 @@ func TestControlledShutdown(t *testing.T) {
 	}
 	stop := make(chan struct{})
 	worst := make(chan time.Duration)
+	acked := make(chan struct{}, 1)
 	go func() {
 		longest := time.Duration(0)
 		for {
@@ -35,12 +36,18 @@ func TestControlledShutdown(t *testing.T) {
 				t.Error(err)
 			}
 			longest = max(longest, time.Since(begin))
+			select {
+			case acked <- struct{}{}:
+			default: // nobody waits for it
+			}
 		}
 	}()
 	begin := time.Now()
 	b.Stop(t, 1)
 	took := time.Since(begin)
-	time.Sleep(500 * time.Millisecond)
+	for range 100 { // as many as there were meanwhile, and more
+		<-acked
+	}
 	close(stop)
 	longest := <-worst
 	t.Logf("the stop took %v, the slowest record meanwhile %v", took, longest)
