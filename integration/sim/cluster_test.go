@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-	"go.uber.org/zap"
 
 	"github.com/ottla/ottla/server"
 	"github.com/ottla/ottla/server/config"
@@ -41,7 +40,6 @@ type cluster struct {
 	net   *network
 	h     *history
 	nodes []*node // by id, from 1
-	logs  *zap.Logger
 }
 
 // node is a machine: its disk stays when the process ends.

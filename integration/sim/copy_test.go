@@ -35,7 +35,7 @@ func (w *copier) run(ctx context.Context) {
 		name := fmt.Sprintf("%s.%d", w.name, life)
 		s, err := kgo.NewGroupTransactSession(w.c.options(name, []kgo.Opt{
 			kgo.ConsumerGroup(copyGroup(w.from)), kgo.ConsumeTopics(w.from), kgo.TransactionalID(w.name), kgo.TransactionTimeout(20 * time.Second),
-			kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RequireStableFetchOffsets(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+			kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 			kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.SessionTimeout(10 * time.Second), kgo.HeartbeatInterval(time.Second),
 			kgo.RebalanceTimeout(20 * time.Second), kgo.FetchMaxWait(500 * time.Millisecond), kgo.UnknownTopicRetries(-1), kgo.Balancers(kgo.RangeBalancer()),
 			kgo.ProduceRequestTimeout(5 * time.Second), kgo.RecordDeliveryTimeout(15 * time.Second),

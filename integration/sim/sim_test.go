@@ -85,21 +85,21 @@ func number(t *testing.T, name string, otherwise int) int {
 
 // TestOneBroker crashes a single node again and again.
 func TestOneBroker(t *testing.T) {
-	seeds(t, 10, func(t *testing.T, seed uint64) {
+	seeds(t, 8, func(t *testing.T, seed uint64) {
 		run(t, seed, scenario{roles: []string{combined}, chaos: chaosTime(t), faults: only("kill", "clean stop", "slow links", "breaking links", "slow disk", "cut off")})
 	})
 }
 
 // TestCombined has three nodes that are broker and controller.
 func TestCombined(t *testing.T) {
-	seeds(t, 10, func(t *testing.T, seed uint64) {
+	seeds(t, 8, func(t *testing.T, seed uint64) {
 		run(t, seed, scenario{roles: []string{combined, combined, combined}, chaos: chaosTime(t), faults: faults})
 	})
 }
 
 // TestRoles has three controllers and three brokers.
 func TestRoles(t *testing.T) {
-	seeds(t, 5, func(t *testing.T, seed uint64) {
+	seeds(t, 4, func(t *testing.T, seed uint64) {
 		run(t, seed, scenario{
 			roles: []string{brokerOnly, brokerOnly, brokerOnly, controllerOnly, controllerOnly, controllerOnly}, chaos: chaosTime(t), faults: faults,
 		})
