@@ -25,6 +25,9 @@ func TestSimulation(t *testing.T) {
 	defer cancel()
 	run := exec.CommandContext(ctx, "go", append(args, ".")...)
 	run.Env = os.Environ()
+	if raceDetector && os.Getenv("OTTLA_SIM_SEEDS") == "" {
+		run.Env = append(run.Env, "OTTLA_SIM_SEEDS=2") // of each kind: a run costs four times as much
+	}
 	out, err := run.CombinedOutput()
 	if err != nil {
 		t.Errorf("%v\n%s", err, out)
