@@ -139,6 +139,7 @@ func (l *Log) append(b []byte, o AppendOptions) (AppendInfo, error) {
 			return AppendInfo{}, l.storageFailed("write of the transaction index", err)
 		}
 	}
+	l.written.Store(end) // before the size: see readView
 	seg.size.Store(start + int64(len(b)))
 	seg.fileEnd = max(seg.fileEnd, start+int64(len(b)))
 	l.setUnstable()

@@ -104,6 +104,7 @@ func (l *Log) settle(end int64, o openOptions) error {
 	v := l.view.Load()
 	start := max(o.logStart, v.segments[0].base)
 	l.logStart.Store(start)
+	l.written.Store(end)
 	l.logEnd.Store(end)
 	l.settleBelow(end)
 	if l.cleaned.Store(noOffset); o.cleaned > 0 && o.cleaned <= end { // else what followed was lost, and maybe more

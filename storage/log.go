@@ -58,6 +58,7 @@ type Log struct {
 	settled  atomic.Int64 // what lies below is as good as synced: it was there when the log was opened, or when flush.messages became 1; stored under offMu
 	logStart atomic.Int64 // stored under mu
 	logEnd   atomic.Int64 // stored under mu
+	written  atomic.Int64 // all batches below the active segment's size end at or below it: an append raises it before the size, and that before logEnd; stored under mu
 
 	cleaned     atomic.Int64 // compacted up to here, -1 never; stored under mu, but for what firstDirty corrects
 	truncations atomic.Int64 // so far; stored under mu

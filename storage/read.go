@@ -44,10 +44,11 @@ func (l *Log) readView(v *view, offset, upper, limit int64, atLeastOne bool, scr
 	if err := l.offline(); err != nil {
 		return Slice{}, err
 	}
-	// The cuts are loaded before the size, so that a cut after that is noticed; the size before the end offset, so that all batches below size end at or
-	// below end.
+	// The cuts are loaded before the size, so that a cut after that is noticed; the size before written, so that all batches below size end at or
+	// below it. The log's end does not tell that: the size may have an append already that the end, and the high watermark, do not have yet.
 	active := v.active()
 	seen, size := active.cuts.n.Load(), active.size.Load()
+	written := l.written.Load()
 	start, end := l.logStart.Load(), l.logEnd.Load()
 	if err := l.inRange(offset, start, end); err != nil {
 		return Slice{}, err
@@ -60,7 +61,7 @@ func (l *Log) readView(v *view, offset, upper, limit int64, atLeastOne bool, scr
 		if seg.base >= upper {
 			break
 		}
-		r := rangeOf{offset, upper, end, size, seen}
+		r := rangeOf{offset, upper, written, size, seen}
 		if seg != active {
 			r.next, r.seen = v.segments[i+1].base, seg.cuts.n.Load()
 			r.size = seg.size.Load()
