@@ -172,6 +172,10 @@ func (q *raftQuorum) openLogs() error {
 		last, _ := q.snapshots.newest()
 		return oldest.Index, last.Index
 	}
+	q.entries.snapshot = func() (index, term uint64) {
+		last, _ := q.snapshots.newest()
+		return last.Index, last.Term
+	}
 	return nil
 }
 

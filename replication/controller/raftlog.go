@@ -31,8 +31,10 @@ type raftLog struct {
 	codecs *record.Codecs
 	// needed returns the index above which entries are needed to start from any of the snapshots that are kept, and the newest's index.
 	needed func() (above, newest uint64)
-	health *health
-	room   func(write func() error) error // writes again while the disk is full
+	// snapshot returns where the newest snapshot stands, index 0 if there is none.
+	snapshot func() (index, term uint64)
+	health   *health
+	room     func(write func() error) error // writes again while the disk is full
 
 	mu    sync.Mutex // guards chunk
 	chunk []raft.Log // consecutive entries that were read last
@@ -46,7 +48,7 @@ func openRaftLog(fs vfs.FS, dir string, codecs *record.Codecs, logger *zap.Logge
 		return nil, err
 	}
 	log.AdvanceHighWatermark(log.Offsets().LogEnd)
-	return &raftLog{log: log, codecs: codecs, health: h, room: func(write func() error) error { return write() }, needed: func() (uint64, uint64) { return math.MaxUint64, math.MaxUint64 }}, nil
+	return &raftLog{log: log, codecs: codecs, health: h, room: func(write func() error) error { return write() }, needed: func() (uint64, uint64) { return math.MaxUint64, math.MaxUint64 }, snapshot: func() (uint64, uint64) { return 0, 0 }}, nil
 }
 
 // FirstIndex implements raft.LogStore: 0 when the log is empty or everything was deleted.
@@ -77,6 +79,10 @@ func (l *raftLog) GetLog(index uint64, out *raft.Log) error {
 		return nil
 	}
 	o := l.log.Offsets()
+	if at, term := l.snapshot(); index > 0 && index == at && int64(index) <= o.LogStart {
+		*out = raft.Log{Index: index, Term: term, Type: raft.LogNoop} // the snapshot has it; raft asks for its term
+		return nil
+	}
 	if index == 0 || int64(index) <= o.LogStart || int64(index) > o.LogEnd {
 		return raft.ErrLogNotFound
 	}
@@ -252,6 +258,12 @@ func (l *raftLog) DeleteRange(first, last uint64) error {
 		}
 		return l.log.TruncateTo(from)
 	}
+	if at, _ := l.snapshot(); to == o.LogEnd && at > 0 && int64(at) <= o.LogStart {
+		return l.log.TruncateTo(from) // all of it follows the snapshot
+	}
+	if at, term := l.snapshot(); to == o.LogEnd && int64(at) > o.LogStart && int64(at) <= o.LogEnd && uint64(l.log.EpochOf(int64(at)-1)) != term {
+		return l.supersede(int64(at), o.LogEnd)
+	}
 	if above, newest := l.needed(); newest <= uint64(o.LogEnd) && above < uint64(to) {
 		to = int64(above)
 	}
@@ -262,6 +274,19 @@ func (l *raftLog) DeleteRange(first, last uint64) error {
 		return l.log.ResetTo(to)
 	}
 	return l.log.DeleteBefore(to)
+}
+
+// supersede drops what a snapshot that a leader has sent contradicts. Raft still believes that its log ends at end, so what follows the snapshot
+// stays until the leader's entries take its place, as with any entries that were never committed: without them raft would refuse those
+// entries, and be sent the snapshot again for ever. If nothing follows, only a new start tells raft where its log ends.
+func (l *raftLog) supersede(at, end int64) error {
+	if at < end {
+		return l.log.DeleteBefore(at)
+	}
+	if err := l.log.ResetTo(at); err != nil {
+		return err
+	}
+	return l.health.fail(fmt.Errorf("raft log: a snapshot has replaced its last entry, %d: the controller must start again", at))
 }
 
 // Close closes the log below.

@@ -278,3 +278,37 @@ func storedTerm(t *testing.T, fs *vfs.Mem, term, vote uint64) {
 		t.Errorf("term %d and vote %d are stored, want %d and %d", gotTerm, gotVote, term, vote)
 	}
 }
+
+// TestASnapshotSupersedesEntriesThatContradictIt: raft deletes the whole log then, and goes on as if it ended where it did.
+func TestASnapshotSupersedesEntriesThatContradictIt(t *testing.T) {
+	l := newRaftLog(t, vfs.NewMem())
+	l.needed = func() (uint64, uint64) { return 10, 40 }
+	l.snapshot = func() (uint64, uint64) { return 40, 3 }
+	store(t, l, 1, 50, 2)
+	if err := l.DeleteRange(1, 50); err != nil {
+		t.Fatal(err)
+	}
+	first, _ := l.FirstIndex()
+	last, _ := l.LastIndex()
+	if first != 41 || last != 50 {
+		t.Errorf("the log goes from %d to %d, want 41 to 50", first, last)
+	}
+	var e raft.Log
+	if err := l.GetLog(40, &e); err != nil || e.Term != 3 {
+		t.Errorf("entry 40, which the snapshot has: term %d, %v", e.Term, err)
+	}
+	if err := l.DeleteRange(41, 50); err != nil { // the leader's entries differ
+		t.Fatal(err)
+	}
+	store(t, l, 41, 60, 3)
+	if err := l.GetLog(41, &e); err != nil || e.Term != 3 {
+		t.Errorf("entry 41: term %d, %v", e.Term, err)
+	}
+	// Nothing follows the snapshot: raft must start again.
+	l = newRaftLog(t, vfs.NewMem())
+	l.snapshot = func() (uint64, uint64) { return 40, 3 }
+	store(t, l, 1, 40, 2)
+	if err := l.DeleteRange(1, 40); err == nil || l.health.check() == nil {
+		t.Errorf("the log goes on although raft does not know its end: %v", err)
+	}
+}
