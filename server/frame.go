@@ -363,7 +363,7 @@ func (f *frameReader) readSocket(p []byte, held *reservation) (int, error) {
 		case f.idle > 0 && quiet >= f.idle:
 			return 0, errIdle
 		case f.restAfter > 0 && quiet < f.restAfter: // the deadline passed while it was in use
-			f.restAfter = min(2*f.restAfter, restAfterMost)
+			f.restAfter = max(f.restAfter, min(2*f.restAfter, restRetry))
 		case f.restAfter > 0 && f.between:
 			return 0, errQuiet
 		}
@@ -393,7 +393,7 @@ func (f *frameReader) arm(now time.Time, impatient bool) error {
 	if f.restAfter > 0 {
 		p := f.active.Add(f.restAfter)
 		if !p.After(now) || f.busy() { // it cannot rest now
-			p = now.Add(restAfterMost)
+			p = now.Add(restRetry)
 		}
 		if at.IsZero() || p.Before(at) {
 			at = p

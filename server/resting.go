@@ -18,6 +18,8 @@ const (
 	// restAfterMost, which is longer than the members of a group are silent: resting saves memory, but is some ten system calls.
 	restAfter     = 20 * time.Millisecond
 	restAfterMost = 10 * time.Second
+	// restRetry is when a connection that was in use when it was to rest is looked at again.
+	restRetry = 2 * time.Second
 	// shortRest is a rest that was not worth it.
 	shortRest = 10 * time.Second
 	// expiryPrecision divides connections.max.idle.ms: so much later than due an idle connection may be closed.
