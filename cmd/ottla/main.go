@@ -57,6 +57,7 @@ func command() *cobra.Command {
 	root.AddGroup(&cobra.Group{ID: clientGroup, Title: "To use a cluster:"}, &cobra.Group{ID: toolGroup, Title: "Apache Kafka's tools, under their own names:"})
 	root.AddCommand(client.Commands(clientGroup)...)
 	root.AddCommand(toolCommands()...)
+	root.AddCommand(docsCommand())
 	root.AddCommand(serve, recoverCommand(), &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",

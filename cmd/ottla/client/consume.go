@@ -199,10 +199,11 @@ func (r *reading) findEnds(ctx context.Context, topics []string) error {
 }
 
 func (r *reading) loop(ctx context.Context, bar *progress) error {
+	quiet := time.Now().Add(r.f.idle)
 	for r.left == nil || len(r.left) > 0 {
 		poll, cancel := ctx, context.CancelFunc(func() {})
 		if r.f.idle > 0 {
-			poll, cancel = context.WithTimeout(ctx, r.f.idle)
+			poll, cancel = context.WithDeadline(ctx, quiet)
 		}
 		fetches := r.client.PollFetches(poll)
 		late := poll.Err() != nil
@@ -212,6 +213,9 @@ func (r *reading) loop(ctx context.Context, bar *progress) error {
 				continue
 			}
 			return fmt.Errorf("%s-%d: %w", e.Topic, e.Partition, connect.Translate(e.Err))
+		}
+		if fetches.NumRecords() > 0 {
+			quiet = time.Now().Add(r.f.idle)
 		}
 		for _, record := range fetches.Records() {
 			if ended, err := r.take(record); ended || err != nil {

@@ -251,10 +251,11 @@ func (c *call) consume(r *reading, f formatter) (count int64, err error) {
 			}
 		}
 	}()
+	quiet := time.Now().Add(r.silence)
 	for r.limit < 0 || count < r.limit {
 		ctx, cancel := c.ctx, context.CancelFunc(func() {})
 		if r.silence > 0 {
-			ctx, cancel = context.WithTimeout(c.ctx, r.silence)
+			ctx, cancel = context.WithDeadline(c.ctx, quiet)
 		}
 		if c.out.Buffered() > 0 && c.out.Flush() != nil {
 			cancel()
@@ -269,6 +270,9 @@ func (c *call) consume(r *reading, f formatter) (count int64, err error) {
 			}
 		}
 		records := fetches.Records()
+		if len(records) > 0 {
+			quiet = time.Now().Add(r.silence)
+		}
 		for _, record := range records {
 			if r.limit >= 0 && count >= r.limit {
 				break
