@@ -153,7 +153,7 @@ func (s *session) topicCreate() *cobra.Command {
 	)
 	c := &cobra.Command{
 		Use: "create TOPIC...", Short: "Make topics", Args: cobra.MinimumNArgs(1),
-		Example: "  ottla topic create orders\n  ottla topic create orders payments --partitions 6 --replication-factor 3\n" +
+		Example: "  ottla topic create orders\n  ottla topic create orders payments --partitions 6 --replication-factor 1\n" +
 			"  ottla topic create latest --config cleanup.policy=compact --if-not-exists",
 		RunE: s.run(func(ctx context.Context, a *cluster, args []string) error {
 			values, err := keyValues(configs)
