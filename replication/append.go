@@ -92,6 +92,9 @@ func (p *Partition) Append(b []byte, o ProduceOptions) (ProduceResult, error) {
 
 // WaitFlushed returns when the records of an append are durable, if flush.messages asks for that; until then they are not committed. Error: KafkaStorageError.
 func (p *Partition) WaitFlushed(r *ProduceResult) error {
+	if !r.Flushing() {
+		return nil
+	}
 	err := p.WithLog(func(log *storage.Log) error {
 		if log == r.log {
 			return r.flush.Wait()

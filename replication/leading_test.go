@@ -10,6 +10,8 @@ import (
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/config"
 	"github.com/ottla/ottla/protocol/schema"
+	"github.com/ottla/ottla/storage"
+	"github.com/ottla/ottla/storage/vfs"
 )
 
 // TestDeleteRecordsWaitsForFollowers, those that are alive.
@@ -196,4 +198,30 @@ func TestThrottleRate(t *testing.T) {
 	if q.Record(1<<40, now); q.Exceeded(NoThrottle, now) {
 		t.Error("without a limit there is one")
 	}
+}
+
+// TestReplicationNeedsNoSync: who waits for followers does not wait for the leader's disk, unless flush.messages says so.
+func TestReplicationNeedsNoSync(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 2, nil)
+		c.stop(0)
+		fs := vfs.NewFaulty(vfs.NewMem())
+		c.start(0, fs)
+		c.topic("t", 1, nil, 0, 1)
+		c.produce(0, "t", "what is synced with a log's first records has been")
+		time.Sleep(time.Second)
+		syncs, remove := fs.Inject(vfs.Fault{Op: vfs.OpSync, Path: "t-0", Pattern: "*.log"})
+		defer remove()
+		p := c.partition(0, "t", 0)
+		r, err := p.Append(batch("a"), ProduceOptions{Acks: -1, Origin: storage.OriginClient, ProduceVersion: 9, LeaderEpoch: -1, Deferred: true})
+		if err != nil || r.Committed() {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		if err := p.WaitFlushed(&r); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.WaitCommitted(t.Context(), &r); err != nil || syncs() > 0 {
+			t.Errorf("%v, %d fsyncs", err, syncs())
+		}
+	})
 }
