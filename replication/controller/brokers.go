@@ -56,6 +56,9 @@ func registerBroker(v *View, req *kmsg.BrokerRegistrationRequest, resp *kmsg.Bro
 	case old != nil:
 		clean := req.Version >= 3 && req.PreviousBrokerEpoch == old.Epoch
 		d.Records = broughtDown(v, req.BrokerID, clean)
+		if req.Version >= 3 && req.PreviousBrokerEpoch >= 0 && !clean {
+			d.Records = append(d.Records, rolledBack(v, old, v.index.held(req.BrokerID, inISR|inELR))...)
+		}
 	}
 	d.Records = append(d.Records, r)
 	v.Sessions.register(req.BrokerID, v.Now, same, v.NextOffset+int64(len(d.Records))-1)

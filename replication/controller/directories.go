@@ -53,15 +53,16 @@ func assignReplicasToDirs(v *View, req *kmsg.AssignReplicasToDirsRequest, resp *
 			for _, asked := range topic.Partitions {
 				p := t.Partition(asked.Partition)
 				code := checkAssignment(t, p, b.ID)
+				var c *partitionChange
 				if code == protocol.None {
-					rules := v.rules(t)
-					c := v.change(t, p, rules)
-					c.directories = map[int32]protocol.UUID{b.ID: dir.ID}
+					c, code = beginAssignment(v, b, t, p, dir.ID)
+				}
+				if code == protocol.None {
 					if r := c.record(); r != nil {
 						d.Records = append(d.Records, r)
 					}
 					if !b.HasOnlineDirectory(dir.ID) {
-						if r := removed(b.ID).change(v, t, p, rules).record(); r != nil {
+						if r := removed(b.ID).change(v, t, p, c.rules).record(); r != nil {
 							offline = append(offline, r)
 						}
 					}
