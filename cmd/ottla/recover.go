@@ -29,7 +29,7 @@ func recoverCommand() *cobra.Command {
 			"Without --yes it only tells what there is and what may be lost. No controller may run meanwhile.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := config.Load(args[0], overrides)
+			c, err := config.Sources{File: args[0], Environment: os.Environ(), Overrides: overrides}.Load()
 			if err != nil {
 				return err
 			}

@@ -39,7 +39,8 @@ func serverCommand() *cobra.Command {
 		Use:   "server [server.properties]",
 		Short: "Start a broker",
 		Long: "Start a broker with Apache Kafka's own properties file, as it is, or without one: then it listens on localhost:9092 " +
-			"and keeps its data in your data folder.",
+			"and keeps its data in your data folder. Variables of the environment count over the file as with Kafka's images: " +
+			"KAFKA_NUM_PARTITIONS or KAFKA_CFG_NUM_PARTITIONS is num.partitions; --override counts over both.",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			begin := time.Now()
@@ -126,7 +127,7 @@ func load(file string, overrides []string, brokers int) ([]*config.Server, error
 	case brokers < 1:
 		return nil, fmt.Errorf("--brokers %d: must be at least 1", brokers)
 	case brokers == 1:
-		c, err := config.Load(file, overrides)
+		c, err := config.Sources{File: file, Environment: os.Environ(), Overrides: overrides}.Load()
 		return []*config.Server{c}, err
 	case file != "":
 		return nil, fmt.Errorf("--brokers and %s contradict each other: a file is that of one broker", file)
