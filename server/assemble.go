@@ -118,7 +118,7 @@ func (b *Broker) serveControllers() {
 	logger := b.o.Logger.Named("controller")
 	node := &api.Node{
 		NodeID: b.o.Config.NodeID, Config: b.Config, Image: b.controller.Image, Controller: localController{b.controller}, Quorum: b.controller, Direct: true,
-		Routes: api.NewRoutes(api.ControllerTable()), Logger: logger.Named("api"),
+		Routes: api.NewRoutes(api.ControllerTable()), Logger: logger.Named("api"), Loggers: b.levels,
 	}
 	b.controlSockets = newSocketServer(node, logger.Named("network"))
 	b.controlSockets.handOver = b.transport.take
@@ -167,7 +167,7 @@ func (b *Broker) assemble(clusterID string) {
 		TopicCreator: api.NewTopicCreator(api.TopicCreatorOptions{
 			Controller: b.quorum, Config: b.Config, Image: b.replicas.Image, Logger: logger.Named("topics"),
 		}),
-		Logger: logger.Named("api"),
+		Logger: logger.Named("api"), Loggers: b.levels,
 	}
 	b.peers.node = b.node
 	b.sockets = newSocketServer(b.node, logger.Named("network"))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/ottla/ottla/coordinator/group"
 	"github.com/ottla/ottla/coordinator/txn"
@@ -22,6 +23,7 @@ import (
 	"github.com/ottla/ottla/replication/metadata"
 	"github.com/ottla/ottla/server/api"
 	"github.com/ottla/ottla/server/config"
+	"github.com/ottla/ottla/server/logs"
 	"github.com/ottla/ottla/storage"
 	"github.com/ottla/ottla/storage/vfs"
 )
@@ -45,6 +47,7 @@ type Broker struct {
 	abort  context.CancelCauseFunc       // ends a start that is under way; set by Start before anything can fail
 	values atomic.Pointer[values.Values] // the broker's configuration as of now
 	lost   chan struct{}                 // signalled when a log dir fails; has room for one
+	levels *logs.Levels                  // of o.Logger and all made of it
 
 	codecs       *record.Codecs
 	store        *storage.Store
@@ -71,6 +74,12 @@ type Broker struct {
 	controlListeners []boundListener
 }
 
+// loggerNames are the loggers that the parts of a broker have.
+var loggerNames = []string{
+	"api", "controller", "controller.api", "controller.network", "controllers", "directories", "group", "lifecycle", "metadata", "metrics", "network", "replication",
+	"storage", "topics", "transaction",
+}
+
 // New returns a broker that holds nothing yet.
 func New(o Options) *Broker {
 	if o.Logger == nil {
@@ -87,6 +96,12 @@ func New(o Options) *Broker {
 	}
 	b := &Broker{o: o, failed: make(chan error, 1), lost: make(chan struct{}, 1), grew: make(chan struct{}, 1)}
 	b.values.Store(&o.Config.Values)
+	level := zapcore.InfoLevel
+	if own := zapcore.LevelOf(o.Logger.Core()); own != zapcore.InvalidLevel {
+		level = max(level, own)
+	}
+	b.levels = logs.New(level, loggerNames...)
+	b.o.Logger = b.levels.Under(o.Logger)
 	return b
 }
 

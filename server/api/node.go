@@ -8,6 +8,7 @@ import (
 	"github.com/ottla/ottla/protocol/config"
 	"github.com/ottla/ottla/replication"
 	"github.com/ottla/ottla/replication/metadata"
+	"github.com/ottla/ottla/server/logs"
 	"github.com/ottla/ottla/storage"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/zap"
@@ -31,6 +32,7 @@ type Node struct {
 	Sessions     *Sessions // fetch sessions of this broker
 	Routes       *Routes   // the APIs that these listeners serve
 	Logger       *zap.Logger
+	Loggers      *logs.Levels // the levels of this node's loggers, which BROKER_LOGGER resources show and alter
 
 	// TopicCreator creates the topics that Metadata and FindCoordinator find missing.
 	TopicCreator *TopicCreator
