@@ -264,7 +264,7 @@ func (m *Manager) clockAt() clockAt { return clockAt{time.Now().UnixMilli(), m.m
 
 // eligible reports whether a follower may join an ISR: its broker is alive, and the one that has fetched (Partition.isReplicaIsrEligible).
 func (m *Manager) eligible(f *progress) bool {
-	b := m.Image().Broker(f.id)
+	b := m.brokers.Load().Broker(f.id)
 	if b == nil || b.Fenced || b.InControlledShutdown || f.brokerEpoch == epochUnknown {
 		return false
 	}
@@ -273,19 +273,19 @@ func (m *Manager) eligible(f *progress) bool {
 
 // alive reports whether a broker is registered and not fenced.
 func (m *Manager) alive(id int32) bool {
-	b := m.Image().Broker(id)
+	b := m.brokers.Load().Broker(id)
 	return b != nil && !b.Fenced
 }
 
 // replacedBroker reports whether a broker has registered anew since it had this epoch; -1 is not checked.
 func (m *Manager) replacedBroker(id int32, epoch int64) bool {
-	b := m.Image().Broker(id)
+	b := m.brokers.Load().Broker(id)
 	return epoch >= 0 && b != nil && !b.Fenced && b.Epoch > epoch
 }
 
 // brokerEpoch is this broker's, -1 before it is registered.
 func (m *Manager) brokerEpoch() int64 {
-	if b := m.Image().Broker(m.o.NodeID); b != nil {
+	if b := m.brokers.Load().Broker(m.o.NodeID); b != nil {
 		return b.Epoch
 	}
 	return -1

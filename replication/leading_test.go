@@ -61,6 +61,29 @@ func TestDeleteRecordsWaitsForFollowers(t *testing.T) {
 	})
 }
 
+// TestFencedFollowerHoldsNothingUp: what only waited for a follower that has gone is committed with the change that fences it and takes it out of the ISR, before anything else is appended or fetched.
+func TestFencedFollowerHoldsNothingUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3, nil) // replica.lag.time.max.ms is 30 s: the follower still counts as one that has caught up
+		c.topic("t", 1, nil, 0, 1, 2)
+		time.Sleep(time.Second)
+		p := c.partition(0, "t", 0)
+		for id := range int32(2) {
+			c.separate(id, 2, true)
+		}
+		c.produce(0, "t", "a")
+		time.Sleep(3 * time.Second)
+		if at := p.Log().Offsets(); at.HighWatermark != 0 {
+			t.Fatalf("%+v is not what broker 2 has", at)
+		}
+		c.change(&schema.BrokerRegistrationChangeRecord{BrokerID: 2, BrokerEpoch: 2, Fenced: 1},
+			&schema.PartitionChangeRecord{TopicID: p.topicID, ISR: []int32{0, 1}, Leader: schema.NoLeaderChange, LeaderRecoveryState: schema.NoLeaderRecoveryStateChange})
+		if at := p.Log().Offsets(); at.HighWatermark != 1 {
+			t.Errorf("without broker 2: %+v", at)
+		}
+	})
+}
+
 // TestEpochStartOfANewLeader is above its high watermark until a follower has confirmed what it has.
 func TestEpochStartOfANewLeader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

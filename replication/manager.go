@@ -44,6 +44,9 @@ type Controller interface {
 type Manager struct {
 	o     Options
 	image atomic.Pointer[metadata.Image] // as last applied
+	// brokers is by which brokers are judged: ahead of image while a delta is applied, as Kafka's metadata cache is, so that one that is fenced with the change of a partition does
+	// not hold up what that commits.
+	brokers atomic.Pointer[metadata.Image]
 
 	verifier Verifier // set once, by SetVerifier
 	fetchers *fetchers
@@ -79,6 +82,7 @@ func NewManager(o Options) *Manager {
 		leaderThrottle: NewThrottle(samples, width), followerThrottle: NewThrottle(samples, width),
 	}
 	m.image.Store(metadata.Empty())
+	m.brokers.Store(metadata.Empty())
 	m.fetchers = newFetchers(o, m.settled)
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.changes = &isrChanges{controller: o.Controller, node: o.NodeID, brokerEpoch: m.brokerEpoch, logger: o.Logger, ctx: m.ctx}
@@ -140,6 +144,7 @@ func (m *Manager) Apply(d *metadata.Delta) {
 	if m.Image().Offset() < 0 {
 		m.setStraysAside(d.Image)
 	}
+	m.brokers.Store(d.Image)
 	m.fetchers.begin(d)
 	for _, t := range d.Deleted {
 		for _, p := range t.Partitions {
