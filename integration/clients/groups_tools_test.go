@@ -1,12 +1,9 @@
 package clients
 
 import (
-	"bufio"
 	"fmt"
-	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -58,8 +55,7 @@ type toolRun struct {
 	now    time.Time
 	modern bool // the tools are those of 4.x
 	prefix string
-	in     io.Writer
-	out    *bufio.Reader
+	*toolbox
 	client *kgo.Client
 	steps  []toolStep
 }
@@ -75,23 +71,6 @@ func (s toolStep) without(other toolStep) string {
 
 func newToolRun(t *testing.T, version, addr string, now time.Time) *toolRun {
 	t.Helper()
-	command := javaProgramOf(t, "Tools", version)
-	cmd := exec.CommandContext(t.Context(), command[0], append([]string{"-Xmx256m"}, command[2:]...)...)
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = in.Close()
-		_ = cmd.Wait()
-	})
 	client, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ClientID("script"))
 	if err != nil {
 		t.Fatal(err)
@@ -99,32 +78,19 @@ func newToolRun(t *testing.T, version, addr string, now time.Time) *toolRun {
 	t.Cleanup(client.Close)
 	return &toolRun{
 		t: t, addr: addr, dir: t.TempDir(), now: now, modern: !strings.HasPrefix(version, "3."), prefix: "t" + version[:1] + "-",
-		in: in, out: bufio.NewReader(out), client: client,
+		toolbox: startToolbox(t, version), client: client,
 	}
 }
 
 // run runs a tool with arguments, parted by blanks, and records what it prints.
 func (r *toolRun) run(tool, line string) string {
-	args := append([]string{toolClasses[tool], "--bootstrap-server", r.addr}, strings.Fields(strings.ReplaceAll(line, "%", r.prefix))...)
-	if _, err := fmt.Fprintln(r.in, strings.Join(args, "\t")); err != nil {
+	printed, status, err := r.toolbox.run(tool, append([]string{"--bootstrap-server", r.addr}, strings.Fields(strings.ReplaceAll(line, "%", r.prefix))...)...)
+	if err != nil {
 		r.t.Error(err)
 		return ""
 	}
-	var printed []string
-	for {
-		text, err := r.out.ReadString('\n')
-		if err != nil {
-			r.t.Errorf("%s %s: %v", tool, line, err)
-			return ""
-		}
-		text = strings.TrimRight(text, "\r\n")
-		printed = append(printed, text)
-		if strings.HasPrefix(text, "exit ") {
-			break
-		}
-	}
-	r.steps = append(r.steps, toolStep{"kafka-" + tool + " " + line, r.plain(printed)})
-	return strings.Join(printed[:len(printed)-1], "\n")
+	r.steps = append(r.steps, toolStep{"kafka-" + tool + " " + line, r.plain(append(printed, fmt.Sprint("exit ", status)))})
+	return strings.Join(printed, "\n")
 }
 
 var (

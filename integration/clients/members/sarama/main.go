@@ -88,7 +88,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	args := os.Args[1:]
-	group, err := sarama.NewConsumerGroup([]string{args[0]}, args[1], config(args[3:]))
+	group, err := sarama.NewConsumerGroup(strings.Split(args[0], ","), args[1], config(args[3:]))
 	if err != nil {
 		report.Fail(err)
 	}
