@@ -3,6 +3,7 @@ package replication
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -15,7 +16,7 @@ import (
 // of its ISR in another way.
 type isrProposal struct {
 	p                           *Partition
-	isr                         []int32
+	from, isr                   []int32
 	brokerEpochs                []int64 // by index of isr; -1 unknown
 	leaderEpoch, partitionEpoch int32
 }
@@ -57,6 +58,8 @@ type isrChanges struct {
 	logger      *zap.Logger
 	ctx         context.Context
 	sender      sync.WaitGroup // added to with mu held, and not after ctx has ended
+
+	expanded, shrunk atomic.Int64 // proposals that were taken
 
 	mu      sync.Mutex
 	waiting []*isrProposal // guarded by mu
@@ -156,12 +159,26 @@ func (c *isrChanges) send(batch []*isrProposal) (again []*isrProposal) {
 			answers[key{t.TopidID, t.Partitions[j].Partition}] = &t.Partitions[j]
 		}
 	}
+	grown, shrunk := 0, 0
 	for _, proposal := range batch {
-		// Without an answer for it, it is asked for again.
-		if a := answers[key{proposal.p.topicID, proposal.p.tp.Partition}]; a == nil || proposal.p.answered(proposal, a) == isrRetry {
+		a, reaction := answers[key{proposal.p.topicID, proposal.p.tp.Partition}], isrRetry
+		if a != nil {
+			reaction = proposal.p.answered(proposal, a)
+		}
+		switch {
+		case reaction == isrRetry: // without an answer for it, too
 			again = append(again, proposal)
+		case reaction != isrTake:
+		case len(a.ISR) < len(proposal.from):
+			shrunk++
+			c.shrunk.Add(1)
+		default:
+			grown++
+			c.expanded.Add(1)
 		}
 	}
+	c.logger.Info("ISRs have changed", zap.Int("expanded", grown), zap.Int("shrunk", shrunk), zap.Int("not taken", len(batch)-grown-shrunk),
+		zap.Stringer("first", batch[0].p.tp), zap.Int32s("from", batch[0].from), zap.Int32s("to", batch[0].isr))
 	return again
 }
 

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/record"
@@ -473,4 +475,51 @@ func eachRecord(t *testing.T, log *storage.Log, codecs *record.Codecs, fn func(o
 // answerOf is what the controller says of a partition that node 1 leads.
 func answerOf(partition, partitionEpoch int32, isr ...int32) kmsg.AlterPartitionResponseTopicPartition {
 	return kmsg.AlterPartitionResponseTopicPartition{Partition: partition, LeaderID: self, ISR: isr, PartitionEpoch: partitionEpoch}
+}
+
+// answeredBy is a controller with an answer that is known before.
+type answeredBy struct {
+	resp *kmsg.AlterPartitionResponse
+}
+
+func (a answeredBy) Handle(context.Context, kmsg.Request) (kmsg.Response, error) { return a.resp, nil }
+
+// TestChangesOfISRsAreOneLine, however many there are in a request.
+func TestChangesOfISRsAreOneLine(t *testing.T) {
+	h := newHost(t)
+	topic := &schema.TopicRecord{Name: "t", TopicID: protocol.NewUUID()}
+	records := []schema.MetadataRecord{topic}
+	resp := kmsg.NewPtrAlterPartitionResponse()
+	resp.Topics = []kmsg.AlterPartitionResponseTopic{{TopidID: topic.TopicID}}
+	for id := range int32(4) {
+		records = append(records, &schema.PartitionRecord{TopicID: topic.TopicID, PartitionID: id, Replicas: []int32{self, 2, 3}, ISR: []int32{self, 2}, Leader: self})
+		a := answerOf(0, 1, self, 2, 3)
+		switch a.Partition = id; id {
+		case 2:
+			a.ISR = []int32{self}
+		case 3:
+			a.ErrorCode = int16(protocol.IneligibleReplica)
+		}
+		resp.Topics[0].Partitions = append(resp.Topics[0].Partitions, a)
+	}
+	h.change(records...)
+	core, lines := observer.New(zap.InfoLevel)
+	c := isrChanges{controller: answeredBy{resp}, brokerEpoch: func() int64 { return 1 }, logger: zap.New(core), ctx: t.Context()}
+	var batch []*isrProposal
+	for _, p := range h.Partitions() {
+		proposal := &isrProposal{p: p, from: p.state.isr}
+		p.state.pending = proposal
+		batch = append(batch, proposal)
+	}
+	if again := c.send(batch); len(again) > 0 {
+		t.Errorf("%d are asked for again", len(again))
+	}
+	all := lines.All()
+	if len(all) != 1 {
+		t.Fatalf("%d lines", len(all))
+	}
+	got := all[0].ContextMap()
+	if got["expanded"] != int64(2) || got["shrunk"] != int64(1) || got["not taken"] != int64(1) || got["first"] != "t-0" {
+		t.Errorf("%v", got)
+	}
 }

@@ -115,7 +115,7 @@ func (p *Partition) proposeJoin(id int32) {
 		if i < 0 || !p.state.joins(&p.followers[i], at.HighWatermark) || !p.m.eligible(&p.followers[i]) {
 			return nil
 		}
-		p.o.Logger.Info("expanding the ISR", zap.Stringer("partition", p.tp), zap.Int32s("isr", p.state.isr), zap.Int32("replica", id))
+		p.o.Logger.Debug("expanding the ISR", zap.Stringer("partition", p.tp), zap.Int32s("isr", p.state.isr), zap.Int32("replica", id))
 		return append(slices.Clone(p.state.isr), id)
 	})
 }
@@ -132,7 +132,7 @@ func (p *Partition) shrink() {
 			if len(out) == 0 {
 				return nil
 			}
-			p.o.Logger.Info("shrinking the ISR", zap.Stringer("partition", p.tp), zap.Int32s("isr", p.state.isr), zap.Int32s("replicas", out),
+			p.o.Logger.Debug("shrinking the ISR", zap.Stringer("partition", p.tp), zap.Int32s("isr", p.state.isr), zap.Int32s("replicas", out),
 				zap.Int64("high watermark", at.HighWatermark), zap.Int64("log end offset", at.LogEnd))
 			return p.state.without(out)
 		})
@@ -165,7 +165,7 @@ func (p *Partition) propose(decide func(storage.Offsets, clockAt) []int32) {
 	isr := decide(p.Log().Offsets(), p.m.clockAt())
 	var proposal *isrProposal
 	if isr != nil {
-		proposal = &isrProposal{p: p, isr: isr, leaderEpoch: p.state.leaderEpoch, partitionEpoch: p.state.partitionEpoch}
+		proposal = &isrProposal{p: p, from: p.state.isr, isr: isr, leaderEpoch: p.state.leaderEpoch, partitionEpoch: p.state.partitionEpoch}
 		for _, id := range isr {
 			proposal.brokerEpochs = append(proposal.brokerEpochs, p.brokerEpochOf(id))
 		}
@@ -216,9 +216,9 @@ func (p *Partition) answered(proposal *isrProposal, a *kmsg.AlterPartitionRespon
 	}
 	p.mu.Unlock()
 	if reaction == isrTake {
-		p.o.Logger.Info("the ISR has changed", zap.Stringer("partition", p.tp), zap.Int32s("isr", a.ISR), zap.Int32("partition epoch", a.PartitionEpoch))
+		p.o.Logger.Debug("the ISR has changed", zap.Stringer("partition", p.tp), zap.Int32s("isr", a.ISR), zap.Int32("partition epoch", a.PartitionEpoch))
 	} else {
-		p.o.Logger.Info("a change of the ISR was not taken", zap.Stringer("partition", p.tp), zap.Stringer("code", protocol.Code(a.ErrorCode)))
+		p.o.Logger.Debug("a change of the ISR was not taken", zap.Stringer("partition", p.tp), zap.Stringer("code", protocol.Code(a.ErrorCode)))
 	}
 	if reaction == isrTake || reaction == isrRevert {
 		p.waiters.lookAgain()
