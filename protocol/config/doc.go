@@ -19,6 +19,7 @@
 //	values.go           the layers
 //	getters.go          typed reads
 //	reasons.go          why keys are without effect
+//	removed.go          keys of older releases, and what became of them
 //	validate.go         what a change of configs must hold to, beyond each key's rule
 //	validate_group.go   how a broker's keys of consumer groups fit together
 //	describe.go         values as DescribeConfigs shows them, with source and synonyms

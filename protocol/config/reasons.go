@@ -28,5 +28,9 @@ const (
 	noDirReport       = "a failed log folder is handled within the process"
 	noBufferCache     = "the group coordinator's buffers belong to the runtime"
 	noEarlyStart      = "without an authorizer all listeners start together"
+	noZooKeeper       = "there is no ZooKeeper, the metadata is kept by the controllers"
+	noPasswords       = "passwords are not stored in ZooKeeper"
+	noHostName        = "Apache Kafka has listeners and advertised.listeners instead"
+	noStaticQuotas    = "default quotas are set at run time, see kafka-configs --entity-type clients --entity-default"
 	noDecompressed    = "batches are read as a stream, never decompressed as a whole"
 )

@@ -25,14 +25,28 @@ type Server struct {
 	Metrics        string // host:port of the metrics; "": nowhere
 	LogDirs        []string
 	MetadataLogDir string
+	Origins        []Origin // what was given and chosen, by key
 	Warnings       []string // what is probably a mistake: unknown keys
 	Notices        []string // what the user should know: settings without effect, choices made without a file
+}
+
+// Origin is where the value of a key comes from.
+type Origin struct {
+	Key, Value string
+	Place      string // "server.properties:12", "KAFKA_NUM_PARTITIONS", "--override", "" for a choice of this program
+}
+
+// Sources is what a node's configuration is read from. Each takes precedence over those before it, and all over the defaults.
+type Sources struct {
+	File        string   // server.properties; "": what a developer's machine wants, see Load
+	Environment []string // NAME=value, as os.Environ gives them; see readEnvironment
+	Overrides   []string // key=value
 }
 
 // setting is one given value and where it was given.
 type setting struct {
 	name, value string
-	place       string // "server.properties:12", "--override", "" for a default of this program
+	place       string // see Origin.Place
 }
 
 // settings is everything that was given, later entries over earlier ones.
@@ -63,10 +77,16 @@ func (s *settings) given(name string) bool {
 //
 // The error lists every mistake, one per line, each with its place, key, value and what is allowed.
 func Load(file string, overrides []string) (*Server, error) {
+	return Sources{File: file, Overrides: overrides}.Load()
+}
+
+// Load reads all sources.
+func (from Sources) Load() (*Server, error) {
+	file, overrides := from.File, from.Overrides
 	s := &settings{byName: map[string]setting{}}
 	var problems []error
 	if file == "" {
-		if err := withoutFile(s, overrides); err != nil {
+		if err := withoutFile(s, from); err != nil {
 			problems = append(problems, err)
 		}
 	} else {
@@ -76,6 +96,7 @@ func Load(file string, overrides []string) (*Server, error) {
 		}
 		problems = append(problems, readFile(s, filepath.Base(file), content))
 	}
+	warnings := readEnvironment(s, from.Environment)
 	for _, o := range overrides {
 		name, value, ok := strings.Cut(o, "=")
 		name = strings.TrimSpace(name)
@@ -89,6 +110,7 @@ func Load(file string, overrides []string) (*Server, error) {
 	if err := errors.Join(append(problems, err)...); err != nil {
 		return nil, err
 	}
+	server.Warnings = append(warnings, server.Warnings...)
 	if file == "" {
 		server.Notices = append(server.Notices, noticesWithoutFile(s)...)
 	}
@@ -123,12 +145,15 @@ func readFile(s *settings, name string, content []byte) error {
 const rebalanceDelay = "group.initial.rebalance.delay.ms"
 
 // withoutFile gives the defaults of a node that is started without a file.
-func withoutFile(s *settings, overrides []string) error {
+func withoutFile(s *settings, from Sources) error {
 	s.put("process.roles", "broker,controller", "")
 	s.put("node.id", "1", "")
 	s.put("listeners", "PLAINTEXT://localhost:9092", "")
 	s.put(rebalanceDelay, "0", "")
-	if slices.ContainsFunc(overrides, func(o string) bool { return strings.HasPrefix(o, "log.dir") }) {
+	given := &settings{byName: map[string]setting{}}
+	readEnvironment(given, from.Environment)
+	if given.given("log.dirs") || given.given("log.dir") ||
+		slices.ContainsFunc(from.Overrides, func(o string) bool { return strings.HasPrefix(o, "log.dir") }) {
 		return nil // no need for a home folder
 	}
 	dir, err := userDataDir()
@@ -157,11 +182,16 @@ func build(s *settings) (*Server, error) {
 	if len(b.problems) == 0 {
 		server.Values, _ = keys.FromStatic(s.values())
 		b.node()
+	}
+	if len(server.Roles) > 0 {
 		b.listeners()
 		b.metrics()
 		b.folders()
 		b.crossChecks()
 		b.withoutEffect()
+		for _, name := range b.sorted() {
+			server.Origins = append(server.Origins, Origin{name, b.byName[name].value, b.byName[name].place})
+		}
 	}
 	if len(b.problems) > 0 {
 		return nil, errors.Join(b.problems...)
@@ -209,11 +239,16 @@ func (b *builder) unknownKeys() {
 		if k := keys.Lookup(keys.Broker, name); k != nil && !k.DynamicOnly {
 			continue
 		}
+		if reason := keys.RemovedReason(name); reason != "" {
+			continue // withoutEffect says so
+		}
 		text := fmt.Sprintf("unknown key %s", name)
 		if place := b.byName[name].place; place != "" {
 			text = place + ": " + text
 		}
-		if near := keys.Nearest(keys.Broker, name); near != "" {
+		if near := keys.Nearest(keys.Broker, name); near == name {
+			text = strings.Replace(text, "unknown key "+name, name+" can only be set at run time, with kafka-configs", 1)
+		} else if near != "" {
 			text += ", did you mean " + near + "?"
 		}
 		b.server.Warnings = append(b.server.Warnings, text)
@@ -245,11 +280,14 @@ func (b *builder) badValues() {
 func (b *builder) withoutEffect() {
 	byReason := map[string][]string{}
 	for _, name := range b.sorted() {
-		k := keys.Lookup(keys.Broker, name)
-		if k == nil || k.NoEffect == "" || !b.given(name) {
+		reason := keys.RemovedReason(name)
+		if k := keys.Lookup(keys.Broker, name); k != nil {
+			reason = k.NoEffect
+		}
+		if reason == "" || !b.given(name) {
 			continue
 		}
-		byReason[k.NoEffect] = append(byReason[k.NoEffect], name)
+		byReason[reason] = append(byReason[reason], name)
 	}
 	for _, reason := range slices.Sorted(maps.Keys(byReason)) {
 		b.server.Notices = append(b.server.Notices, "no effect here: "+strings.Join(byReason[reason], ", ")+" ("+reason+")")

@@ -10,7 +10,11 @@ import (
 func (b *builder) node() {
 	for _, required := range []string{"process.roles", "node.id"} {
 		if _, ok := b.byName[required]; !ok {
-			b.fail(required, "missing required key %s, which has no default", required)
+			hint := ""
+			if required == rolesKey && b.given("zookeeper.connect") {
+				hint = "; the file is one of ZooKeeper's time: for a node of its own, replace zookeeper.connect by process.roles=broker,controller"
+			}
+			b.fail(required, "missing required key %s, which has no default%s", required, hint)
 		}
 	}
 	if len(b.problems) > 0 {

@@ -37,7 +37,7 @@ func configCommand(s *session) *cobra.Command {
 		Use: "config", Short: "Show and change configurations of topics, brokers, groups and the rest",
 		Example: "  ottla config describe topic orders\n  ottla config set topic orders retention.ms=3600000\n  ottla config unset broker 1 log.cleaner.threads",
 	}
-	c.AddCommand(s.configDescribe(), s.configSet(), s.configUnset(), s.configKeys())
+	c.AddCommand(s.configDescribe(), s.configSet(), s.configUnset(), s.configKeys(), s.configExplain(), s.configCheck())
 	return c
 }
 

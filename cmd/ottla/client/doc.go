@@ -10,6 +10,7 @@
 //	group.go group_reset.go         group
 //	produce.go consume.go           records
 //	config.go acl.go user.go quota.go  the admin commands
+//	config_file.go config explain and check, which read the server's settings on this machine
 //	log.go         log dump, which reads files and no server
 //
 // Commands has no state; a session belongs to one run of one command.
