@@ -51,6 +51,15 @@ const maxDecompressedBytes = math.MaxInt32 - 8
 // Errors: NotLeaderOrFollower, FencedLeaderEpoch, NotEnoughReplicas (acks -1), a *record.ValidationError with the records
 // at fault, and the log's own (sequence, producer epoch, sizes, KafkaStorageError).
 func (p *Partition) Append(b []byte, o ProduceOptions) (ProduceResult, error) {
+	size := len(b)
+	result, err := p.append(b, o)
+	if o.Origin == storage.OriginClient {
+		p.traffic.appended(size, &result, err)
+	}
+	return result, err
+}
+
+func (p *Partition) append(b []byte, o ProduceOptions) (ProduceResult, error) {
 	result := ProduceResult{BaseOffset: -1, LastOffset: -1, LogAppendTime: -1, LogStartOffset: -1}
 	now := time.Now().UnixMilli()
 	settings := p.Log().Config()

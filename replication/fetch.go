@@ -68,7 +68,8 @@ type FetchResult struct {
 	// Settled says that the reader has all that it may have, and is known to: until the partition changes there is nothing to tell but what this answer tells.
 	Settled bool
 
-	behind bool // the follower knows a lower high watermark
+	behind bool     // the follower knows a lower high watermark
+	from   *traffic // of the replica that was read; nil if none was
 }
 
 // Fetch reads r's partitions and appends one result for each, in order, to dst. Below MinBytes it parks until enough is
@@ -176,6 +177,15 @@ func (m *Manager) readPartition(r *FetchRequest, f *FetchPartition, limit int, w
 	if err != nil {
 		return m.withHint(f, fetchError(err))
 	}
+	result := m.readReplica(p, r, f, limit, whole)
+	p.traffic.reads.Add(1)
+	if result.from = &p.traffic; result.Err != nil {
+		p.traffic.failedReads.Add(1)
+	}
+	return result
+}
+
+func (m *Manager) readReplica(p *Partition, r *FetchRequest, f *FetchPartition, limit int, whole bool) FetchResult {
 	if !f.TopicID.IsZero() && f.TopicID != p.topicID {
 		return fetchError(protocol.InconsistentTopicID)
 	}

@@ -70,6 +70,8 @@ func (f *fetcher) append(x *followed, p *kmsg.FetchResponseTopicPartition, now t
 	x.failures = 0
 	if r.bytes > 0 || x.lag < 0 {
 		x.lag = max(0, p.HighWatermark-r.logEnd)
+		x.p.lag.Store(x.lag)
+		x.p.traffic.replicationIn.Add(int64(r.bytes))
 	}
 	if r.flush.Pending() {
 		f.flushes = append(f.flushes, flushing{x, r.flush})

@@ -49,6 +49,7 @@ type Manager struct {
 	brokers atomic.Pointer[metadata.Image]
 
 	verifier Verifier // set once, by SetVerifier
+	former   traffic  // of replicas that are hosted no more
 	fetchers *fetchers
 
 	ctx    context.Context // ends with Close

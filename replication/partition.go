@@ -33,6 +33,8 @@ type Partition struct {
 	throttled atomic.Uint32 // which of this replica's sides are throttled: throttleLeader, throttleFollower
 
 	waiters waiters
+	traffic traffic
+	lag     atomic.Int64 // of a follower: records behind the leader's high watermark; stored by its fetcher
 }
 
 func newPartition(m *Manager, tp protocol.TopicPartition, topicID protocol.UUID, log *storage.Log) *Partition {
@@ -196,8 +198,12 @@ func (p *Partition) configure(c storage.LogConfig) {
 // retire ends the replica's life here: whoever waits on it is answered.
 func (p *Partition) retire() {
 	p.mu.Lock()
+	again := p.retired
 	p.retired = true
 	p.mu.Unlock()
+	if !again {
+		p.m.former.add(p.traffic.now())
+	}
 	p.waiters.failAll(protocol.NotLeaderOrFollower)
 }
 

@@ -76,7 +76,7 @@ type Broker struct {
 
 // loggerNames are the loggers that the parts of a broker have.
 var loggerNames = []string{
-	"api", "controller", "controller.api", "controller.network", "controllers", "directories", "group", "lifecycle", "metadata", "metrics", "network", "replication",
+	"api", "controller", "controller.api", "controller.network", "controller.network.slow", "controllers", "directories", "group", "lifecycle", "metadata", "metrics", "network", "network.slow", "replication",
 	"storage", "topics", "transaction",
 }
 
@@ -96,7 +96,7 @@ func New(o Options) *Broker {
 	}
 	b := &Broker{o: o, failed: make(chan error, 1), lost: make(chan struct{}, 1), grew: make(chan struct{}, 1)}
 	b.values.Store(&o.Config.Values)
-	level := zapcore.InfoLevel
+	level := logs.Level(o.Config.Values.String("ottla.log.level"))
 	if own := zapcore.LevelOf(o.Logger.Core()); own != zapcore.InvalidLevel {
 		level = max(level, own)
 	}
@@ -142,6 +142,7 @@ func (b *Broker) startParts(ctx context.Context, clusterID string) error {
 	if err := b.observe(clusterID); err != nil {
 		return err
 	}
+	b.serveMetrics()
 	b.lifecycle.start()
 	b.assignments.start()
 	b.internals.start()

@@ -18,6 +18,7 @@ import (
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/replication/controller"
 	"github.com/ottla/ottla/server/api"
+	"github.com/ottla/ottla/server/meter"
 )
 
 const (
@@ -50,6 +51,7 @@ type conn struct {
 	nc       net.Conn
 	remote   netip.AddrPort
 	state    api.Conn
+	counts   *meter.Shard
 	input    frameReader
 
 	ctx    context.Context
@@ -76,6 +78,11 @@ type answer struct {
 	correlation int32
 	flexible    bool // response header v1
 	result      api.Result
+
+	size  int           // of the request's frame, in bytes
+	begin time.Duration // when it was whole, by socketServer.clock
+	times meter.Times   // so far
+	ran   bool          // a handler has seen it
 }
 
 func newConn(s *socketServer, listener string, nc net.Conn) *conn {
@@ -83,7 +90,7 @@ func newConn(s *socketServer, listener string, nc net.Conn) *conn {
 	if !ok {
 		c = &conn{drained: make(chan struct{}, 1)}
 	}
-	c.server, c.listener, c.nc = s, listener, nc
+	c.server, c.listener, c.nc, c.counts = s, listener, nc, s.counts.Shard()
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		c.remote = a.AddrPort()
 	}
@@ -246,7 +253,8 @@ func (c *conn) handle(a *answer) error {
 		return err
 	}
 	c.clientID = header.ClientID
-	if err := c.turn(header.Key); err != nil {
+	a.size, a.begin = len(a.b), c.server.clock()
+	if err := c.turn(header.Key, &a.times); err != nil {
 		return err
 	}
 	route := c.server.node.Routes.Get(header.Key)
@@ -320,6 +328,7 @@ func readBody(req kmsg.Request, body []byte) (err error) {
 func (c *conn) run(handle api.Handler, a *answer) (err error) {
 	defer c.catch(a, &err)
 	a.result = handle(c.ctx, c.server.node, &a.request)
+	a.ran, a.times.Local = true, c.server.clock()-a.begin-a.times.Queue
 	return nil
 }
 
@@ -368,7 +377,7 @@ func (c *conn) answer(a *answer) error {
 }
 
 // turn waits until a request of key may be handled: all earlier answers have left, or they and it are of Produce.
-func (c *conn) turn(key int16) error {
+func (c *conn) turn(key int16, times *meter.Times) error {
 	mayRun := func() bool {
 		n := c.outstanding.Load()
 		return n == 0 || (key == keyProduce && c.producing && n < maxPipeline)
@@ -376,6 +385,8 @@ func (c *conn) turn(key int16) error {
 	if mayRun() {
 		return nil
 	}
+	begin := c.server.clock()
+	defer func() { times.Queue = c.server.clock() - begin }()
 	slow := time.NewTimer(slowTurn)
 	defer slow.Stop()
 	for !mayRun() {
@@ -421,8 +432,11 @@ func (c *conn) watch(mayRun func() bool) error {
 	return err
 }
 
-// finish gives back what an answer holds.
+// finish counts an answer, and gives back what it holds.
 func (c *conn) finish(a *answer) {
+	if a.ran {
+		c.measured(a)
+	}
 	if g := a.result.Gather; g != nil {
 		g.Release()
 	}

@@ -87,6 +87,7 @@ func (c *conn) later(a *answer) (err error) {
 	for later := a.result.Later; later != nil && c.ctx.Err() == nil; later = a.result.Later {
 		a.result = later(c.ctx)
 	}
+	a.times.Remote = c.server.clock() - a.begin - a.times.Queue - a.times.Local
 	return c.ctx.Err()
 }
 

@@ -21,7 +21,8 @@
 //	publisher.go        hands each metadata change to the parts, in order
 //	producer_ids.go     blocks of producer ids
 //	peers.go            requests to the brokers of the cluster; peers_conn.go the connections to other nodes
-//	scrape.go           the HTTP server of the metrics, which server/metrics makes
+//	scrape.go           the HTTP server of the metrics, which server/metrics makes, and of the probes
+//	measure.go          counts requests and their times; logs the slow ones
 //	coordinator_log.go  a led partition as a coordinator's shard sees it
 //	listener.go         accepting connections, limits, draining
 //	conn.go             one connection: reading and handling; conn_write.go: answering

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ottla/ottla/protocol/config"
 	"github.com/ottla/ottla/server/api"
+	"github.com/ottla/ottla/server/meter"
 )
 
 const (
@@ -32,13 +33,14 @@ const (
 // socketServer owns the client listeners of one broker, or the controller listeners of one controller, their connections and what these share: the memory for requests, buffers, limits.
 // Each listener has an accepting goroutine, each connection those of conn, all that rest have one together; shutdown stops them all and waits for them.
 type socketServer struct {
-	node    *api.Node
-	logger  *zap.Logger
-	logs    *logLimiter
-	budget  *budget
-	buffers bufferPool
-	answers sync.Pool
-	conns   sync.Pool
+	node     *api.Node
+	logger   *zap.Logger
+	logs     *logLimiter
+	slowLogs *logLimiter // of slow requests
+	budget   *budget
+	buffers  bufferPool
+	answers  sync.Pool
+	conns    sync.Pool
 
 	// handOver takes a connection that is not one of Kafka's protocol, by its first byte, with what was read of it; nil: there are none.
 	handOver func(ctx context.Context, nc net.Conn, read []byte)
@@ -52,6 +54,9 @@ type socketServer struct {
 	running sync.WaitGroup
 
 	connections, requests, refused, bytesOut atomic.Int64 // since the start
+	born                                     time.Time
+	counts                                   meter.Requests
+	slow                                     time.Duration // requests that take so long are logged; 0: none
 
 	mu        sync.Mutex // guards what follows
 	room      sync.Cond  // signalled when a connection ended or the server stops
@@ -70,7 +75,7 @@ func newSocketServer(node *api.Node, logger *zap.Logger) *socketServer {
 	}
 	values := node.Config()
 	s := &socketServer{
-		node: node, logger: logger, logs: &logLimiter{logger: logger},
+		node: node, logger: logger, logs: &logLimiter{logger: logger}, slowLogs: &logLimiter{logger: logger.Named("slow")},
 		budget:     newBudget(requestMemory(values)),
 		maxFrame:   int32(values.Int("socket.request.max.bytes")),
 		maxIdle:    values.Duration("connections.max.idle.ms"),
@@ -78,6 +83,8 @@ func newSocketServer(node *api.Node, logger *zap.Logger) *socketServer {
 		recvBuffer: values.Int("socket.receive.buffer.bytes"),
 		open:       map[*conn]struct{}{},
 		perIP:      map[netip.Addr]int{},
+		born:       time.Now(),
+		slow:       max(0, values.Duration("ottla.log.slow.request.ms")),
 	}
 	s.room.L = &s.mu
 	s.resting = restArea{server: s, most: restAfterMost, idle: s.maxIdle}

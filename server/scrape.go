@@ -4,18 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/server/api"
 	"github.com/ottla/ottla/server/metrics"
 )
 
-// scrapeServer answers GET /metrics at an address of its own. Broker starts and stops it; its goroutine ends with close.
+// scrapeServer answers GET /livez, /readyz, /metrics and, where the configuration has it, /debug/pprof/ at an address of its own. Broker starts and stops it;
+// its goroutine ends with close.
 type scrapeServer struct {
+	parts  atomic.Pointer[http.Handler] // what answers all but /livez; nil until the broker's parts are there
 	http   http.Server
 	socket net.Listener
 	done   chan struct{} // closed when the goroutine has ended; nil until serve
@@ -39,21 +44,116 @@ func (b *Broker) bindMetrics() error {
 		return fmt.Errorf("ottla.metrics.listener %s: %w", address, err)
 	}
 	b.scrapes = &scrapeServer{socket: socket}
+	b.scrapes.serve(b.o.Logger.Named("metrics"))
 	return nil
 }
 
-// serveMetrics begins to answer.
+// ServeHTTP implements http.Handler. A process that answers lives.
+func (s *scrapeServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	parts := s.parts.Load()
+	switch {
+	case r.URL.Path == "/livez":
+		_, _ = io.WriteString(w, "ok\n")
+	case parts == nil:
+		http.Error(w, errStarting.Error(), http.StatusServiceUnavailable)
+	default:
+		(*parts).ServeHTTP(w, r)
+	}
+}
+
+var (
+	errStarting = errors.New("the broker is starting")
+	errFenced   = errors.New("the broker is fenced")
+	errStopping = errors.New("the broker is stopping")
+)
+
+// readiness is nil while this broker serves clients and the cluster counts on it.
+func (b *Broker) readiness() error {
+	switch b.state() {
+	case stateRunning:
+		if self := b.replicas.Image().Broker(b.o.Config.NodeID); self == nil || self.Fenced {
+			return errFenced
+		}
+		return nil
+	case stateLeaving:
+		return errStopping
+	default:
+		return errStarting
+	}
+}
+
+// Kafka's numbers of states (BrokerState).
+const (
+	stateRecovery = 2
+	stateRunning  = 3
+	stateLeaving  = 6
+)
+
+// state is the broker's, of those in which it has parts.
+func (b *Broker) state() int {
+	select {
+	case <-b.lifecycle.leaving:
+		return stateLeaving
+	default:
+	}
+	select {
+	case <-b.lifecycle.ready:
+		return stateRunning
+	default:
+		return stateRecovery
+	}
+}
+
+// serveMetrics begins to answer what takes the broker's parts.
 func (b *Broker) serveMetrics() {
 	s := b.scrapes
 	if s == nil {
 		return
 	}
-	logger := b.o.Logger.Named("metrics")
-	o := metrics.Options{Image: b.replicas.Image, Offsets: b.offsetsOf, Groups: b.groups, Logger: logger}
+	o := metrics.Options{
+		Image: b.replicas.Image, Offsets: b.offsetsOf, Groups: b.groups, Replicas: b.replicas, Requests: &b.sockets.counts, Sockets: b.sockets.shown,
+		APIName: func(key int16) string { return apiName(b.node.Routes, key) }, Dirs: b.dirsOnline, State: b.state, Ready: b.readiness,
+		Profiles: b.o.Config.Values.Bool("ottla.metrics.pprof"), Logger: b.o.Logger.Named("metrics"),
+	}
 	if b.controller != nil {
 		o.Controller = b.controller.Counts
+		o.Quorum = func() (leader, epoch int32) {
+			leader, epoch, _, _ = b.controller.Leader()
+			return leader, epoch
+		}
 	}
-	s.http.Handler = metrics.Handler(o)
+	h := metrics.Handler(o)
+	s.parts.Store(&h)
+}
+
+// dirsOnline tells of each log dir whether it is in use.
+func (b *Broker) dirsOnline() []bool {
+	var all []bool
+	for _, d := range b.store.Dirs() {
+		all = append(all, d.Offline == nil)
+	}
+	return all
+}
+
+// shown is what the metrics show of the listeners.
+func (s *socketServer) shown() metrics.Sockets {
+	s.mu.Lock()
+	open := s.count
+	s.mu.Unlock()
+	return metrics.Sockets{Open: int64(open), Accepted: s.connections.Load(), BytesOut: s.bytesOut.Load(), Refused: s.refused.Load()}
+}
+
+// apiName is Kafka's name of an API.
+func apiName(routes *api.Routes, key int16) string {
+	if row := routes.Get(key); row != nil {
+		return row.Name
+	}
+	return ""
+}
+
+// serve begins to answer.
+func (s *scrapeServer) serve(logger *zap.Logger) {
+	s.http.Handler = s
 	s.http.ReadHeaderTimeout, s.http.WriteTimeout, s.http.IdleTimeout = scrapeHeaderTimeout, scrapeTimeout, scrapeIdleTimeout
 	s.done = make(chan struct{})
 	go func() {

@@ -13,9 +13,25 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// newLogger writes lines for people, from INFO on: time, level, who speaks, what happened, and the facts as name=value.
+// newLogger writes lines for people: time, level, who speaks, what happened, and the facts as name=value. It leaves nothing out: the levels of the
+// loggers are the broker's, which change while it runs.
 func newLogger(out io.Writer) *zap.Logger {
-	return zap.New(&lines{LevelEnabler: zap.InfoLevel, out: out, writing: new(sync.Mutex)})
+	return zap.New(&lines{LevelEnabler: zap.DebugLevel, out: out, writing: new(sync.Mutex)})
+}
+
+// newJSONLogger writes the same as one JSON object each line: ts, level, logger, msg, and the facts.
+func newJSONLogger(out io.Writer) *zap.Logger {
+	form := zap.NewProductionEncoderConfig()
+	form.EncodeTime, form.EncodeLevel, form.EncodeDuration = zapcore.ISO8601TimeEncoder, zapcore.CapitalLevelEncoder, zapcore.StringDurationEncoder
+	return zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(form), zapcore.Lock(zapcore.AddSync(out)), zap.DebugLevel))
+}
+
+// loggerOf is the logger in the form that ottla.log.format asks for.
+func loggerOf(out io.Writer, format string) *zap.Logger {
+	if format == "json" {
+		return newJSONLogger(out)
+	}
+	return newLogger(out)
 }
 
 // lines is a zapcore.Core that writes each entry as one line of text. Fields of With come before those of the entry.

@@ -88,7 +88,7 @@ func serve(ctx context.Context, out io.Writer, file string, flags serverFlags, b
 	if err != nil {
 		return err
 	}
-	logger := newLogger(out)
+	logger := loggerOf(out, configs[0].Values.String("ottla.log.format"))
 	n := &nodes{failed: make(chan error, len(configs))}
 	for i, c := range configs {
 		for _, w := range c.Warnings {
@@ -111,9 +111,8 @@ func serve(ctx context.Context, out io.Writer, file string, flags serverFlags, b
 		return err
 	}
 	for i, c := range configs {
-		_, writeErr := fmt.Fprintf(out, "Ottla is ready: bootstrap %s, data in %s, started in %v\n",
-			n.all[i].Addr(), strings.Join(c.LogDirs, ", "), rounded(time.Since(begin)))
-		err = errors.Join(err, writeErr)
+		text := fmt.Sprintf("Ottla is ready: bootstrap %s, data in %s, started in %v", n.all[i].Addr(), strings.Join(c.LogDirs, ", "), rounded(time.Since(begin)))
+		err = errors.Join(err, announce(out, logger, c, text))
 	}
 	if err == nil {
 		err = run(ctx, n, logger)

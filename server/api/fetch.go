@@ -232,6 +232,7 @@ func (f *fetch) answer(readCommitted bool) {
 	f.parts = f.parts[:0]
 	for i := range f.results {
 		if f.keep[i] {
+			f.results[i].Sent(f.read.ReplicaID >= 0)
 			f.parts = append(f.parts, f.partition(&f.all[f.order[i]], &f.results[i], readCommitted))
 		}
 	}

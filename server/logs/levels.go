@@ -39,6 +39,12 @@ func level(name string) (zapcore.Level, bool) {
 	return 0, false
 }
 
+// Level is zap's level for one of Kafka's names, INFO for others.
+func Level(name string) zapcore.Level {
+	l, _ := level(name)
+	return l
+}
+
 // nameOf is Kafka's name of a level.
 func nameOf(l zapcore.Level) string {
 	switch {

@@ -2,16 +2,20 @@ package metrics
 
 import (
 	"context"
+	"io"
 	"net/http"
+	"net/http/pprof"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 
 	"github.com/ottla/ottla/coordinator/group"
 	"github.com/ottla/ottla/coordinator/runtime"
 	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/replication"
 	"github.com/ottla/ottla/replication/controller"
 	"github.com/ottla/ottla/replication/metadata"
 )
@@ -24,7 +28,20 @@ type Options struct {
 	Groups  Groups
 	// Controller tells what this node's controller has done; nil: it has none.
 	Controller func() controller.Counts
-	Logger     *zap.Logger
+	Replicas   *replication.Manager
+	Requests   Requests
+	APIName    func(key int16) string
+	Sockets    func() Sockets
+	// Dirs tells of each log dir whether it is in use.
+	Dirs func() []bool
+	// State is the broker's by Kafka's numbers (BrokerState).
+	State func() int
+	// Quorum returns the node that leads the metadata quorum and its epoch; nil: this node has no controller.
+	Quorum func() (leader, epoch int32)
+	// Ready is nil while the broker serves, else it says why not.
+	Ready    func() error
+	Profiles bool // serve /debug/pprof/
+	Logger   *zap.Logger
 }
 
 // Groups is the group coordinator as it is seen here.
@@ -36,11 +53,25 @@ type Groups interface {
 // groupsLimit bounds the wait for the group coordinator.
 const groupsLimit = 10 * time.Second
 
-// Handler answers GET /metrics in the text that the client asks for.
+// Handler answers GET /metrics in the text that the client asks for, GET /readyz, and profiles if they are wanted.
 func Handler(o Options) http.Handler {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(&collector{o})
+	registry.MustRegister(&collector{o: o}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := o.Ready(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = io.WriteString(w, "ok\n")
+	})
+	if o.Profiles {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	}
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorLog: errorLog{o.Logger}, ErrorHandling: promhttp.ContinueOnError}))
 	return mux
 }
@@ -51,8 +82,11 @@ type errorLog struct{ logger *zap.Logger }
 // Println implements promhttp.Logger.
 func (l errorLog) Println(v ...any) { l.logger.Sugar().Warnln(v...) }
 
-// collector makes the samples of one scrape. It keeps nothing between scrapes, so several may run at once.
-type collector struct{ o Options }
+// collector makes the samples of one scrape; several may run at once. All that it keeps between scrapes is where the window of the quantiles begins.
+type collector struct {
+	o      Options
+	former former
+}
 
 // Describe implements prometheus.Collector: what there is depends on topics and groups, so nothing is told beforehand.
 func (c *collector) Describe(chan<- *prometheus.Desc) {}
@@ -61,6 +95,8 @@ func (c *collector) Describe(chan<- *prometheus.Desc) {}
 func (c *collector) Collect(samples chan<- prometheus.Metric) {
 	image := c.o.Image()
 	c.collectController(image, samples)
+	c.collectBroker(image, samples)
+	c.collectRequests(samples)
 	ends := c.collectTopics(image, samples)
 	c.collectCoordinator(samples)
 	ctx, cancel := context.WithTimeout(context.Background(), groupsLimit)

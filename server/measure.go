@@ -1,0 +1,43 @@
+package server
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// clock is the time since the server was made.
+func (s *socketServer) clock() time.Duration { return time.Since(s.born) }
+
+// measured counts a request that a handler has seen, and logs it if it was slow.
+func (c *conn) measured(a *answer) {
+	t := &a.times
+	t.Send = c.server.clock() - a.begin - t.Queue - t.Local - t.Remote
+	c.counts.Record(a.request.Key, a.request.Version, a.size, *t)
+	if slow := c.server.slow; slow > 0 {
+		took := t.Queue + t.Local + t.Send
+		if !waitsByNature(a.request.Key) {
+			took += t.Remote
+		}
+		if took >= slow {
+			c.slowRequest(a)
+		}
+	}
+}
+
+// waitsByNature reports whether requests of an API wait for what clients do, for as long as that takes.
+func waitsByNature(key int16) bool {
+	return key == keyFetch || key == keyJoinGroup || key == keySyncGroup
+}
+
+// slowRequest logs one request.
+func (c *conn) slowRequest(a *answer) {
+	fields := []zap.Field{
+		zap.String("api", apiName(c.server.node.Routes, a.request.Key)), zap.Int16("version", a.request.Version), zap.Int("bytes", a.size),
+		zap.Duration("queue", a.times.Queue), zap.Duration("local", a.times.Local), zap.Duration("remote", a.times.Remote), zap.Duration("send", a.times.Send),
+	}
+	if a.request.ClientID != nil {
+		fields = append(fields, zap.String("client", *a.request.ClientID))
+	}
+	c.server.slowLogs.warn("slow request", append(fields, c.where()...)...)
+}
