@@ -2,6 +2,7 @@ package replication
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/ottla/ottla/protocol"
@@ -96,6 +97,7 @@ func (m *Manager) AwaitFetch(ctx context.Context, r *FetchRequest, dst []FetchRe
 	r.again = true
 	if r.Wake == nil {
 		waiter := newFetchWaiter(r.follower())
+		waiter.commits = slices.ContainsFunc(r.Partitions, func(f FetchPartition) bool { return f.AwaitHighWatermark > 0 })
 		parked := m.park(r, waiter)
 		defer func() {
 			for _, p := range parked {

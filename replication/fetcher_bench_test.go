@@ -123,7 +123,7 @@ func BenchmarkFullFetch(b *testing.B) {
 		key := followedKey{topic, p}
 		all[key] = &followed{key: key, ready: true}
 	}
-	r := newFetchRound(1 << 20)
+	r := newFetchRound(1<<20, false)
 	r.req.SetVersion(18)
 	var out []byte
 	for b.Loop() {

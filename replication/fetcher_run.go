@@ -85,10 +85,13 @@ const (
 
 func newFetcher(fs *fetchers, key fetcherKey) *fetcher {
 	f := &fetcher{
-		inbox: inbox{wake: make(chan struct{}, 1)}, key: key, all: fs, parts: make(map[followedKey]*followed), round: newFetchRound(fs.o.Config().Int("replica.fetch.max.bytes")),
+		inbox: inbox{wake: make(chan struct{}, 1)}, key: key, all: fs, parts: make(map[followedKey]*followed),
 		logger: fs.o.Logger.With(zap.Int32("leader", key.leader), zap.Int32("fetcher", key.id)),
 	}
 	f.wait = firstWait
+	// An answer for each commit is one round more for each record that waits for acks=all: only consumers that read from this replica gain by it.
+	c := fs.o.Config()
+	f.round = newFetchRound(c.Int("replica.fetch.max.bytes"), c.String("replica.selector.class") == rackAwareSelector)
 	f.ctx, f.end = context.WithCancel(fs.ctx)
 	return f
 }

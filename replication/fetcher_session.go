@@ -18,6 +18,7 @@ type fetchRound struct {
 	epoch int32 // of the next request; 0 begins a new session and ends that of id
 
 	maxBytes int32 // of one partition
+	commits  bool  // the leader is to tell at once of what was committed (KIP-1166), and not only with the next records
 
 	changed []*followed // what the leader is not told yet, each once
 	asked   int         // partitions in the session
@@ -27,8 +28,8 @@ type fetchRound struct {
 	forgotten  []int32                           // what req.ForgottenTopics hold
 }
 
-func newFetchRound(maxBytes int) fetchRound {
-	return fetchRound{req: kmsg.NewPtrFetchRequest(), maxBytes: int32(maxBytes)}
+func newFetchRound(maxBytes int, commits bool) fetchRound {
+	return fetchRound{req: kmsg.NewPtrFetchRequest(), maxBytes: int32(maxBytes), commits: commits}
 }
 
 // change notes that the leader has to be told of x.
@@ -92,7 +93,10 @@ func (r *fetchRound) add(x *followed) {
 	p := &r.partitions[at]
 	p.Default()
 	p.Partition, p.CurrentLeaderEpoch, p.PartitionMaxBytes = x.key.partition, x.epoch, r.maxBytes
-	p.FetchOffset, p.LastFetchedEpoch, p.LogStartOffset, p.HighWatermark = x.at.logEnd, x.at.lastEpoch, x.at.logStart, x.at.highWatermark
+	p.FetchOffset, p.LastFetchedEpoch, p.LogStartOffset = x.at.logEnd, x.at.lastEpoch, x.at.logStart
+	if r.commits {
+		p.HighWatermark = x.at.highWatermark
+	}
 	if n := len(r.req.Topics); n == 0 || r.req.Topics[n-1].TopicID != x.key.topic {
 		r.req.Topics = append(r.req.Topics, kmsg.FetchRequestTopic{TopicID: x.key.topic, Partitions: r.partitions[at:at]})
 	}

@@ -281,18 +281,24 @@ func TestRestartKeepsTheTail(t *testing.T) {
 	})
 }
 
-// TestHighWatermarkReachesFollowers: followers learn of a commit though nothing is appended any more.
+// TestHighWatermarkReachesFollowers: followers learn of a commit though nothing is appended any more; at once where consumers may read from them.
 func TestHighWatermarkReachesFollowers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t, 3, nil)
-		c.topic("t", 1, nil, 0, 1, 2)
-		time.Sleep(settled)
-		c.produce(0, "t", "a", "b")
-		time.Sleep(settled)
-		for id := range int32(3) {
-			if at := c.offsets(id, "t"); at.HighWatermark != 2 || at.LogEnd != 2 {
-				t.Errorf("broker %d is at %+v", id, at)
+	for selector, within := range map[string]time.Duration{"": 600 * time.Millisecond, rackAwareSelector: 20 * time.Millisecond} {
+		synctest.Test(t, func(t *testing.T) {
+			settings := map[string]string{}
+			if selector != "" {
+				settings["replica.selector.class"] = selector
 			}
-		}
-	})
+			c := newCluster(t, 3, settings)
+			c.topic("t", 1, nil, 0, 1, 2)
+			time.Sleep(settled)
+			c.produce(0, "t", "a", "b")
+			time.Sleep(within)
+			for id := range int32(3) {
+				if at := c.offsets(id, "t"); at.HighWatermark != 2 || at.LogEnd != 2 {
+					t.Errorf("selector %q: broker %d is at %+v after %v", selector, id, at, within)
+				}
+			}
+		})
+	}
 }

@@ -36,7 +36,8 @@ type lowWaiter struct{ done chan struct{} }
 // fetchWaiter is one parked fetch, registered with every partition it reads; wake holds one signal.
 type fetchWaiter struct {
 	wake     chan struct{}
-	follower bool // waits for appends, not for commits
+	follower bool // waits for appends
+	commits  bool // a follower's that waits for commits as well (KIP-1166)
 }
 
 func newFetchWaiter(follower bool) *fetchWaiter {
@@ -128,10 +129,15 @@ func (w *waiters) appended() {
 	w.mu.Unlock()
 }
 
-// committed wakes whoever the new high watermark satisfies. Followers get to know it with what they fetch next.
+// committed wakes whoever the new high watermark satisfies. Followers get to know it with what they fetch next, unless they ask for more.
 func (w *waiters) committed(highWatermark int64) {
 	if w.followers.Load() != 0 {
 		w.mu.Lock()
+		for f := range w.fetches {
+			if f.commits {
+				f.signal()
+			}
+		}
 		w.stir()
 		w.mu.Unlock()
 	}
