@@ -21,9 +21,16 @@ public class Tools {
         }
     }
 
+    private static Integer ended; // the status with which the tool that runs has exited
+
     public static void main(String[] args) throws Exception {
         Exit.setExitProcedure((status, message) -> {
-            throw new Ended(status);
+            if (ended == null) { // a tool may take this for a failure of its own and exit once more
+                ended = status;
+                System.setOut(new PrintStream(PrintStream.nullOutputStream()));
+                System.setErr(System.out);
+            }
+            throw new Ended(ended);
         });
         PrintStream answers = System.out;
         BufferedReader lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
@@ -43,6 +50,7 @@ public class Tools {
     }
 
     static int run(String name, String[] args) throws Exception {
+        ended = null;
         try {
             Class.forName(name).getMethod("main", String[].class).invoke(null, (Object) args);
             return 0;
