@@ -59,7 +59,7 @@ func (t *traffic) appended(size int, r *ProduceResult, err error) {
 		t.messagesIn.Add(r.LastOffset - r.BaseOffset + 1)
 		return
 	}
-	switch protocol.CodeOf(err) { //nolint:exhaustive // Kafka counts these as no failures (ReplicaManager.appendRecordsToLeader)
+	switch protocol.CodeOf(err) { // the first are no failures for Kafka (ReplicaManager.appendRecordsToLeader)
 	case protocol.UnknownTopicOrPartition, protocol.NotLeaderOrFollower, protocol.MessageTooLarge, protocol.RecordListTooLarge, protocol.CorruptMessage,
 		protocol.KafkaStorageError:
 	default:
