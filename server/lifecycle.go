@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -227,6 +228,11 @@ func (lc *lifecycle) tryRegister(ctx context.Context) error {
 		// As after a restart that the controller did not see: the session of the last incarnation has to end first.
 		lc.logFailure(ctx, "another broker is registered with this node.id; trying again until its session ends", code)
 		return code
+	case protocol.UnsupportedVersion:
+		// The answer has no text.
+		err := fmt.Errorf("the cluster has finalized a level of a feature that this release does not support; %s: %w", supportedLevels(lc.o.register), code)
+		lc.logFailure(ctx, "the controller refused the registration", err)
+		return err
 	default:
 		lc.logFailure(ctx, "the controller refused the registration", code)
 		return code
@@ -235,6 +241,15 @@ func (lc *lifecycle) tryRegister(ctx context.Context) error {
 	lc.epoch.Store(resp.BrokerEpoch)
 	lc.heartbeat(ctx)
 	return nil
+}
+
+// supportedLevels tells which levels of features a registration names.
+func supportedLevels(r *kmsg.BrokerRegistrationRequest) string {
+	var names []string
+	for _, f := range r.Features {
+		names = append(names, fmt.Sprintf("%s %d-%d", f.Name, f.MinSupportedVersion, f.MaxSupportedVersion))
+	}
+	return "it supports " + strings.Join(names, ", ")
 }
 
 // heartbeat tells the controller that this broker lives, and how.

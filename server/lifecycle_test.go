@@ -138,6 +138,25 @@ func TestRegistrationThatNeverSucceeds(t *testing.T) {
 	})
 }
 
+// TestRegistrationWithoutAFinalizedLevel: it is tried again, as the level may be lowered, and the reason is told.
+func TestRegistrationWithoutAFinalizedLevel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &scriptedController{register: func() (int64, protocol.Code, error) { return -1, protocol.UnsupportedVersion, nil }}
+		lc, failed := living(t, c, false, map[string]string{"initial.broker.registration.timeout.ms": "20000"})
+		lc.start()
+		time.Sleep(21 * time.Second)
+		synctest.Wait()
+		select {
+		case err := <-failed:
+			if !errors.Is(err, protocol.UnsupportedVersion) || !strings.Contains(err.Error(), "finalized a level of a feature that this release does not support") {
+				t.Error(err)
+			}
+		default:
+			t.Error("still trying")
+		}
+	})
+}
+
 func TestForeignClusterEndsTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &scriptedController{register: func() (int64, protocol.Code, error) { return -1, protocol.InconsistentClusterID, nil }}

@@ -62,7 +62,7 @@ type raftOptions struct {
 	retry            time.Duration // controller.quorum.retry.backoff.ms
 	incarnation      protocol.UUID // of this start
 	reserve          int64         // bytes kept in reserve for a full disk
-	onFailure        func(error)   // the metadata cannot be written any more
+	onFailure        func(error)   // this controller cannot go on: the metadata cannot be written, or not be understood
 }
 
 // raftQuorum is a Quorum on hashicorp/raft whose log, state and snapshots lie in storage's formats below one folder.
@@ -410,9 +410,9 @@ func (q *raftQuorum) snapshot() error {
 	return q.snapshots.clean(q.machine.log, q.retention)
 }
 
-// failed is told once when one of the quorum's files cannot be written any more.
+// failed is told once when this controller cannot go on: one of the files cannot be written any more, or an entry is not understood.
 func (q *raftQuorum) failed(err error) {
-	q.logger.Error("the metadata cannot be written any more", zap.Error(err))
+	q.logger.Error("this controller cannot go on", zap.Error(err))
 	if q.onFailure != nil {
 		q.onFailure(err)
 	}
@@ -568,7 +568,8 @@ const (
 	entryBeginning byte = 2 // a leadership begins
 )
 
-// Apply implements raft.FSM. It returns an error if the entry changes nothing, which is decided alike on every node.
+// Apply implements raft.FSM. It returns an error if the entry changes nothing, which is decided alike on every node. What this release does not
+// understand ends the controller: others of a newer release do, and it must not go on without.
 func (m *stateMachine) Apply(l *raft.Log) any {
 	if err := m.q.health.check(); err != nil {
 		return err
@@ -592,7 +593,7 @@ func (m *stateMachine) Apply(l *raft.Log) any {
 	case entryBegun, entryBeginning:
 		begin, err := decodeBeginning(l.Data)
 		if err != nil {
-			return err
+			return m.q.health.fail(err)
 		}
 		if err := m.q.settle(begin.cluster); err != nil {
 			return m.q.health.fail(err)
@@ -610,14 +611,14 @@ func (m *stateMachine) Apply(l *raft.Log) any {
 		}
 		return nil
 	}
-	return fmt.Errorf("controller: an entry of the unknown kind %d", l.Data[0])
+	return m.q.health.fail(fmt.Errorf("the log has an entry of kind %d, which this release does not know", l.Data[0]))
 }
 
 // commit applies b to the image and the log, and tells the listener.
 func (m *stateMachine) commit(b record.Batch) any {
 	c, err := m.apply(b)
 	if err != nil {
-		return err
+		return m.q.health.fail(err)
 	}
 	if err := m.q.room(func() error { return m.write(b) }); err != nil {
 		if errors.Is(err, errStopping) {

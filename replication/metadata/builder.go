@@ -100,7 +100,7 @@ func (b *builder) apply(record schema.MetadataRecord) error {
 	case *schema.UnregisterControllerRecord:
 		b.setController(r.ControllerID, nil)
 	case *schema.FeatureLevelRecord:
-		b.setFeature(r)
+		return b.setFeature(r)
 	case *schema.ProducerIDsRecord:
 		b.next.nextProducerID = r.NextProducerID
 	case *schema.NoOpRecord, *schema.ZkMigrationStateRecord,
@@ -224,19 +224,25 @@ func (b *builder) setController(id int32, r *schema.RegisterControllerRecord) {
 	b.next.controllers[id] = r
 }
 
-func (b *builder) setFeature(r *schema.FeatureLevelRecord) {
+// setFeature fails where this release does not know the level: it might take the records that follow for something else.
+func (b *builder) setFeature(r *schema.FeatureLevelRecord) error {
+	if f, ok := protocol.LookupFeature(r.Name); r.FeatureLevel != 0 && (!ok || r.FeatureLevel < f.Min || r.FeatureLevel > f.Max) {
+		return protocol.Errorf(protocol.UnsupportedVersion, "the cluster has finalized level %d of %s, and this release supports levels %d to %d of it",
+			r.FeatureLevel, r.Name, f.Min, f.Max)
+	}
 	if !b.featuresCopied {
 		b.featuresCopied = true
 		b.next.features = maps.Clone(b.next.features)
 	}
 	if r.FeatureLevel == 0 {
 		delete(b.next.features, r.Name)
-		return
+		return nil
 	}
 	if b.next.features == nil {
 		b.next.features = map[string]int16{}
 	}
 	b.next.features[r.Name] = r.FeatureLevel
+	return nil
 }
 
 // configTable returns the tree of a scope in the making, and notes that resource changed.
