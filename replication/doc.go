@@ -57,5 +57,6 @@
 //	fetcher_session.go requests and the fetch session
 //	fetcher_inbox.go   what a fetcher is told from outside
 //	fetcher_missing.go replicas whose logs could not be created
+//	scrub.go           repair of a replica whose log is damaged
 //	log_dirs.go        moves between log dirs; logs that could not be created
 package replication

@@ -35,7 +35,10 @@ func (p *Partition) following(epoch int32, fn func(*storage.Log) error) (positio
 		return position{}, errNotFollowing
 	}
 	log := p.Log()
-	err := fn(log)
+	err := log.Offline() // a fetch for it would tell the leader that it has what is on a disk that failed
+	if err == nil {
+		err = fn(log)
+	}
 	return positionOf(log), err
 }
 

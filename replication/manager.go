@@ -66,8 +66,9 @@ type Manager struct {
 	lost     map[protocol.TopicPartition]struct{} // replicas whose logs may be in a dir that is offline; guarded by applying
 	retry    atomic.Int64                         // when creations that failed may be tried again, ms
 
-	mu    sync.RWMutex
-	parts map[protocol.TopicPartition]*Partition // guarded by mu
+	mu        sync.RWMutex
+	parts     map[protocol.TopicPartition]*Partition // guarded by mu
+	repairing map[protocol.TopicPartition]struct{}   // replicas that give up their data; guarded by mu
 }
 
 // NewManager returns a manager that hosts nothing until the first Apply.
@@ -78,7 +79,7 @@ func NewManager(o Options) *Manager {
 	c := o.Config()
 	samples, width := c.Int("replication.quota.window.num"), time.Duration(c.Int("replication.quota.window.size.seconds"))*time.Second
 	m := &Manager{
-		o: o, parts: make(map[protocol.TopicPartition]*Partition), lost: make(map[protocol.TopicPartition]struct{}),
+		o: o, parts: make(map[protocol.TopicPartition]*Partition), repairing: make(map[protocol.TopicPartition]struct{}), lost: make(map[protocol.TopicPartition]struct{}),
 		maxLag: c.Int64("replica.lag.time.max.ms"), rackAware: c.String("replica.selector.class") == rackAwareSelector,
 		leaderThrottle: NewThrottle(samples, width), followerThrottle: NewThrottle(samples, width),
 	}

@@ -33,7 +33,8 @@ type assignments struct {
 	controller api.Controller
 	image      func() *metadata.Image
 	store      *storage.Store
-	dirs       map[string]protocol.UUID // the ids of the log dirs by path
+	held       func(protocol.TopicPartition) bool // which replicas are not to be told of yet
+	dirs       map[string]protocol.UUID           // the ids of the log dirs by path
 	logger     *zap.Logger
 
 	wake   chan struct{} // has room for one
@@ -47,6 +48,7 @@ type assignments struct {
 func newAssignments(node int32, epoch func() int64, c api.Controller, image func() *metadata.Image, s *storage.Store, l *zap.Logger) *assignments {
 	a := &assignments{
 		node: node, epoch: epoch, controller: c, image: image, store: s, dirs: map[string]protocol.UUID{}, logger: l,
+		held: func(protocol.TopicPartition) bool { return false },
 		wake: make(chan struct{}, 1), done: make(chan struct{}), pending: map[protocol.TopicPartition]struct{}{},
 	}
 	for _, d := range s.Dirs() {
@@ -105,7 +107,7 @@ func (a *assignments) look(replicas ...protocol.TopicPartition) {
 // wrong returns the log dir of a replica of this broker, if the metadata does not say so.
 func (a *assignments) wrong(image *metadata.Image, tp protocol.TopicPartition) (dir protocol.UUID, ok bool) {
 	p := image.Partition(tp.Topic, tp.Partition)
-	if p == nil {
+	if p == nil || a.held(tp) {
 		return dir, false
 	}
 	at := slices.Index(p.Replicas, a.node)

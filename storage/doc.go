@@ -38,6 +38,7 @@
 //	compact_rewrite.go compact_legacy.go  what stays of segments, batches and records
 //	compact_txn.go           transactions and producers during a pass
 //	compact_swap.go          new segments in the place of old ones
+//	scrub.go                 slow reading of cold segments, which finds what the disk has damaged
 //	config.go                LogConfig
 //	metaproperties.go        meta.properties
 //	partition_metadata.go    partition.metadata

@@ -260,6 +260,9 @@ func (l *Log) Size() int64 {
 	return n
 }
 
+// Offline returns why the log answers nothing any more, as KafkaStorageError: it was closed or removed, or its log dir has failed. Nil while it is in service.
+func (l *Log) Offline() error { return l.offline() }
+
 // offline returns the error of a log that was closed, has failed or is gone.
 func (l *Log) offline() error {
 	if f := l.failure.Load(); f != nil {

@@ -58,6 +58,7 @@ type Store struct {
 	running      sync.WaitGroup // the background goroutines
 	cleaner      *cleaner       // nil with log.cleaner.enable=false
 	mover        *mover
+	scrub        scrubber
 	verify       atomic.Bool  // transaction.partition.verification.enable
 	expiration   atomic.Int64 // producer.id.expiration.ms
 

@@ -159,7 +159,7 @@ func (s *Store) takeOut(h *hostedLog, how func(h *hostedLog) error) error {
 
 func (s *Store) moveAside(h *hostedLog) error {
 	folder := filepath.Join(h.dir.path, suffixedFolder(h.log.TopicPartition(), straySuffix))
-	s.logger.Warn("replica is not of this cluster's metadata and is set aside", zap.String("partition", h.log.TopicPartition().String()),
+	s.logger.Warn("replica is set aside", zap.String("partition", h.log.TopicPartition().String()),
 		zap.Stringer("topic id", h.log.TopicID()), zap.String("folder", folder))
 	if err := h.log.Close(); err != nil { // as complete as it can be: it is kept for people
 		return err

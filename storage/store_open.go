@@ -58,6 +58,7 @@ func Open(o Options) (*Store, error) {
 	}
 	s.holdReserves(true)
 	s.mover = newMover(s)
+	s.scrub.store = s
 	s.startWork()
 	return s, nil
 }

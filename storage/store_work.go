@@ -213,6 +213,7 @@ func (s *Store) startWork() {
 	if s.cleaner != nil {
 		s.running.Go(s.cleaner.run)
 	}
+	s.startScrub()
 	initial := s.config.Duration("log.initial.task.delay.ms")
 	s.every("log.retention.check.interval.ms", initial, s.retainAll)
 	s.every("log.flush.scheduler.interval.ms", initial, s.flushDue)

@@ -52,4 +52,5 @@ var brokerLogKeys = []Key{
 	{Name: "max.decompressed.message.bytes", Type: Int, Default: "2147483639", Allowed: "[1,...,2147483639]", Update: ClusterWide, NoEffect: noDecompressed, Doc: "Largest size to which the broker decompresses one produced batch; the default of topics."},
 	{Name: "message.max.bytes", Type: Int, Default: "1048588", Allowed: "[0,...]", Update: ClusterWide, Doc: "Largest record batch that topics take, in bytes; the default of topics."},
 	{Name: "num.recovery.threads.per.data.dir", Type: Int, Default: "2", Allowed: "[1,...]", Update: ClusterWide, Doc: "Number of logs of one folder that are recovered at the same time at start."},
+	{Name: "ottla.scrub.bytes.per.second", Type: Long, Default: "1048576", Allowed: "[0,...]", Internal: true, Doc: "Bytes per second at which Ottla reads the closed segments of each log folder to find those that the disk has damaged; 0 is off."},
 }

@@ -66,6 +66,9 @@ func alterISR(v *View, req *kmsg.AlterPartitionRequest, t *metadata.Topic, asked
 	if slices.ContainsFunc(members, func(m kmsg.AlterPartitionRequestTopicPartitionNewEpochISR) bool { return !mayJoin(v, m) }) {
 		return refuse(protocol.IneligibleReplica)
 	}
+	if slices.ContainsFunc(isr, func(id int32) bool { return !slices.Contains(p.ISR, id) && lostReplica(v.Image.Broker(id), p) }) {
+		return refuse(protocol.IneligibleReplica)
+	}
 	c := v.change(t, p, v.rules(t))
 	c.election, c.isr, c.recovery = c.rules.election(), isr, asked.LeaderRecoveryState
 	r := c.record()

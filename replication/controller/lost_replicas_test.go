@@ -159,11 +159,30 @@ func TestReplicaGivesUpItsData(t *testing.T) {
 	if p := v.Image.Partition("t", 0); p.Leader != 2 || slices.Contains(p.ISR, 1) {
 		t.Errorf("%+v", p)
 	}
+	join := func() protocol.Code {
+		p := v.Image.Partition("t", 0)
+		req := &kmsg.AlterPartitionRequest{Version: 2, BrokerID: 2, BrokerEpoch: 102, Topics: []kmsg.AlterPartitionRequestTopic{{
+			TopicID: uuid(1), Partitions: []kmsg.AlterPartitionRequestTopicPartition{{NewISR: []int32{2, 1}, LeaderEpoch: p.LeaderEpoch, PartitionEpoch: p.PartitionEpoch}},
+		}}}
+		resp := &kmsg.AlterPartitionResponse{}
+		d, err := alterPartition(v, req, resp)
+		if err != nil {
+			t.Fatal(err)
+		}
+		apply(t, v, d)
+		return protocol.Code(resp.Topics[0].Partitions[0].ErrorCode)
+	}
+	if code := join(); code != protocol.IneligibleReplica {
+		t.Errorf("joins the ISR without data: %v", code)
+	}
 	if code := assignTo(t, v, uuid(201), 0); code != protocol.None {
 		t.Fatal(code)
 	}
 	if p := v.Image.Partition("t", 0); p.Leader != 2 || slices.Contains(p.ELR, 1) || p.Directories[0] != uuid(201) {
 		t.Errorf("%+v", p)
+	}
+	if code := join(); code != protocol.None {
+		t.Errorf("joins the ISR once it began anew: %v", code)
 	}
 	v = lossView(t, false, 1)
 	if code := assignTo(t, v, metadata.DirectoryLost, 0); code != protocol.KafkaStorageError {

@@ -76,6 +76,12 @@ func (b *Broker) Kill(t testing.TB, i int) {
 	b.net.setDead(i, false)
 }
 
+// Disk is the file system that a broker keeps its data in: of a broker that is stopped, tests take things away there, damage them, or put them back.
+func (b *Broker) Disk(i int) vfs.FS { return b.nodes[i].disk }
+
+// Break makes operations of a running broker of a cluster on its files fail, until its next start.
+func (b *Broker) Break(i int, fault vfs.Fault) { b.nodes[i].faults.Inject(fault) }
+
 // Partition cuts off two brokers from each other: what they send is lost until Heal. Clients reach both.
 func (b *Broker) Partition(i, j int) { b.net.setCut(way{i, j}, way{j, i}) }
 
