@@ -152,8 +152,6 @@ func (b *Broker) assemble(clusterID string) {
 		local: b.quorum.alone(), logger: logger.Named("lifecycle"),
 	})
 	b.assignments = newAssignments(c.NodeID, b.lifecycle.epoch.Load, b.quorum, b.replicas.Image, b.store, logger.Named("directories"))
-	b.assignments.held = b.replicas.Repairing
-	b.store.OnDamage(b.repair)
 	b.internals = newInternalTopics(c.NodeID, b.Config, b.replicas.Image, b.quorum, logger.Named("topics"))
 	ids := &producerIDs{node: c.NodeID, epoch: b.lifecycle.epoch.Load, controller: b.quorum}
 	b.transactions = txn.New(txn.Options{
@@ -171,6 +169,7 @@ func (b *Broker) assemble(clusterID string) {
 		}),
 		Logger: logger.Named("api"), Loggers: b.levels,
 	}
+	b.node.Reached = reachedListeners(b.listeners)
 	b.peers.node = b.node
 	b.sockets = newSocketServer(b.node, logger.Named("network"))
 }

@@ -16,6 +16,7 @@ type boundListener struct {
 	name           string
 	advertisedHost string
 	advertisedPort uint16
+	auto           bool // clients are told the address that they reached
 	sockets        []net.Listener
 }
 
@@ -30,7 +31,7 @@ func (b *Broker) bind() (err error) {
 // bindAll opens listeners. Those that were opened before an error are returned with it.
 func (b *Broker) bindAll(all []config.Listener) (opened []boundListener, err error) {
 	for _, l := range all {
-		bound := boundListener{name: l.Name, advertisedHost: l.AdvertisedHost, advertisedPort: l.AdvertisedPort}
+		bound := boundListener{name: l.Name, advertisedHost: l.AdvertisedHost, advertisedPort: l.AdvertisedPort, auto: l.Auto}
 		sockets, port, err := b.open(l.Host, l.Port)
 		if err != nil {
 			return opened, fmt.Errorf("listener %s: %w", l.Name, err)
@@ -104,6 +105,16 @@ func (b *Broker) Addr() string {
 		return b.listeners[0].address()
 	}
 	return b.controlListeners[0].address()
+}
+
+// reachedListeners are the names of the listeners whose clients are told the address that they reached.
+func reachedListeners(all []boundListener) (names []string) {
+	for _, l := range all {
+		if l.auto {
+			names = append(names, l.name)
+		}
+	}
+	return names
 }
 
 // address is host:port as advertised.

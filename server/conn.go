@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -94,12 +95,25 @@ func newConn(s *socketServer, listener string, nc net.Conn) *conn {
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		c.remote = a.AddrPort()
 	}
+	if slices.Contains(s.node.Reached, listener) {
+		c.state.Reached = reached(nc)
+	}
 	c.ctx, c.cancel = context.WithCancel(s.ctx)
 	c.input = frameReader{
 		nc: nc, pool: &s.buffers, budget: s.budget, max: s.maxFrame, idle: s.maxIdle, active: time.Now(),
 		busy: func() bool { return c.outstanding.Load() > 0 }, draining: c.draining.Load, restAfter: canRest(nc),
 	}
 	return c
+}
+
+// reached is the address of this machine at which nc came in; "" where it has none that a client could dial: those of one link need a zone, which is the
+// machine's own.
+func reached(nc net.Conn) string {
+	a, ok := nc.LocalAddr().(*net.TCPAddr)
+	if !ok || a.IP.IsLinkLocalUnicast() {
+		return ""
+	}
+	return a.AddrPort().Addr().Unmap().WithZone("").String()
 }
 
 // freeConn takes a connection that ended or rests back for another.

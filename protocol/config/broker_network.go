@@ -2,7 +2,7 @@ package config
 
 // brokerNetworkKeys are the broker keys about listeners, connections and request handling.
 var brokerNetworkKeys = []Key{
-	{Name: "advertised.listeners", Type: List, NoDefault: true, Allowed: "non-empty list", Doc: "Addresses that clients are told to connect to, one for each listener; without it, those of listeners."},
+	{Name: "advertised.listeners", Type: List, NoDefault: true, Allowed: "non-empty list", Doc: "Addresses that clients are told to connect to, one for each listener; without it, those of listeners, and auto says the same: of one on all addresses each client is told the address that it reached."},
 	{Name: "background.threads", Type: Int, Default: "10", Allowed: "[1,...]", Update: ClusterWide, NoEffect: noThreads, Doc: "Number of threads for background work."},
 	{Name: "connection.failed.authentication.delay.ms", Type: Int, Default: "100", Allowed: "[0,...]", NoEffect: noSecurity, Doc: "How long the answer to a failed authentication is held back, in milliseconds."},
 	{Name: "connections.max.idle.ms", Type: Long, Default: "600000", Doc: "Time in milliseconds after which a connection without requests is closed."},

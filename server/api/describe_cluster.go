@@ -46,7 +46,7 @@ func handleDescribeCluster(_ context.Context, n *Node, r *Request) Result {
 			continue
 		}
 		resp.Brokers = append(resp.Brokers, kmsg.DescribeClusterResponseBroker{
-			NodeID: b.ID, Host: e.Host, Port: int32(e.Port), Rack: b.Rack, IsFenced: b.Fenced,
+			NodeID: b.ID, Host: r.hostOf(n, b.ID, e.Host), Port: int32(e.Port), Rack: b.Rack, IsFenced: b.Fenced,
 		})
 	}
 	return reply(resp)

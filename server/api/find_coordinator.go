@@ -59,13 +59,13 @@ func handleFindCoordinator(_ context.Context, n *Node, r *Request) Result {
 			zap.Int8("key_type", keyType), zap.String("key", req.CoordinatorKey), zap.Strings("keys", req.CoordinatorKeys), zap.Stringer("remote", r.Remote))
 	}
 	if req.Version < findBatched {
-		e, code := findCoordinator(n, r.Listener, keyType, req.CoordinatorKey)
+		e, code := findCoordinator(n, r, keyType, req.CoordinatorKey)
 		resp.ErrorCode, resp.ErrorMessage = int16(code), kmsg.StringPtr(coordinatorMessage(code))
 		resp.NodeID, resp.Host, resp.Port = e.NodeID, e.Host, e.Port
 		return reply(resp)
 	}
 	for _, key := range req.CoordinatorKeys {
-		e, code := findCoordinator(n, r.Listener, keyType, key)
+		e, code := findCoordinator(n, r, keyType, key)
 		message := ""
 		if code == protocol.InvalidRequest && (keyType != shareKeyType || req.Version >= findShares) {
 			message = coordinatorMessage(code) // Kafka leaves it out in its other answers with several keys
@@ -77,8 +77,8 @@ func handleFindCoordinator(_ context.Context, n *Node, r *Request) Result {
 	return reply(resp)
 }
 
-// findCoordinator finds where the leader of the key's partition listens under the listener's name.
-func findCoordinator(n *Node, listener string, keyType int8, key string) (endpoint, protocol.Code) {
+// findCoordinator finds where the leader of the key's partition listens under the name of the listener that the request came in by.
+func findCoordinator(n *Node, r *Request, keyType int8, key string) (endpoint, protocol.Code) {
 	none := endpoint{NodeID: -1, Port: -1}
 	var topic string
 	var partition int32
@@ -99,9 +99,10 @@ func findCoordinator(n *Node, listener string, keyType int8, key string) (endpoi
 	if p == nil {
 		return none, protocol.CoordinatorNotAvailable
 	}
-	e, ok := endpointOf(image, p.Leader, listener)
+	e, ok := endpointOf(image, p.Leader, r.Listener)
 	if !ok {
 		return none, protocol.CoordinatorNotAvailable
 	}
+	e.Host = r.hostOf(n, e.NodeID, e.Host)
 	return e, protocol.None
 }

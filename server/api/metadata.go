@@ -56,7 +56,7 @@ func handleMetadata(_ context.Context, n *Node, r *Request) Result {
 	q := metadataQuery{n: n, image: image, req: req, view: listenerView{image: image, listener: r.Listener}}
 	for b := range image.Brokers() {
 		if e := b.Endpoint(r.Listener); e != nil && !b.Fenced {
-			resp.Brokers = append(resp.Brokers, kmsg.MetadataResponseBroker{NodeID: b.ID, Host: e.Host, Port: int32(e.Port), Rack: b.Rack})
+			resp.Brokers = append(resp.Brokers, kmsg.MetadataResponseBroker{NodeID: b.ID, Host: r.hostOf(n, b.ID, e.Host), Port: int32(e.Port), Rack: b.Rack})
 		}
 	}
 	resp.ClusterID = &n.ClusterID

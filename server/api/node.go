@@ -32,6 +32,7 @@ type Node struct {
 	Sessions     *Sessions // fetch sessions of this broker
 	Routes       *Routes   // the APIs that these listeners serve
 	Logger       *zap.Logger
+	Reached      []string     // listeners without an advertised address: clients are told the one at which they reached this node, see Conn.Reached
 	Loggers      *logs.Levels // the levels of this node's loggers, which BROKER_LOGGER resources show and alter
 
 	// TopicCreator creates the topics that Metadata and FindCoordinator find missing.

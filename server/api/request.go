@@ -23,6 +23,7 @@ type Request struct {
 // Conn is the state of one connection that handlers may read or set. Only the connection's reader (a Handler, not its Later) touches it.
 type Conn struct {
 	SoftwareName, SoftwareVersion string // of the client, from ApiVersions v3 and later; empty if unknown
+	Reached                       string // address of this node that the client dialled, where that is what it is to be told of it; else empty
 }
 
 // Handler serves one API. It runs in the connection's reader, in request order, and must not block: what waits goes into Result.Later.
@@ -50,6 +51,14 @@ type Gather interface {
 	Parts(yield func(b []byte, s storage.Slice) bool)
 	// Release frees the slices and buffers; called exactly once.
 	Release()
+}
+
+// hostOf is what the client is told of where a node listens: host, or of this node the address at which the client reached it.
+func (r *Request) hostOf(n *Node, node int32, host string) string {
+	if node == n.NodeID && r.Conn != nil && r.Conn.Reached != "" {
+		return r.Conn.Reached
+	}
+	return host
 }
 
 // reply answers with a response.

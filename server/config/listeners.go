@@ -19,6 +19,7 @@ type Listener struct {
 	AdvertisedHost string // never empty for a client listener
 	AdvertisedPort uint16 // 0: the one that is bound
 	Protocol       string // PLAINTEXT
+	Auto           bool   // clients are told the address at which they reached the listener; AdvertisedHost is for other nodes, and where there is none
 }
 
 // endpoint is one item of a listener list.
@@ -66,7 +67,10 @@ func (b *builder) listeners() {
 	before := len(b.problems)
 	protocols := b.protocolMap()
 	bound := b.parseEndpoints("listeners")
-	advertised := b.parseEndpoints("advertised.listeners")
+	var advertised []endpoint
+	if strings.TrimSpace(b.server.Values.String("advertised.listeners")) != autoAdvertised {
+		advertised = b.parseEndpoints("advertised.listeners")
+	}
 	if len(b.problems) > before {
 		return // the rest would only say the same in other words
 	}
@@ -178,8 +182,7 @@ func advertiseController(l *Listener, advertised []endpoint) {
 	if i := slices.IndexFunc(advertised, func(e endpoint) bool { return e.name == l.Name }); i >= 0 {
 		l.AdvertisedHost, l.AdvertisedPort = advertised[i].host, uint16(advertised[i].port) //nolint:gosec // checked by parseEndpoints
 	}
-	switch l.AdvertisedHost {
-	case "", "0.0.0.0", "::", "0:0:0:0:0:0:0:0":
+	if everyAddress(l.AdvertisedHost) {
 		l.AdvertisedHost = machineName()
 	}
 }
@@ -194,12 +197,25 @@ func (b *builder) advertise(l *Listener, advertised []endpoint) {
 	} else if len(advertised) > 0 {
 		b.server.Warnings = append(b.server.Warnings, fmt.Sprintf("listener %s is not in advertised.listeners: its own address is advertised", l.Name))
 	}
-	switch l.AdvertisedHost {
-	case "":
+	l.Auto = key == "listeners" && everyAddress(l.Host)
+	switch {
+	case l.AdvertisedHost == "" || l.Auto:
 		l.AdvertisedHost = machineName()
-	case "0.0.0.0", "::", "0:0:0:0:0:0:0:0":
+	case everyAddress(l.AdvertisedHost):
 		b.fail(key, "advertised.listeners cannot use the nonroutable meta-address %s. Use a routable IP address.", l.AdvertisedHost)
 	}
+}
+
+// autoAdvertised is the value of advertised.listeners that says what holds without it: a listener on all addresses tells each client the one that it reached.
+const autoAdvertised = "auto"
+
+// everyAddress reports whether host means all addresses of the machine.
+func everyAddress(host string) bool {
+	switch host {
+	case "", "0.0.0.0", "::", "0:0:0:0:0:0:0:0":
+		return true
+	}
+	return false
 }
 
 // machineName is what an endpoint without a host is called: the host's name if it resolves, else localhost.

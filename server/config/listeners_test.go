@@ -20,33 +20,35 @@ func TestListeners(t *testing.T) {
 		settings map[string]string
 		want     []Listener
 	}{
-		{"kafka's default", nil, []Listener{{Name: "PLAINTEXT", Port: 9092, AdvertisedHost: machineName(), AdvertisedPort: 9092}}},
+		{"kafka's default", nil, []Listener{{Name: "PLAINTEXT", Port: 9092, AdvertisedHost: machineName(), AdvertisedPort: 9092, Auto: true}}},
+		{"auto", map[string]string{l: "PLAINTEXT://0.0.0.0:1", adv: "auto"}, []Listener{{"PLAINTEXT", "0.0.0.0", 1, machineName(), 1, "", true}}},
+		{"no need for auto", map[string]string{l: "PLAINTEXT://127.0.0.1:1", adv: "auto"}, []Listener{{"PLAINTEXT", "127.0.0.1", 1, "127.0.0.1", 1, "", false}}},
 		{
 			"advertised from listeners", map[string]string{l: "PLAINTEXT://127.0.0.1:1"},
-			[]Listener{{"PLAINTEXT", "127.0.0.1", 1, "127.0.0.1", 1, ""}},
+			[]Listener{{"PLAINTEXT", "127.0.0.1", 1, "127.0.0.1", 1, "", false}},
 		},
 		{
 			"trailing commas", map[string]string{l: "PLAINTEXT://0.0.0.0:1,", adv: "PLAINTEXT://h:2,"},
-			[]Listener{{"PLAINTEXT", "0.0.0.0", 1, "h", 2, ""}},
+			[]Listener{{"PLAINTEXT", "0.0.0.0", 1, "h", 2, "", false}},
 		},
 		{
 			"ipv6", map[string]string{l: "PLAINTEXT://[::1]:1", adv: "PLAINTEXT://[2001:db8::1]:2"},
-			[]Listener{{"PLAINTEXT", "::1", 1, "2001:db8::1", 2, ""}},
+			[]Listener{{"PLAINTEXT", "::1", 1, "2001:db8::1", 2, "", false}},
 		},
 		{
 			"names with hyphens, in any case",
 			map[string]string{l: "plaintext://:1, tc-0://:2", adv: "TC-0://b:20,PLAINTEXT://a:10", protocolMap: "tc-0:plaintext,PLAINTEXT:PLAINTEXT"},
-			[]Listener{{"PLAINTEXT", "", 1, "a", 10, ""}, {"TC-0", "", 2, "b", 20, ""}},
+			[]Listener{{"PLAINTEXT", "", 1, "a", 10, "", false}, {"TC-0", "", 2, "b", 20, "", false}},
 		},
 		{
 			"controller apart, its advertisement too",
 			map[string]string{l: "C://0.0.0.0:9,PLAINTEXT://:1", adv: "PLAINTEXT://a:1,C://a:9", ctl: "C"},
-			[]Listener{{"PLAINTEXT", "", 1, "a", 1, ""}},
+			[]Listener{{"PLAINTEXT", "", 1, "a", 1, "", false}},
 		},
 		{
 			"ipv4 and ipv6 on one port",
 			map[string]string{l: "PLAINTEXT://127.0.0.1:1,B://[::1]:1", protocolMap: "PLAINTEXT:PLAINTEXT,B:PLAINTEXT"},
-			[]Listener{{"PLAINTEXT", "127.0.0.1", 1, "127.0.0.1", 1, ""}, {"B", "::1", 1, "::1", 1, ""}},
+			[]Listener{{"PLAINTEXT", "127.0.0.1", 1, "127.0.0.1", 1, "", false}, {"B", "::1", 1, "::1", 1, "", false}},
 		},
 	}
 	for _, tt := range tests {
@@ -85,7 +87,7 @@ func TestListenerMistakes(t *testing.T) {
 		{"bad protocol", map[string]string{protocolMap: "PLAINTEXT:PLAIN"}, "must be one of"},
 		{"tls", map[string]string{l: "SSL://:1"}, "serves PLAINTEXT only"},
 		{"sasl", map[string]string{l: "A://:1", protocolMap: "A:SASL_PLAINTEXT"}, "security protocol SASL_PLAINTEXT"},
-		{"meta-address", map[string]string{l: "PLAINTEXT://0.0.0.0:1"}, "nonroutable meta-address 0.0.0.0"},
+		{"meta-address", map[string]string{adv: "PLAINTEXT://0.0.0.0:1"}, "nonroutable meta-address 0.0.0.0"},
 		{"meta-address advertised", map[string]string{adv: "PLAINTEXT://[::]:1"}, "nonroutable meta-address"},
 		{"advertised stranger", map[string]string{adv: "FOO://a:1"}, "Found FOO"},
 		{"controller not a listener", map[string]string{l: "PLAINTEXT://:1", ctl: "C"}, "C is not one of the listeners"},
