@@ -48,6 +48,7 @@ func TestClusterClients(t *testing.T) {
 			b.Kill(t)
 			b.Start(t)
 			c.awaitInSync()
+			w.settledWriters()
 		}
 	})
 	w.during("a rolling restart", func() {
@@ -101,8 +102,10 @@ func (w *workload) read(topic, client string, members int) {
 	}
 	w.t.Cleanup(func() {
 		if w.t.Failed() {
-			h := slices.DeleteFunc(historyOf(g.members), func(e event) bool { return e.Name == "consumed" || e.Name == "committed" })
-			w.t.Logf("what the members of %s told:\n%s", client, h)
+			h := historyOf(g.members)
+			last := h[max(0, len(h)-10):]
+			h = slices.DeleteFunc(slices.Clone(h), func(e event) bool { return e.Name == "consumed" || e.Name == "committed" })
+			w.t.Logf("what the members of %s told:\n%s...\n%s", client, h, last)
 		}
 	})
 	w.groups = append(w.groups, g)
@@ -112,7 +115,7 @@ func (w *workload) read(topic, client string, members int) {
 func (w *workload) settled() {
 	w.t.Helper()
 	for _, g := range w.groups {
-		g.memberRun.settled("settled group "+g.group, g.members...)
+		g.settled("settled group "+g.group, g.members...)
 	}
 	now := time.Now().UnixMilli()
 	for _, p := range w.writers {
