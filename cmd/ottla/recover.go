@@ -102,7 +102,8 @@ func describeRemains(c *config.Server, r controller.Remains) string {
 // nextSteps is what is to be done after.
 func nextSteps(c *config.Server) string {
 	steps := fmt.Sprintf("Done: controller %d is a quorum of its own. Start it, and then each other controller with an empty metadata folder\n"+
-		"(without __cluster_metadata-0 and __raft-0): it waits until kafka-metadata-quorum add-controller adds it.\n", c.NodeID)
+		"(without __cluster_metadata-0 and __raft-0): it waits until kafka-metadata-quorum add-controller adds it.\n"+
+		"Partitions of which every replica in sync is gone have no leader until kafka-leader-election --election-type unclean names one that is left.\n", c.NodeID)
 	if len(c.Quorum.Voters) > 0 {
 		steps += "On every node, take controller.quorum.voters out of the properties file and set controller.quorum.bootstrap.servers to this controller.\n"
 	}

@@ -78,6 +78,7 @@ type Broker struct {
 	Addr string // host:port of its client listener
 	Dir  string // its log.dirs
 
+	file    string   // its server.properties, "" if it has none
 	command []string // the binary is run by this, if not empty
 	args    []string
 	cmd     *exec.Cmd
@@ -120,7 +121,7 @@ func NewNode(t testing.TB, addr string, lines []string, command ...string) *Brok
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	b.args = []string{"server", file}
+	b.file, b.args = file, []string{"server", file}
 	b.endWith(t)
 	return b
 }
@@ -172,6 +173,9 @@ func (b *Broker) Launch(t testing.TB) {
 	}()
 	b.log.exited = exited
 }
+
+// Properties is the path of a node's server.properties.
+func (b *Broker) Properties() string { return b.file }
 
 // AwaitReady waits until a launched process is ready.
 func (b *Broker) AwaitReady(t testing.TB) {
