@@ -71,7 +71,7 @@ func (b *Broker) startController() (err error) {
 	c := b.o.Config
 	o := controller.Options{
 		NodeID: c.NodeID, ClusterID: b.store.ClusterID(), DirectoryID: b.metadataDirectory(), FS: b.o.FS, Dir: c.MetadataLogDir, Config: c.Values, Codecs: b.codecs,
-		Logger: b.o.Logger, OnFailure: b.fail, Bootstrap: c.Quorum.Begin,
+		Logger: b.o.Logger, OnFailure: b.fail, Bootstrap: c.Quorum.Begin, Mutations: b.quotas.mutations,
 		OnAppend: func() {
 			select {
 			case b.grew <- struct{}{}:
@@ -174,13 +174,17 @@ func (b *Broker) assemble(clusterID string) {
 	b.node.Reached = reachedListeners(b.listeners)
 	b.peers.node = b.node
 	b.sockets = newSocketServer(b.node, logger.Named("network"))
+	b.sockets.quotas = b.quotas
+	if len(b.listeners) > 1 {
+		b.sockets.protected = c.InterBroker
+	}
 }
 
 // observe lets the metadata flow into the parts: from the log of this node's controller, or on a broker only from a copy of the controllers' log.
 func (b *Broker) observe(clusterID string) (err error) {
 	c, logger := b.o.Config, b.o.Logger.Named("metadata")
 	p := &publisher{
-		node: c.NodeID, static: c.Values, values: &b.values, store: b.store, replicas: b.replicas, groups: b.groups, transactions: b.transactions,
+		node: c.NodeID, static: c.Values, values: &b.values, quotas: b.quotas, store: b.store, replicas: b.replicas, groups: b.groups, transactions: b.transactions,
 		lifecycle: b.lifecycle, assignments: b.assignments, internals: b.internals,
 	}
 	o := metadata.ObserverOptions{FS: b.o.FS, Codecs: b.codecs, Wake: b.grew, Publish: p.publish, OnFailure: b.fail, Logger: logger}

@@ -43,6 +43,7 @@ type Options struct {
 // Start and Shutdown are called once each, by one goroutine.
 type Broker struct {
 	o      Options
+	quotas *quotas                       // of its clients
 	failed chan error                    // has room for the first failure
 	abort  context.CancelCauseFunc       // ends a start that is under way; set by Start before anything can fail
 	values atomic.Pointer[values.Values] // the broker's configuration as of now
@@ -96,6 +97,7 @@ func New(o Options) *Broker {
 	}
 	b := &Broker{o: o, failed: make(chan error, 1), lost: make(chan struct{}, 1), grew: make(chan struct{}, 1)}
 	b.values.Store(&o.Config.Values)
+	b.quotas = newQuotas(o.Config.Values)
 	level := logs.Level(o.Config.Values.String("ottla.log.level"))
 	if own := zapcore.LevelOf(o.Logger.Core()); own != zapcore.InvalidLevel {
 		level = max(level, own)
@@ -157,7 +159,6 @@ func (b *Broker) startParts(ctx context.Context, clusterID string) error {
 			b.sockets.serve(l.name, s)
 		}
 	}
-	b.serveMetrics()
 	return nil
 }
 
@@ -306,7 +307,7 @@ type localController struct{ *controller.Controller }
 
 // Handle implements api.Controller.
 func (c localController) Handle(ctx context.Context, req kmsg.Request) (kmsg.Response, error) {
-	return c.Controller.Handle(ctx, req, controller.Caller{})
+	return c.Controller.Handle(ctx, req, controller.CallerOf(ctx))
 }
 
 // ShutdownGrace is how long a stop waits for answers that are under way; parked requests do not hold it up.

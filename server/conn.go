@@ -29,6 +29,8 @@ const (
 	keySyncGroup   int16 = 14
 	keyAPIVersions int16 = 18
 
+	keyWriteTxnMarkers int16 = 27
+
 	// maxPipeline is how many Produce requests of one connection may wait for their answers at once.
 	maxPipeline = 64
 	// slowTurn is how long a request waits for earlier answers before the connection watches for its client to go away.
@@ -58,16 +60,19 @@ type conn struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	draining    atomic.Bool  // no further request is read
-	outstanding atomic.Int32 // answers that are with the writer
-	parked      atomic.Bool  // they wait for what others do, for as long as that takes: a stop does not wait for them
-	producing   bool         // the outstanding answers are all of Produce; the reader's
-	drained     chan struct{}
-	answers     chan *answer // nil until the writer is started; the reader's
+	draining    atomic.Bool   // no further request is read
+	outstanding atomic.Int32  // answers that are with the writer
+	parked      atomic.Bool   // they wait for what others do, for as long as that takes: a stop does not wait for them
+	producing   bool          // the outstanding answers are all of Produce; the reader's
+	drained     chan struct{} // has the reader look again at what it waits for
+	answers     chan *answer  // nil until the writer is started; the reader's
 	writerDone  chan struct{}
 
 	pending  *buffer // answers of requests that were read together, not yet written; nil if there are none; the reader's
 	clientID *string // of the last request
+
+	quotas     connQuotas   // the reader's
+	mutedUntil atomic.Int64 // ns since 1970: no further request is handled before; 0: it is not muted
 
 	writeDeadline time.Time // as set on the socket; belongs to who writes
 }
@@ -78,6 +83,8 @@ type answer struct {
 	request     api.Request
 	correlation int32
 	flexible    bool // response header v1
+	forwarded   bool // the controller decides
+	quotas      requestQuotas
 	result      api.Result
 
 	size  int           // of the request's frame, in bytes
@@ -132,6 +139,11 @@ func (c *conn) serve() (rests bool) {
 		}
 	}
 	for err == nil {
+		if c.mutedUntil.Load() != 0 {
+			if err = c.sitOut(); err != nil {
+				break
+			}
+		}
 		if !c.input.ready() {
 			if err = c.writePending(); err != nil {
 				break
@@ -181,7 +193,16 @@ func (c *conn) drain() {
 	if c.parked.Load() {
 		c.cancel()
 	}
+	c.lookAgain()
 	_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // wakes the reader; a socket that fails here wakes it too
+}
+
+// lookAgain wakes the reader if it waits for its turn or is muted.
+func (c *conn) lookAgain() {
+	select {
+	case c.drained <- struct{}{}:
+	default: // it has not looked since the last
+	}
 }
 
 // end tears the connection down after the reader's last error.
@@ -271,6 +292,11 @@ func (c *conn) handle(a *answer) error {
 	if err := c.turn(header.Key, &a.times); err != nil {
 		return err
 	}
+	if c.mutedUntil.Load() != 0 { // by an answer that has left meanwhile
+		if err := c.sitOut(); err != nil {
+			return err
+		}
+	}
 	route := c.server.node.Routes.Get(header.Key)
 	a.request = api.Request{
 		Key: header.Key, Version: header.Version, ClientID: header.ClientID, Listener: c.listener, Remote: c.remote, Conn: &c.state,
@@ -284,6 +310,8 @@ func (c *conn) handle(a *answer) error {
 	default:
 		a.flexible = route.Flexible(header.Version)
 	}
+	a.forwarded = route.Forward
+	c.limit(a)
 	if route.Serves(header.Version) {
 		if err := c.decode(a, body); c.ctx.Err() != nil {
 			return c.ctx.Err()
@@ -298,6 +326,9 @@ func (c *conn) handle(a *answer) error {
 	}
 	if a.result.Err != nil {
 		return errUnanswered
+	}
+	if a.quotas.on {
+		c.charge(a)
 	}
 	return c.answer(a)
 }
@@ -365,6 +396,7 @@ func (c *conn) answer(a *answer) error {
 		c.server.budget.release(&a.reservation)
 	}
 	if c.outstanding.Load() == 0 && a.result.Later == nil {
+		c.throttled(a)
 		if err := c.writeNow(a); err != nil {
 			return err
 		}

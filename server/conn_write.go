@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/ottla/ottla/replication/controller"
 	"github.com/ottla/ottla/server/api"
 	"github.com/ottla/ottla/storage"
 )
@@ -40,10 +41,7 @@ func (c *conn) writeLoop(queue <-chan *answer) {
 		}
 		c.finish(a)
 		c.outstanding.Add(-1)
-		select {
-		case c.drained <- struct{}{}:
-		default: // the reader has not looked since the last
-		}
+		c.lookAgain()
 	}
 	if out != nil {
 		c.server.buffers.put(out)
@@ -60,6 +58,7 @@ func (c *conn) writeQueued(a *answer, out *buffer, last bool) (*buffer, error) {
 			return out, err
 		}
 	}
+	c.throttled(a)
 	if resp := a.result.Response; resp != nil {
 		if out == nil {
 			out = c.server.buffers.get(0)
@@ -84,8 +83,12 @@ func (c *conn) writeQueued(a *answer, out *buffer, last bool) (*buffer, error) {
 // later waits for a's result.
 func (c *conn) later(a *answer) (err error) {
 	defer c.catch(a, &err)
+	ctx := c.ctx
+	if a.forwarded {
+		ctx = controller.WithCaller(ctx, c.caller(a))
+	}
 	for later := a.result.Later; later != nil && c.ctx.Err() == nil; later = a.result.Later {
-		a.result = later(c.ctx)
+		a.result = later(ctx)
 	}
 	a.times.Remote = c.server.clock() - a.begin - a.times.Queue - a.times.Local
 	return c.ctx.Err()
@@ -125,6 +128,12 @@ func (c *conn) writePending() error {
 
 // write sends one complete answer.
 func (c *conn) write(a *answer) error {
+	if s := a.quotas.request; s != nil {
+		defer func(began time.Time) {
+			now := time.Now()
+			s.note(a.quotas.quotas.request.window, percent(now.Sub(began)), now)
+		}(time.Now())
+	}
 	switch {
 	case a.result.Err != nil:
 		return errUnanswered

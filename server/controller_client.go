@@ -101,7 +101,7 @@ func (c *controllers) Handle(ctx context.Context, req kmsg.Request) (kmsg.Respon
 func (c *controllers) try(ctx context.Context, req kmsg.Request) (kmsg.Response, error) {
 	if c.local != nil {
 		if _, leads := c.local.Leads(); leads || c.alone() {
-			return c.local.Handle(ctx, req, controller.Caller{})
+			return c.local.Handle(ctx, req, controller.CallerOf(ctx))
 		}
 	}
 	at, err := c.find(ctx)
@@ -109,7 +109,7 @@ func (c *controllers) try(ctx context.Context, req kmsg.Request) (kmsg.Response,
 		return nil, err
 	}
 	if at.id == c.nodeID && c.local != nil {
-		return c.local.Handle(ctx, req, controller.Caller{})
+		return c.local.Handle(ctx, req, controller.CallerOf(ctx))
 	}
 	var resp kmsg.Response
 	if brokersOwn(req) {
@@ -173,7 +173,11 @@ func (c *controllers) forward(ctx context.Context, at controllerAt, req kmsg.Req
 	envelope := kmsg.NewPtrEnvelopeRequest()
 	envelope.RequestPrincipal = api.AnonymousPrincipal()
 	envelope.ClientHostAddress = net.IPv4(127, 0, 0, 1).To4()
-	envelope.RequestData = kmsg.NewRequestFormatter(kmsg.FormatterClientID(c.clientID)).AppendRequest(nil, req, 0)[4:] // without the size
+	clientID := c.clientID
+	if who := controller.CallerOf(ctx); who.Principal != "" {
+		clientID = who.ClientID
+	}
+	envelope.RequestData = kmsg.NewRequestFormatter(kmsg.FormatterClientID(clientID)).AppendRequest(nil, req, 0)[4:] // without the size
 	answer, err := c.pool(at, clientRequests).Do(ctx, envelope)
 	if err != nil {
 		return nil, err

@@ -26,6 +26,8 @@
 //	coordinator_log.go  a led partition as a coordinator's shard sees it
 //	listener.go         accepting connections, limits, draining
 //	conn.go             one connection: reading and handling; conn_write.go: answering
+//	quota.go            what clients may use: limits, precedence, who shares one; quota_rate.go measures; quota_conn.go throttles and mutes connections (KIP-219);
+//	                    quota_addresses.go keeps to the rates of new connections
 //	resting.go          connections between requests that are far apart, without goroutines; poller_*.go wakes them
 //	frame.go            reading frames, several at once, within the memory budget; budget.go, buffers.go, memory_*.go
 //	sendfile_*.go       log segments from disk to socket

@@ -42,6 +42,11 @@ type socketServer struct {
 	answers  sync.Pool
 	conns    sync.Pool
 
+	quotas  *quotas       // nil: clients have none
+	closing chan struct{} // closed by shutdown
+	// protected is a listener that max.connection.creation.rate does not count: of the brokers, if clients have another.
+	protected string
+
 	// handOver takes a connection that is not one of Kafka's protocol, by its first byte, with what was read of it; nil: there are none.
 	handOver func(ctx context.Context, nc net.Conn, read []byte)
 
@@ -83,6 +88,7 @@ func newSocketServer(node *api.Node, logger *zap.Logger) *socketServer {
 		recvBuffer: values.Int("socket.receive.buffer.bytes"),
 		open:       map[*conn]struct{}{},
 		perIP:      map[netip.Addr]int{},
+		closing:    make(chan struct{}),
 		born:       time.Now(),
 		slow:       max(0, values.Duration("ottla.log.slow.request.ms")),
 	}
@@ -122,7 +128,9 @@ func (s *socketServer) accept(name string, l net.Listener) {
 		nc, err := l.Accept()
 		if err == nil {
 			backoff = acceptBackoffMin
-			s.admit(name, nc)
+			if s.quotas == nil || s.pace(name, nc) {
+				s.admit(name, nc)
+			}
 			continue
 		}
 		if s.isStopping() || errors.Is(err, net.ErrClosed) {
@@ -228,6 +236,9 @@ func (s *socketServer) tune(nc net.Conn) {
 // server's goroutines have ended.
 func (s *socketServer) shutdown(ctx context.Context) {
 	s.mu.Lock()
+	if !s.stopping {
+		close(s.closing)
+	}
 	s.stopping = true
 	for _, l := range s.listeners {
 		_ = l.Close()

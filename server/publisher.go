@@ -11,7 +11,7 @@ import (
 	"github.com/ottla/ottla/storage"
 )
 
-// publisher hands each metadata change to the parts of the broker, in this order: the broker's own config, replication,
+// publisher hands each metadata change to the parts of the broker, in this order: the broker's own config, quotas, replication,
 // coordinators, the life cycle. Replication goes before the coordinators, because a shard opens the partition that it was
 // elected for; the life cycle goes last, because its heartbeat tells the controller that the change is in force here.
 // The observer's goroutine is its only caller.
@@ -23,6 +23,7 @@ type publisher struct {
 	replicas     *replication.Manager
 	groups       *group.Coordinator
 	transactions *txn.Coordinator
+	quotas       *quotas
 	lifecycle    *lifecycle
 	assignments  *assignments
 	internals    *internalTopics
@@ -32,6 +33,9 @@ type publisher struct {
 // publish makes one change take effect.
 func (p *publisher) publish(d *metadata.Delta) {
 	p.overlayConfig(d)
+	if d.QuotasChanged {
+		p.quotas.publish(d.Image)
+	}
 	if p.replicas == nil { // a controller only
 		return
 	}

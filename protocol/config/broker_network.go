@@ -10,7 +10,7 @@ var brokerNetworkKeys = []Key{
 	{Name: "inter.broker.listener.name", Type: String, NoDefault: true, Doc: "Name of the listener that brokers use among themselves."},
 	{Name: "listener.security.protocol.map", Type: String, Default: "SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT", Update: PerBroker, Doc: "Which security protocol each listener has, as NAME:PROTOCOL pairs."},
 	{Name: "listeners", Type: List, Default: "PLAINTEXT://:9092", Allowed: "non-empty list", Update: PerBroker, Doc: "Addresses to listen on, as NAME://host:port; without a host on all of the machine's."},
-	{Name: "max.connection.creation.rate", Type: Int, Default: "2147483647", Allowed: "[0,...]", Update: ClusterWide, NoEffect: noRate, Doc: "Connections per second that the broker accepts."},
+	{Name: "max.connection.creation.rate", Type: Int, Default: "2147483647", Allowed: "[0,...]", Update: ClusterWide, Doc: "Connections per second that the broker accepts."},
 	{Name: "max.connections", Type: Int, Default: "2147483647", Allowed: "[0,...]", Update: ClusterWide, Doc: "Connections that the broker holds at one time."},
 	{Name: "max.connections.per.ip", Type: Int, Default: "2147483647", Allowed: "[0,...]", Update: ClusterWide, Doc: "Connections that the broker holds from one address at one time."},
 	{Name: "max.connections.per.ip.overrides", Type: String, Default: "", Update: ClusterWide, Doc: "Other limits than max.connections.per.ip for single addresses, as address:number pairs."},

@@ -19,7 +19,6 @@ const (
 	noUnstable        = "only final versions of APIs and features are offered"
 	noStartLimit      = "a start takes as long as the recovery of the logs needs"
 	noBacklog         = "the operating system's own limit holds"
-	noRate            = "this version does not limit the rate of new connections"
 	noMetadataCut     = "it is there for Apache Kafka's own tests"
 	noEvents          = "the controller logs what takes long without samples"
 	noLoadBuffer      = "logs are read back in batches of the log's own size"

@@ -42,7 +42,9 @@ type Options struct {
 	Bootstrap bool
 	// OnAppend is called after records were appended to __cluster_metadata-0, to wake who follows it here; must not block. May be nil.
 	OnAppend func()
-	// OnFailure is called once when the metadata log cannot be written any more, as on a broken disk: nothing is decided after it.
+	// Mutations returns the quota of a request that creates or deletes partitions; it, or what it returns, may be nil: there is none.
+	Mutations func(who Caller, strict bool) MutationQuota
+	// OnFailure is called once when the metadata log cannot be written any more, as on a broken disk, or has what this release does not understand: nothing is decided after it.
 	// Must not block. May be nil.
 	OnFailure func(error)
 }

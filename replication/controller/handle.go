@@ -16,8 +16,21 @@ type Caller struct {
 	Principal string
 }
 
+type callerKey struct{}
+
+// WithCaller notes for whom a request is made that is forwarded with ctx.
+func WithCaller(ctx context.Context, c Caller) context.Context {
+	return context.WithValue(ctx, callerKey{}, c)
+}
+
+// CallerOf is what WithCaller noted; the zero Caller if nothing was.
+func CallerOf(ctx context.Context) Caller {
+	c, _ := ctx.Value(callerKey{}).(Caller)
+	return c
+}
+
 // Handle serves the requests that a controller serves: those that clients send to any broker (CreateTopics, DeleteTopics, CreatePartitions,
-// IncrementalAlterConfigs, AlterConfigs, UpdateFeatures, ElectLeaders, AlterPartitionReassignments, ListPartitionReassignments,
+// IncrementalAlterConfigs, AlterConfigs, AlterClientQuotas, UpdateFeatures, ElectLeaders, AlterPartitionReassignments, ListPartitionReassignments,
 // UnregisterBroker, DescribeQuorum, AddRaftVoter, RemoveRaftVoter), ControllerRegistration, and those of brokers (BrokerRegistration, BrokerHeartbeat, AllocateProducerIDs, AlterPartition,
 // AssignReplicasToDirs). The response has req's version.
 // req is not read after it returns. The error is protocol.NotController where this node does not lead, or no longer knows whether a change
@@ -26,18 +39,20 @@ type Caller struct {
 // New topics and partitions are answered when the brokers that lead them have applied them, so that a client can use them at once; at most
 // the request's own timeout. What is committed by then is answered as done; else the answer is REQUEST_TIMED_OUT, and it may
 // come about later.
-func (c *Controller) Handle(ctx context.Context, req kmsg.Request, _ Caller) (kmsg.Response, error) {
+func (c *Controller) Handle(ctx context.Context, req kmsg.Request, caller Caller) (kmsg.Response, error) {
 	switch req := req.(type) {
 	case *kmsg.CreateTopicsRequest:
-		return c.createTopics(ctx, req)
+		return c.createTopics(ctx, req, caller)
 	case *kmsg.DeleteTopicsRequest:
-		return c.deleteTopics(ctx, req)
+		return c.deleteTopics(ctx, req, caller)
 	case *kmsg.CreatePartitionsRequest:
-		return c.createPartitions(ctx, req)
+		return c.createPartitions(ctx, req, caller)
 	case *kmsg.IncrementalAlterConfigsRequest:
 		return c.incrementalAlterConfigs(ctx, req)
 	case *kmsg.AlterConfigsRequest:
 		return c.alterConfigs(ctx, req)
+	case *kmsg.AlterClientQuotasRequest:
+		return c.alterClientQuotas(ctx, req)
 	case *kmsg.UpdateFeaturesRequest:
 		return c.updateFeatures(ctx, req)
 	case *kmsg.ElectLeadersRequest:
@@ -137,21 +152,25 @@ func (c *Controller) timed(ctx context.Context, millis int32, resp kmsg.Response
 	return resp, nil
 }
 
-func (c *Controller) createTopics(ctx context.Context, req *kmsg.CreateTopicsRequest) (kmsg.Response, error) {
+func (c *Controller) createTopics(ctx context.Context, req *kmsg.CreateTopicsRequest, caller Caller) (kmsg.Response, error) {
 	resp := req.ResponseKind().(*kmsg.CreateTopicsResponse)
-	return c.timed(ctx, req.TimeoutMillis, resp, c.growing(func(v *View) (Decision, error) { return createTopics(v, req, resp) }), func(err error) {
+	quota := c.mutations(caller, req.Version >= 6)
+	decide := c.growing(func(v *View) (Decision, error) { return createTopics(v.limited(quota), req, resp) })
+	return throttled(quota, resp)(c.timed(ctx, req.TimeoutMillis, resp, decide, func(err error) {
 		resp.Topics = nil
 		for i := range req.Topics {
 			out := newTopicResult(req.Topics[i].Topic)
 			out.ErrorCode, out.ErrorMessage = codeAndMessage(err)
 			resp.Topics = append(resp.Topics, out)
 		}
-	})
+	}))
 }
 
-func (c *Controller) deleteTopics(ctx context.Context, req *kmsg.DeleteTopicsRequest) (kmsg.Response, error) {
+func (c *Controller) deleteTopics(ctx context.Context, req *kmsg.DeleteTopicsRequest, caller Caller) (kmsg.Response, error) {
 	resp := req.ResponseKind().(*kmsg.DeleteTopicsResponse)
-	return c.timed(ctx, req.TimeoutMillis, resp, func(v *View) (Decision, error) { return deleteTopics(v, req, resp) }, func(err error) {
+	quota := c.mutations(caller, req.Version >= 5)
+	decide := func(v *View) (Decision, error) { return deleteTopics(v.limited(quota), req, resp) }
+	return throttled(quota, resp)(c.timed(ctx, req.TimeoutMillis, resp, decide, func(err error) {
 		resp.Topics = nil
 		n := naming{resp: resp}
 		for _, name := range req.TopicNames {
@@ -160,12 +179,14 @@ func (c *Controller) deleteTopics(ctx context.Context, req *kmsg.DeleteTopicsReq
 		for _, t := range req.Topics {
 			n.answer(t.Topic, t.TopicID, err)
 		}
-	})
+	}))
 }
 
-func (c *Controller) createPartitions(ctx context.Context, req *kmsg.CreatePartitionsRequest) (kmsg.Response, error) {
+func (c *Controller) createPartitions(ctx context.Context, req *kmsg.CreatePartitionsRequest, caller Caller) (kmsg.Response, error) {
 	resp := req.ResponseKind().(*kmsg.CreatePartitionsResponse)
-	return c.timed(ctx, req.TimeoutMillis, resp, c.growing(func(v *View) (Decision, error) { return createPartitions(v, req, resp) }), func(err error) {
+	quota := c.mutations(caller, req.Version >= 3)
+	decide := c.growing(func(v *View) (Decision, error) { return createPartitions(v.limited(quota), req, resp) })
+	return throttled(quota, resp)(c.timed(ctx, req.TimeoutMillis, resp, decide, func(err error) {
 		resp.Topics = nil
 		for _, t := range req.Topics {
 			out := kmsg.NewCreatePartitionsResponseTopic()
@@ -173,7 +194,7 @@ func (c *Controller) createPartitions(ctx context.Context, req *kmsg.CreateParti
 			out.ErrorCode, out.ErrorMessage = codeAndMessage(err)
 			resp.Topics = append(resp.Topics, out)
 		}
-	})
+	}))
 }
 
 // codeAndMessage are what a response says of an error.

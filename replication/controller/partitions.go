@@ -68,6 +68,9 @@ func growTopic(v *View, t *kmsg.CreatePartitionsRequestTopic) ([]*schema.Partiti
 	if added > maxRecords {
 		return nil, protocol.Errorf(protocol.PolicyViolation, "Unable to perform excessively large batch operation.")
 	}
+	if err := v.charge(added); err != nil {
+		return nil, err
+	}
 	replicas := len(topic.Partitions[0].Replicas)
 	var assignments [][]int32
 	for i, a := range t.Assignment {

@@ -110,6 +110,9 @@ func createTopic(v *View, t *kmsg.CreateTopicsRequestTopic, out *kmsg.CreateTopi
 	if err != nil {
 		return newTopic{}, err
 	}
+	if err := v.charge(len(assignments)); err != nil {
+		return newTopic{}, err
+	}
 	name, id := strings.Clone(t.Topic), protocol.NewUUID()
 	made := newTopic{records: []schema.MetadataRecord{&schema.TopicRecord{Name: name, TopicID: id}}}
 	for _, o := range overrides {
@@ -344,6 +347,10 @@ func deleteTopics(v *View, req *kmsg.DeleteTopicsRequest, resp *kmsg.DeleteTopic
 	n.collect(req)
 	var d Decision
 	for _, t := range n.resolve(v) {
+		if err := v.charge(len(t.Partitions)); err != nil {
+			n.answer(&t.Name, t.ID, err)
+			continue
+		}
 		d.Records = append(d.Records, &schema.RemoveTopicRecord{TopicID: t.ID})
 		n.answer(&t.Name, t.ID, nil)
 		for _, p := range t.Partitions {

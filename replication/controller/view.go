@@ -25,6 +25,8 @@ type View struct {
 	Now        time.Time
 	Rand       *rand.Rand
 
+	mutations MutationQuota // of the request that is decided; nil: none
+
 	kraftVersion int16 // of the quorum: 1 if its voters can change
 
 	static config.Values

@@ -71,6 +71,13 @@ type ConfigResource struct {
 	Name  string
 }
 
+// What quotas are for, as the types of a ClientQuota's entity (ClientQuotaEntity).
+const (
+	QuotaUser     = "user"
+	QuotaClientID = "client-id"
+	QuotaIP       = "ip"
+)
+
 // ClientQuota holds the quotas of one entity; immutable.
 type ClientQuota struct {
 	Entity []schema.QuotaEntity // sorted by type

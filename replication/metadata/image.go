@@ -184,6 +184,12 @@ func (i *Image) ScramCredential(mechanism int8, user string) *schema.UserScramCr
 	return r
 }
 
+// ClientQuota returns the quotas of an entity, which is sorted by type, or nil if it has none.
+func (i *Image) ClientQuota(entity []schema.QuotaEntity) *ClientQuota {
+	q, _ := i.quotas.Get(quotaKey(entity))
+	return q
+}
+
 // ClientQuotas yields the entities that have quotas.
 func (i *Image) ClientQuotas() iter.Seq[*ClientQuota] { return all(i.quotas) }
 

@@ -3,8 +3,10 @@ package api
 import (
 	"context"
 	"encoding/binary"
+	"strings"
 
 	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/replication/controller"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/zap"
 )
@@ -21,15 +23,20 @@ func handleEnvelope(_ context.Context, n *Node, r *Request) Result {
 		resp.ErrorCode = int16(protocol.CodeOf(err))
 		return reply(resp)
 	}
-	if err := checkPrincipal(req.RequestPrincipal); err != nil {
+	principal, err := checkPrincipal(req.RequestPrincipal)
+	if err != nil {
 		return refuse(err)
 	}
 	header, inner, err := forwardedRequest(n, req.RequestData)
 	if err != nil {
 		return refuse(err)
 	}
+	caller := controller.Caller{Principal: principal}
+	if header.ClientID != nil {
+		caller.ClientID = *header.ClientID
+	}
 	return Result{Later: func(ctx context.Context) Result {
-		answer, err := n.Controller.Handle(ctx, inner)
+		answer, err := n.Controller.Handle(controller.WithCaller(ctx, caller), inner)
 		switch {
 		case err == nil:
 			resp.ResponseData = binary.BigEndian.AppendUint32(nil, uint32(header.CorrelationID))
@@ -85,17 +92,17 @@ func decode(req kmsg.Request, body []byte) (err error) {
 	return nil
 }
 
-// checkPrincipal requires a DefaultPrincipalData behind its version (DefaultKafkaPrincipalBuilder.deserialize). Nobody is authorized by it yet.
-func checkPrincipal(b []byte) error {
+// checkPrincipal requires a DefaultPrincipalData behind its version (DefaultKafkaPrincipalBuilder.deserialize), and returns its name. Nobody is authorized by it yet.
+func checkPrincipal(b []byte) (name string, err error) {
 	const text = "Failed to deserialize principal from envelope"
 	if len(b) < 2 || binary.BigEndian.Uint16(b) != 0 {
-		return protocol.Errorf(protocol.PrincipalDeserializationFailure, text)
+		return "", protocol.Errorf(protocol.PrincipalDeserializationFailure, text)
 	}
 	p := kmsg.NewDefaultPrincipalData()
 	if err := p.ReadFrom(b[2:]); err != nil {
-		return protocol.Errorf(protocol.PrincipalDeserializationFailure, "%s: %w", text, err)
+		return "", protocol.Errorf(protocol.PrincipalDeserializationFailure, "%s: %w", text, err)
 	}
-	return nil
+	return strings.Clone(p.Name), nil
 }
 
 // AnonymousPrincipal is who a client is that has not said it, as an Envelope has it.

@@ -37,6 +37,7 @@ type fetch struct {
 	listener string
 	image    *metadata.Image
 	context  fetchContext
+	quota    Limits // of a consumer; nil: none
 
 	asked    []replication.FetchPartition // what the request lists
 	all      []replication.FetchPartition // what is to be answered, in order; Err is set where nothing is read
@@ -63,7 +64,7 @@ func handleFetch(_ context.Context, n *Node, r *Request) Result {
 	}
 	f.resolve()
 	f.context.arm(n, f.all)
-	f.limits(req, r.Listener)
+	f.limits(req, r)
 	// What is there already is answered at once, without the way through another goroutine.
 	if len(f.read.Partitions) > 0 || f.context.others {
 		var enough bool
@@ -155,14 +156,18 @@ func (f *fetch) find(p *replication.FetchPartition) error {
 }
 
 // limits fills in what is read.
-func (f *fetch) limits(req *kmsg.FetchRequest, listener string) {
+func (f *fetch) limits(req *kmsg.FetchRequest, r *Request) {
 	maxBytes := min(int(req.MaxBytes), f.node.Config().Int("fetch.max.bytes"))
+	if r.Limits != nil && fetchReplica(req) < 0 {
+		f.quota = r.Limits
+		maxBytes = min(maxBytes, f.quota.MaxFetch())
+	}
 	f.read = replication.FetchRequest{
 		ReplicaID:       fetchReplica(req),
 		BrokerEpoch:     -1,
 		LeaderOnly:      req.Version < 11,
 		Rack:            req.Rack,
-		Listener:        listener,
+		Listener:        r.Listener,
 		MaxWait:         time.Duration(req.MaxWaitMillis) * time.Millisecond,
 		MinBytes:        min(int(req.MinBytes), maxBytes),
 		MaxBytes:        maxBytes,
@@ -216,6 +221,11 @@ func (f *fetch) finish() Result {
 	if len(f.results) > 0 || len(f.read.Partitions) == 0 { // else the session was taken over by another request
 		for _, i := range f.order[len(f.results):] {
 			f.results = append(f.results, noFetchResult(f.all[i].Err))
+		}
+	}
+	if f.quota != nil {
+		if throttle := f.quota.Fetched(f.size()); throttle > 0 {
+			return f.throttled(throttle)
 		}
 	}
 	var code protocol.Code
@@ -306,4 +316,26 @@ func (f *fetch) hint(leader int32) {
 		f.response.NodeEndpoints = append(f.response.NodeEndpoints,
 			protocol.NodeEndpoint{NodeID: e.NodeID, Host: e.Host, Port: e.Port, Rack: e.Rack})
 	}
+}
+
+// partitionSize is about how many bytes a partition takes in an answer besides its records.
+const partitionSize = 40
+
+// size is about how many bytes the answer will have.
+func (f *fetch) size() int {
+	n := partitionSize
+	for i := range f.results {
+		if records := f.results[i].Records.Len(); records > 0 {
+			n += partitionSize + records
+		}
+	}
+	return n
+}
+
+// throttled answers with nothing, but how long the client is to wait. Its session goes on as if nothing had been read (FetchContext.getThrottledResponse).
+func (f *fetch) throttled(d time.Duration) Result {
+	f.releaseResults()
+	f.response.ThrottleMs = int32(d.Milliseconds())
+	f.response.SessionID, f.response.ErrorCode = f.context.untold()
+	return f.gather()
 }

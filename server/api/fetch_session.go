@@ -376,3 +376,16 @@ func (c *fetchContext) finish(all []replication.FetchPartition, order []int, res
 	s.looking = s.looking[:0]
 	return s.id, protocol.None, keep
 }
+
+// untold is the answer's session when nothing of what was looked at is answered: the next request looks at it again.
+func (c *fetchContext) untold() (id int32, code protocol.Code) {
+	if c.session == nil {
+		return noFetchSession, protocol.None
+	}
+	c.session.mu.Lock()
+	defer c.session.mu.Unlock()
+	if c.session.epoch != c.epoch {
+		return c.session.id, protocol.InvalidFetchSessionEpoch
+	}
+	return c.session.id, protocol.None
+}

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/netip"
+	"time"
 
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/storage"
@@ -18,6 +19,15 @@ type Request struct {
 	Listener     string // listener name
 	Remote       netip.AddrPort
 	Conn         *Conn
+	Limits       Limits // of a Fetch whose client has a quota; else nil
+}
+
+// Limits are the quotas of a client that fetches.
+type Limits interface {
+	// MaxFetch is how many bytes may be fetched at once without being throttled.
+	MaxFetch() int
+	// Fetched counts bytes that are to be answered. If it returns more than 0 nothing of it is to be answered, but how long the client is throttled.
+	Fetched(bytes int) time.Duration
 }
 
 // Conn is the state of one connection that handlers may read or set. Only the connection's reader (a Handler, not its Later) touches it.

@@ -68,6 +68,8 @@ func Table() []Route {
 		{Key: 45, Name: "AlterPartitionReassignments", Min: 0, Max: 1, Forward: true, Direct: true, Handle: handleAlterPartitionReassignments},
 		{Key: 46, Name: "ListPartitionReassignments", Min: 0, Max: 0, Forward: true, Direct: true, Handle: handleListPartitionReassignments},
 		{Key: 47, Name: "OffsetDelete", Min: 0, Max: 0, Handle: handleOffsetDelete},
+		{Key: 48, Name: "DescribeClientQuotas", Min: 0, Max: 1, Handle: handleDescribeClientQuotas},
+		{Key: 49, Name: "AlterClientQuotas", Min: 0, Max: 1, Forward: true, Direct: true, Handle: handleAlterClientQuotas},
 		{Key: 55, Name: "DescribeQuorum", Min: 0, Max: 2, Forward: true, Direct: true, Handle: handleDescribeQuorum},
 		{Key: 57, Name: "UpdateFeatures", Min: 0, Max: 2, Forward: true, Direct: true, Handle: handleUpdateFeatures},
 		{Key: 60, Name: "DescribeCluster", Min: 0, Max: 2, Direct: true, Handle: handleDescribeCluster},
