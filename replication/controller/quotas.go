@@ -203,7 +203,7 @@ func checkQuotaEntity(entity []schema.QuotaEntity, unknown map[string]bool) (map
 	}
 	switch {
 	case ip != nil && len(entity) > 1:
-		return nil, invalid("Invalid quota entity combination, IP entity shouldnot be combined with User or ClientId")
+		return nil, invalid("Invalid quota entity combination, IP entity shouldnot be combined with User or ClientId") //nolint:misspell // Kafka's
 	case ip != nil && ip.Name != nil && unknown[*ip.Name]:
 		return nil, invalid("%s is not a valid IP or resolvable host.", *ip.Name)
 	}

@@ -27,7 +27,7 @@ func TestAlterClientQuotas(t *testing.T) {
 		"Invalid empty client quota entity":     quotaEntry("producer_byte_rate", 5),
 		"Unhandled client quota entity type: x": quotaEntry("producer_byte_rate", 5, "x", "y"),
 		"Empty user not supported":              quotaEntry("producer_byte_rate", 5, "user", ""),
-		"Invalid quota entity combination, IP entity shouldnot be combined with User or ClientId": quotaEntry("producer_byte_rate", 5, "user", "u", "ip", "127.0.0.1"),
+		"Invalid quota entity combination, IP entity shouldnot be combined with User or ClientId": quotaEntry("producer_byte_rate", 5, "user", "u", "ip", "127.0.0.1"), //nolint:misspell // as in Kafka
 		"bad! is not a valid IP or resolvable host.":                                              quotaEntry("connection_creation_rate", 5, "ip", "bad!"),
 		"Invalid configuration key nope":                                                          quotaEntry("nope", 5, "user", "u"),
 		"Quota producer_byte_rate must be greater than 0":                                         quotaEntry("producer_byte_rate", 0, "user", "u"),
