@@ -17,6 +17,9 @@ import (
 const (
 	// repairLimit is how long a damaged replica waits to be out of the ISR.
 	repairLimit = 30 * time.Second
+	// repairRetry is the time between tries, and repairTries their number.
+	repairRetry = 5 * time.Second
+	repairTries = 60
 	// repairLook is how often it looks whether it is.
 	repairLook = 50 * time.Millisecond
 )
@@ -26,10 +29,26 @@ var errNoOtherReplica = errors.New("no other replica is in sync")
 
 // Repair replaces a replica whose log is damaged by a copy of its leader's. The controller is told that the replica has given up its data (KIP-858's lost directory): it
 // leaves the ISR, and another one leads if it led. Only then is its folder set aside, and a new log filled as that of any new replica. Where no other replica can lead
-// nothing is changed. It returns when the new log has begun; it takes at most as long as the Manager lives.
+// nothing is changed. It is tried again for some minutes, as after a start others may not be in sync yet; it returns when the new log has begun, or the Manager is closed.
 //
 // Errors: that no other replica is in sync, that the controller did not answer, KafkaStorageError.
 func (m *Manager) Repair(tp protocol.TopicPartition) error {
+	again := time.NewTicker(repairRetry)
+	defer again.Stop()
+	for tries := repairTries; ; tries-- {
+		err := m.tryRepair(tp)
+		if state := m.Image().Partition(tp.Topic, tp.Partition); err == nil || tries <= 1 || state != nil && len(state.Replicas) < 2 {
+			return err
+		}
+		select {
+		case <-again.C:
+		case <-m.ctx.Done():
+			return err
+		}
+	}
+}
+
+func (m *Manager) tryRepair(tp protocol.TopicPartition) error {
 	p := m.lookUp(tp)
 	if p == nil {
 		return nil // it has gone meanwhile
