@@ -38,13 +38,15 @@ func TestExamples(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := servertest.Start(t, servertest.InDir(data))
-	env := environment(t, "PATH="+dir+":"+os.Getenv("PATH"), "OTTLA_BOOTSTRAP="+b.Addr)
+	env := environment(t, "PATH="+dir+":"+os.Getenv("PATH"), "OTTLA_BOOTSTRAP="+b.Addr,
+		"GORACE=atexit_sleep_ms=0") // the race detector's second at the end of each of some hundred processes
 	sh := func(line string) (string, error) {
 		cmd := exec.CommandContext(t.Context(), "sh", "-c", line)
 		var out bytes.Buffer
 		cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = data, env, &out, &out
 		timer := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
 		defer timer.Stop()
+		cmd.WaitDelay = time.Second // a shell that was killed leaves children behind
 		err := cmd.Run()
 		return out.String(), err
 	}
