@@ -72,6 +72,10 @@ func (b *Broker) startController() (err error) {
 	o := controller.Options{
 		NodeID: c.NodeID, ClusterID: b.store.ClusterID(), DirectoryID: b.metadataDirectory(), FS: b.o.FS, Dir: c.MetadataLogDir, Config: c.Values, Codecs: b.codecs,
 		Logger: b.o.Logger, OnFailure: b.fail, Bootstrap: c.Quorum.Begin, Mutations: b.quotas.mutations,
+		LookupHost: func(ctx context.Context, name string) error {
+			_, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
+			return err
+		},
 		OnAppend: func() {
 			select {
 			case b.grew <- struct{}{}:

@@ -167,6 +167,9 @@ func (c *peerConn) tryConnect(ctx context.Context) error {
 		c.drop()
 		return err
 	}
+	if c.nc == nil { // the time ran out with the last byte of the answer
+		return context.Cause(setup)
+	}
 	return nil
 }
 

@@ -66,6 +66,37 @@ func TestPeerConnNegotiatesVersions(t *testing.T) {
 	}
 }
 
+// lastByteConn calls arrived before it hands over what it has read.
+type lastByteConn struct {
+	net.Conn
+	arrived func()
+}
+
+func (c lastByteConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.arrived()
+	return n, err
+}
+
+func (c lastByteConn) SetDeadline(time.Time) error { return nil }
+
+// TestPeerConnWhoseTimeEndsWithTheVersions: the answer is there, and the connection is not to be used any more.
+func TestPeerConnWhoseTimeEndsWithTheVersions(t *testing.T) {
+	s := newFakeServer(t, nil, apiVersions())
+	ctx, cancel := context.WithCancel(t.Context())
+	d := dialingTo(s, &atomic.Int32{})
+	dial := d.dial
+	d.dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		nc, err := dial(ctx, network, address)
+		return lastByteConn{nc, cancel}, err
+	}
+	c := newPeerConn(d, somewhere)
+	t.Cleanup(func() { c.Close(); c.drop() })
+	if _, err := c.Do(ctx, kmsg.NewPtrApiVersionsRequest()); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want %v", err, context.Canceled)
+	}
+}
+
 func TestPeerConnReadsFetchIntoItsBuffer(t *testing.T) {
 	records := []byte("records of a batch")
 	fetch := row(kmsg.NewPtrFetchRequest(), func(_ context.Context, _ *api.Node, r *api.Request) api.Result {

@@ -47,6 +47,8 @@ type Options struct {
 	// OnFailure is called once when the metadata log cannot be written any more, as on a broken disk, or has what this release does not understand: nothing is decided after it.
 	// Must not block. May be nil.
 	OnFailure func(error)
+	// LookupHost fails on a name that stands for no address; quotas of ips may be set by name. nil: every name fails.
+	LookupHost func(ctx context.Context, name string) error
 }
 
 // Controller decides changes of the cluster's metadata while this node leads the quorum. Its goroutine runs queued decisions against the

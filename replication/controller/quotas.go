@@ -4,7 +4,6 @@ import (
 	"context"
 	"maps"
 	"math"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -37,7 +36,7 @@ func quotasOf(ip bool) map[string]quotaKind {
 
 // alterClientQuotas serves AlterClientQuotas (49). Host names are looked up before the decision, which must not wait.
 func (c *Controller) alterClientQuotas(ctx context.Context, req *kmsg.AlterClientQuotasRequest) (kmsg.Response, error) {
-	unknown := unknownHosts(ctx, req)
+	unknown := c.unknownHosts(ctx, req)
 	resp := req.ResponseKind().(*kmsg.AlterClientQuotasResponse)
 	err := c.decideFor(ctx, func(v *View) (Decision, error) { return alterClientQuotas(v, req, resp, unknown) })
 	if unanswered(err) {
@@ -52,7 +51,7 @@ func (c *Controller) alterClientQuotas(ctx context.Context, req *kmsg.AlterClien
 }
 
 // unknownHosts are the names of ip entities that are no addresses and stand for none.
-func unknownHosts(ctx context.Context, req *kmsg.AlterClientQuotasRequest) map[string]bool {
+func (c *Controller) unknownHosts(ctx context.Context, req *kmsg.AlterClientQuotasRequest) map[string]bool {
 	unknown := map[string]bool{}
 	for _, e := range req.Entries {
 		for _, part := range e.Entity {
@@ -62,7 +61,7 @@ func unknownHosts(ctx context.Context, req *kmsg.AlterClientQuotasRequest) map[s
 			if _, err := netip.ParseAddr(*part.Name); err == nil {
 				continue
 			}
-			if _, err := net.DefaultResolver.LookupNetIP(ctx, "ip", *part.Name); err != nil {
+			if c.o.LookupHost == nil || c.o.LookupHost(ctx, *part.Name) != nil {
 				unknown[strings.Clone(*part.Name)] = true
 			}
 		}
