@@ -10,12 +10,32 @@ import (
 	"testing"
 )
 
-func TestBrokersInOneProcess(t *testing.T) {
-	data, first := t.TempDir(), freePort(t)
-	base, err := strconv.Atoi(first)
-	if err != nil || base > 65000 {
-		base = 24000
+// portsInARow is the first of three ports for brokers, with those of their controllers a hundred above, on which nobody listened a moment ago.
+func portsInARow(t *testing.T) int {
+	t.Helper()
+	for range 100 {
+		base, err := strconv.Atoi(freePort(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		free := base < 65000
+		for _, port := range []int{base, base + 1, base + 2, base + 100, base + 101, base + 102} {
+			if l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err != nil {
+				free = false
+			} else if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if free {
+			return base
+		}
 	}
+	t.Fatal("no six ports are free")
+	return 0
+}
+
+func TestBrokersInOneProcess(t *testing.T) {
+	data, base := t.TempDir(), portsInARow(t)
 	p := launch(t, environment(t), "server", "--brokers", "3", "--override", fmt.Sprint("listeners=PLAINTEXT://127.0.0.1:", base), "--override", "log.dirs="+data)
 	p.waitReady()
 	for i := range 3 {

@@ -133,12 +133,13 @@ func (w *scatter) transaction(ctx context.Context, client *kgo.Client, id string
 	if err := client.BeginTransaction(); err != nil {
 		return o, fmt.Errorf("begin: %w", err)
 	}
-	var failed error
+	promise := kgo.AbortingFirstErrPromise(client) // guarded: after a flush that was cut short there are more to come
 	for i := range o.records {
 		r := &kgo.Record{Topic: w.topic, Partition: w.rng.Int32N(w.partitions), Value: fmt.Appendf(nil, "%s %d", id, i)}
-		client.Produce(ctx, r, func(_ *kgo.Record, err error) { failed = errors.Join(failed, err) })
+		client.Produce(ctx, r, promise.Promise())
 	}
 	err := client.Flush(ctx)
+	failed := promise.Err()
 	commit := err == nil && failed == nil && w.rng.IntN(4) > 0
 	if commit {
 		o.state = "unknown"
