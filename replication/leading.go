@@ -51,7 +51,7 @@ func (p *Partition) fetchedBy(r *FetchRequest, f *FetchPartition) (diverging Epo
 	moved := follower.logEnd != f.FetchOffset
 	started := follower.logStart != f.LogStartOffset
 	follower.fetch(followerFetch{f.FetchOffset, f.LogStartOffset, r.BrokerEpoch, r.Clock}, at.LogEnd, now)
-	joins := p.state.joins(follower, at.HighWatermark) && p.m.eligible(follower)
+	joins := p.state.joins(follower, at.HighWatermark) && p.eligible(follower)
 	p.followersMu.Unlock()
 	moved = moved && p.advanceHighWatermark(now)
 	p.mu.RUnlock()
@@ -112,7 +112,7 @@ func (p *Partition) forgetClock(clock *FetchClock) {
 func (p *Partition) proposeJoin(id int32) {
 	p.propose(func(at storage.Offsets, _ clockAt) []int32 {
 		i := p.followerIndex(id)
-		if i < 0 || !p.state.joins(&p.followers[i], at.HighWatermark) || !p.m.eligible(&p.followers[i]) {
+		if i < 0 || !p.state.joins(&p.followers[i], at.HighWatermark) || !p.eligible(&p.followers[i]) {
 			return nil
 		}
 		p.o.Logger.Debug("expanding the ISR", zap.Stringer("partition", p.tp), zap.Int32s("isr", p.state.isr), zap.Int32("replica", id))
@@ -262,13 +262,28 @@ func (p *Partition) lowWatermark() (low int64, ok bool) {
 // clockAt is the time by which followers are judged.
 func (m *Manager) clockAt() clockAt { return clockAt{time.Now().UnixMilli(), m.maxLag} }
 
-// eligible reports whether a follower may join an ISR: its broker is alive, and the one that has fetched (Partition.isReplicaIsrEligible).
+// eligible reports whether a follower may join an ISR by what is known of its broker: it is alive, and the one that has fetched (Partition.isReplicaIsrEligible).
 func (m *Manager) eligible(f *progress) bool {
 	b := m.brokers.Load().Broker(f.id)
 	if b == nil || b.Fenced || b.InControlledShutdown || f.brokerEpoch == epochUnknown {
 		return false
 	}
 	return f.brokerEpoch == epochNotTold || f.brokerEpoch == b.Epoch
+}
+
+// eligible reports whether a follower may join the ISR: besides, its broker has the log dir that the metadata names for it. One whose dir has failed may have been caught up a moment ago,
+// and would hold up what is committed for as long as that counts.
+func (p *Partition) eligible(f *progress) bool {
+	if !p.m.eligible(f) {
+		return false
+	}
+	image := p.m.brokers.Load()
+	s := image.Partition(p.tp.Topic, p.tp.Partition)
+	if s == nil {
+		return true
+	}
+	at := slices.Index(s.Replicas, f.id)
+	return at < 0 || at >= len(s.Directories) || image.Broker(f.id).HasOnlineDirectory(s.Directories[at])
 }
 
 // alive reports whether a broker is registered and not fenced.

@@ -61,6 +61,28 @@ func TestDeleteRecordsWaitsForFollowers(t *testing.T) {
 	})
 }
 
+// TestFailedLogDirHoldsNothingUp: nor does a follower whose log dir has failed, which was caught up a moment before.
+func TestFailedLogDirHoldsNothingUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3, nil)
+		id := c.topic("t", 1, nil, 0, 1, 2)
+		good, bad := protocol.UUID{15: 101}, protocol.UUID{15: 102}
+		time.Sleep(time.Second)
+		c.change(&schema.BrokerRegistrationChangeRecord{BrokerID: 2, BrokerEpoch: 2, LogDirs: []protocol.UUID{good, bad}},
+			&schema.PartitionChangeRecord{TopicID: id, Directories: []protocol.UUID{{}, {}, bad}, Leader: schema.NoLeaderChange, LeaderRecoveryState: schema.NoLeaderRecoveryStateChange})
+		for id := range int32(2) {
+			c.separate(id, 2, true)
+		}
+		c.change(&schema.BrokerRegistrationChangeRecord{BrokerID: 2, BrokerEpoch: 2, LogDirs: []protocol.UUID{good}},
+			&schema.PartitionChangeRecord{TopicID: id, ISR: []int32{0, 1}, Leader: schema.NoLeaderChange, LeaderRecoveryState: schema.NoLeaderRecoveryStateChange})
+		c.produce(0, "t", "a")
+		time.Sleep(time.Second)
+		if at := c.partition(0, "t", 0).Log().Offsets(); at.HighWatermark != 1 {
+			t.Errorf("a second after the append: %+v", at)
+		}
+	})
+}
+
 // TestFencedFollowerHoldsNothingUp: what only waited for a follower that has gone is committed with the change that fences it and takes it out of the ISR, before anything else is appended or fetched.
 func TestFencedFollowerHoldsNothingUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -56,6 +56,17 @@ func (p *Partition) replaceLog(swap func() (*storage.Log, error)) {
 	}
 }
 
+// ReleaseOffline ends the fetching of replicas whose logs are offline, after a log dir has failed. One that has caught up stays in the fetch session without ever being appended
+// to: its leader would go on counting it as in sync, and have acks=all wait for it.
+func (m *Manager) ReleaseOffline() {
+	for _, p := range m.Partitions() {
+		if p.Log().Offline() != nil {
+			m.fetchers.release(p.tp)
+		}
+	}
+	m.fetchers.tell()
+}
+
 // mayBeLost reports whether the log of a partition that was hosted before this start is not found while a log dir is offline: it may be in there, and a
 // new, empty one must not take its place.
 func (m *Manager) mayBeLost(tp protocol.TopicPartition) bool {

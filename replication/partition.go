@@ -228,7 +228,7 @@ func (p *Partition) advanceHighWatermark(now int64) bool {
 		return !p.state.belowMinISR(minISR) && log.AdvanceHighWatermark(end)
 	}
 	p.followersMu.Lock()
-	hw, ok := p.state.committed(minISR, end, p.followers, clockAt{now, p.m.maxLag}, p.m.eligible)
+	hw, ok := p.state.committed(minISR, end, p.followers, clockAt{now, p.m.maxLag}, p.eligible)
 	p.followersMu.Unlock()
 	return ok && log.AdvanceHighWatermark(hw)
 }

@@ -158,6 +158,7 @@ func (b *Broker) assemble(clusterID string) {
 	b.assignments = newAssignments(c.NodeID, b.lifecycle.epoch.Load, b.quorum, b.replicas.Image, b.store, logger.Named("directories"))
 	b.assignments.held = b.replicas.Repairing
 	b.store.OnDamage(b.repair)
+	b.store.OnDirFailure(func(string, error) { b.replicas.ReleaseOffline() })
 	b.internals = newInternalTopics(c.NodeID, b.Config, b.replicas.Image, b.quorum, logger.Named("topics"))
 	ids := &producerIDs{node: c.NodeID, epoch: b.lifecycle.epoch.Load, controller: b.quorum}
 	b.transactions = txn.New(txn.Options{
