@@ -40,7 +40,11 @@ var otherValues = map[string]map[string]string{
 
 // Every topic config that is not marked as without effect reaches the log that is open, and goes again.
 func TestEveryTopicConfigReachesTheLog(t *testing.T) {
-	elsewhere := map[string]string{"unclean.leader.election.enable": "the controller elects"}
+	elsewhere := map[string]string{
+		"unclean.leader.election.enable":          "the controller elects",
+		"leader.replication.throttled.replicas":   "replication throttles",
+		"follower.replication.throttled.replicas": "replication throttles",
+	}
 	l := openTestLog(t, vfs.NewMem(), LogConfigOf(config.Defaults().Topic(nil)))
 	before := l.Config()
 	for _, k := range config.Keys(config.Topic) {
