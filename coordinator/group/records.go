@@ -113,6 +113,7 @@ func (p *offsetParser) key(b []byte) (offsetKey, error) {
 // value reads a value of version 0 to 4; its string aliases b.
 func (p *offsetParser) value(b []byte, recordOffset int64) (offsetValue, error) {
 	value := &p.valueRecord
+	*value = kmsg.OffsetCommitValue{} // reading leaves a topic id in place that the record does not have
 	if err := checkVersion(b, offsetValueTopicIDVersion); err != nil {
 		return offsetValue{}, fmt.Errorf("offset commit value: %w", err)
 	}

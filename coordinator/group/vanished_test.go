@@ -115,3 +115,18 @@ func TestTheOffsetsTopicIsCreatedAgainInOneStep(t *testing.T) {
 		})
 	})
 }
+
+// TestAnOffsetWithoutATopicIDKeepsNone: the one before it in the log has an id, and an id that is not the topic's would take the offset away.
+func TestAnOffsetWithoutATopicIDKeepsNone(t *testing.T) {
+	run(t, nil, func(h *harness) {
+		id := protocol.NewUUID()
+		h.image = withTopics(t, h.image, map[string]protocol.UUID{"by id": id, "by name": protocol.NewUUID()})
+		h.registered = h.image
+		h.commitTo("by id", id, 1)
+		h.commitTo("by name", protocol.UUID{}, 2)
+		h.c.runtime.Resign(0, 1)
+		h.c.runtime.Elect(0, 2)
+		pass(2 * vanishedDelay)
+		h.wantOffsets("loaded", map[string]int64{"by id": 1, "by name": 2})
+	})
+}
