@@ -120,18 +120,10 @@ func decodeBeginning(b []byte) (beginning, error) {
 	return e, nil
 }
 
-// batch is the control batch with which Kafka begins an epoch, in version 1 where the voters are known with their directories.
+// batch is the control batch with which Kafka begins an epoch, in version 0, which is that of kraft.version 0: the directories
+// of the voters belong to version 1, and Kafka's dump tool reads every version as if it were 0.
 func (e beginning) batch(offset int64, epoch int32) (record.Batch, error) {
 	change := &schema.LeaderChange{LeaderID: e.leader, Voters: e.voters}
-	leader := schema.ReplicaKey{ID: e.leader}
-	for _, v := range e.voters {
-		if v.ID == e.leader {
-			leader = v
-		}
-	}
-	if !leader.DirectoryID.IsZero() {
-		change.Version = 1
-	}
-	change.GrantingVoters = []schema.ReplicaKey{leader}
+	change.GrantingVoters = []schema.ReplicaKey{{ID: e.leader}}
 	return controlBatch(offset, epoch, e.timestamp, change)
 }
