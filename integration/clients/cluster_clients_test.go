@@ -32,6 +32,7 @@ func TestClusterClients(t *testing.T) {
 	w.write("sarama", goMember(t, "saramawriter"))
 	w.write("transactions-java", javaProgram(t, "Writer", "4.3.1"), "cluster-java")
 	w.write("transactions-librdkafka", pythonProgram(t, "members/writer_confluent.py"), "cluster-librdkafka")
+	w.read("java", "java-4.3.1-classic", 1)
 	w.read("java", "java-4.3.1-consumer", 1)
 	w.read("librdkafka", "librdkafka-classic", 1)
 	w.read("librdkafka", "librdkafka-consumer", 2)
