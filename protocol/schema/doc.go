@@ -6,12 +6,14 @@
 // api key, version, then the flexible encoding of the fields) and ParseMetadata reads it back. Every struct describes its
 // fields once, in a method named fields, which the same coder walks to write and to read.
 //
-// The newest version that metadata.version 4.3-IV0 allows is written (of BrokerRegistrationChangeRecord, as in Kafka, the lowest
-// that holds the change); every older version is read, and so are the records that came with 4.4.
+// The newest version that the cluster's metadata.version allows is written (of BrokerRegistrationChangeRecord, as in Kafka, the lowest
+// that holds the change), so that nodes of an older release can follow until the level is raised; every older version is read, and so
+// are the records that came with 4.4.
 //
 // Nothing here has state, starts a goroutine or does I/O. Parsing never panics, and never allocates by what a length claims.
 //
 //	metadata.go          framing, ParseMetadata, the table of record types
+//	levels.go            which version of a record is written at which level of metadata.version
 //	metadata_topic.go    topics and partitions
 //	metadata_broker.go   registrations of brokers and controllers, fencing
 //	metadata_cluster.go  configs, features, producer ids, metadata transactions

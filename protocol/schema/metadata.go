@@ -40,7 +40,7 @@ const (
 type MetadataRecord interface {
 	// APIKey is the type of the record (Kafka's MetadataRecordType).
 	APIKey() uint16
-	// Append appends the framed record: frame version 1, api key, version, fields.
+	// Append appends the framed record as AppendMetadata does at the latest level of metadata.version.
 	Append(b []byte) []byte
 
 	fields(c *coder)
@@ -143,12 +143,8 @@ func ParseMetadata(value []byte) (MetadataRecord, error) {
 	return r, nil
 }
 
-// appendFramed writes r in its newest version, or in the lowest that holds it where Kafka's controller does so.
-func appendFramed(b []byte, r MetadataRecord) []byte {
-	_, version := newest(r.APIKey())
-	if change, ok := r.(*BrokerRegistrationChangeRecord); ok {
-		version = change.lowestVersion()
-	}
+// appendFramed writes r in a version.
+func appendFramed(b []byte, r MetadataRecord, version int16) []byte {
 	c := &coder{b: b, version: version}
 	frame, key, v := frameVersion, uint32(r.APIKey()), uint32(version)
 	c.uvarint(&frame)

@@ -17,7 +17,7 @@ type AccessControlEntryRecord struct {
 func (*AccessControlEntryRecord) APIKey() uint16 { return keyAccessControlEntry }
 
 // Append implements MetadataRecord.
-func (r *AccessControlEntryRecord) Append(b []byte) []byte { return appendFramed(b, r) }
+func (r *AccessControlEntryRecord) Append(b []byte) []byte { return AppendMetadata(b, r, 0) }
 
 func (r *AccessControlEntryRecord) fields(c *coder) {
 	c.uuid(&r.ID)
@@ -38,7 +38,7 @@ type RemoveAccessControlEntryRecord struct{ ID protocol.UUID }
 func (*RemoveAccessControlEntryRecord) APIKey() uint16 { return keyRemoveAccessControlEntry }
 
 // Append implements MetadataRecord.
-func (r *RemoveAccessControlEntryRecord) Append(b []byte) []byte { return appendFramed(b, r) }
+func (r *RemoveAccessControlEntryRecord) Append(b []byte) []byte { return AppendMetadata(b, r, 0) }
 
 func (r *RemoveAccessControlEntryRecord) fields(c *coder) {
 	c.uuid(&r.ID)
@@ -57,7 +57,7 @@ type UserScramCredentialRecord struct {
 func (*UserScramCredentialRecord) APIKey() uint16 { return keyUserScramCredential }
 
 // Append implements MetadataRecord.
-func (r *UserScramCredentialRecord) Append(b []byte) []byte { return appendFramed(b, r) }
+func (r *UserScramCredentialRecord) Append(b []byte) []byte { return AppendMetadata(b, r, 0) }
 
 func (r *UserScramCredentialRecord) fields(c *coder) {
 	c.string(&r.Name)
@@ -79,7 +79,7 @@ type RemoveUserScramCredentialRecord struct {
 func (*RemoveUserScramCredentialRecord) APIKey() uint16 { return keyRemoveUserScramCredential }
 
 // Append implements MetadataRecord.
-func (r *RemoveUserScramCredentialRecord) Append(b []byte) []byte { return appendFramed(b, r) }
+func (r *RemoveUserScramCredentialRecord) Append(b []byte) []byte { return AppendMetadata(b, r, 0) }
 
 func (r *RemoveUserScramCredentialRecord) fields(c *coder) {
 	c.string(&r.Name)
@@ -105,7 +105,7 @@ type ClientQuotaRecord struct {
 func (*ClientQuotaRecord) APIKey() uint16 { return keyClientQuota }
 
 // Append implements MetadataRecord.
-func (r *ClientQuotaRecord) Append(b []byte) []byte { return appendFramed(b, r) }
+func (r *ClientQuotaRecord) Append(b []byte) []byte { return AppendMetadata(b, r, 0) }
 
 func (r *ClientQuotaRecord) fields(c *coder) {
 	array(c, &r.Entity, 3, func(c *coder, e *QuotaEntity) {
@@ -131,7 +131,7 @@ type DelegationTokenRecord struct {
 func (*DelegationTokenRecord) APIKey() uint16 { return keyDelegationToken }
 
 // Append implements MetadataRecord.
-func (r *DelegationTokenRecord) Append(b []byte) []byte { return appendFramed(b, r) }
+func (r *DelegationTokenRecord) Append(b []byte) []byte { return AppendMetadata(b, r, 0) }
 
 func (r *DelegationTokenRecord) fields(c *coder) {
 	c.string(&r.Owner)
@@ -151,7 +151,7 @@ type RemoveDelegationTokenRecord struct{ TokenID string }
 func (*RemoveDelegationTokenRecord) APIKey() uint16 { return keyRemoveDelegationToken }
 
 // Append implements MetadataRecord.
-func (r *RemoveDelegationTokenRecord) Append(b []byte) []byte { return appendFramed(b, r) }
+func (r *RemoveDelegationTokenRecord) Append(b []byte) []byte { return AppendMetadata(b, r, 0) }
 
 func (r *RemoveDelegationTokenRecord) fields(c *coder) {
 	c.string(&r.TokenID)

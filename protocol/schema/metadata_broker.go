@@ -57,7 +57,7 @@ type RegisterBrokerRecord struct {
 func (*RegisterBrokerRecord) APIKey() uint16 { return keyRegisterBroker }
 
 // Append implements MetadataRecord.
-func (r *RegisterBrokerRecord) Append(b []byte) []byte { return appendFramed(b, r) }
+func (r *RegisterBrokerRecord) Append(b []byte) []byte { return AppendMetadata(b, r, 0) }
 
 func (r *RegisterBrokerRecord) fields(c *coder) {
 	c.int32(&r.BrokerID)
@@ -89,7 +89,7 @@ type UnregisterBrokerRecord struct {
 func (*UnregisterBrokerRecord) APIKey() uint16 { return keyUnregisterBroker }
 
 // Append implements MetadataRecord.
-func (r *UnregisterBrokerRecord) Append(b []byte) []byte { return appendFramed(b, r) }
+func (r *UnregisterBrokerRecord) Append(b []byte) []byte { return AppendMetadata(b, r, 0) }
 
 func (r *UnregisterBrokerRecord) fields(c *coder) {
 	c.int32(&r.BrokerID)
@@ -120,7 +120,7 @@ type BrokerRegistrationChangeRecord struct {
 func (*BrokerRegistrationChangeRecord) APIKey() uint16 { return keyBrokerRegistrationChange }
 
 // Append implements MetadataRecord.
-func (r *BrokerRegistrationChangeRecord) Append(b []byte) []byte { return appendFramed(b, r) }
+func (r *BrokerRegistrationChangeRecord) Append(b []byte) []byte { return AppendMetadata(b, r, 0) }
 
 func (r *BrokerRegistrationChangeRecord) fields(c *coder) {
 	c.int32(&r.BrokerID)
@@ -156,7 +156,7 @@ type FenceBrokerRecord struct {
 func (*FenceBrokerRecord) APIKey() uint16 { return keyFenceBroker }
 
 // Append implements MetadataRecord.
-func (r *FenceBrokerRecord) Append(b []byte) []byte { return appendFramed(b, r) }
+func (r *FenceBrokerRecord) Append(b []byte) []byte { return AppendMetadata(b, r, 0) }
 
 func (r *FenceBrokerRecord) fields(c *coder) {
 	c.int32(&r.ID)
@@ -174,7 +174,7 @@ type UnfenceBrokerRecord struct {
 func (*UnfenceBrokerRecord) APIKey() uint16 { return keyUnfenceBroker }
 
 // Append implements MetadataRecord.
-func (r *UnfenceBrokerRecord) Append(b []byte) []byte { return appendFramed(b, r) }
+func (r *UnfenceBrokerRecord) Append(b []byte) []byte { return AppendMetadata(b, r, 0) }
 
 func (r *UnfenceBrokerRecord) fields(c *coder) {
 	c.int32(&r.ID)
@@ -195,7 +195,7 @@ type RegisterControllerRecord struct {
 func (*RegisterControllerRecord) APIKey() uint16 { return keyRegisterController }
 
 // Append implements MetadataRecord.
-func (r *RegisterControllerRecord) Append(b []byte) []byte { return appendFramed(b, r) }
+func (r *RegisterControllerRecord) Append(b []byte) []byte { return AppendMetadata(b, r, 0) }
 
 func (r *RegisterControllerRecord) fields(c *coder) {
 	c.int32(&r.ControllerID)
@@ -213,7 +213,7 @@ type UnregisterControllerRecord struct{ ControllerID int32 }
 func (*UnregisterControllerRecord) APIKey() uint16 { return keyUnregisterController }
 
 // Append implements MetadataRecord.
-func (r *UnregisterControllerRecord) Append(b []byte) []byte { return appendFramed(b, r) }
+func (r *UnregisterControllerRecord) Append(b []byte) []byte { return AppendMetadata(b, r, 0) }
 
 func (r *UnregisterControllerRecord) fields(c *coder) {
 	c.int32(&r.ControllerID)

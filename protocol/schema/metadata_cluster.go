@@ -12,7 +12,7 @@ type ConfigRecord struct {
 func (*ConfigRecord) APIKey() uint16 { return keyConfig }
 
 // Append implements MetadataRecord.
-func (r *ConfigRecord) Append(b []byte) []byte { return appendFramed(b, r) }
+func (r *ConfigRecord) Append(b []byte) []byte { return AppendMetadata(b, r, 0) }
 
 func (r *ConfigRecord) fields(c *coder) {
 	c.int8(&r.ResourceType)
@@ -32,7 +32,7 @@ type FeatureLevelRecord struct {
 func (*FeatureLevelRecord) APIKey() uint16 { return keyFeatureLevel }
 
 // Append implements MetadataRecord.
-func (r *FeatureLevelRecord) Append(b []byte) []byte { return appendFramed(b, r) }
+func (r *FeatureLevelRecord) Append(b []byte) []byte { return AppendMetadata(b, r, 0) }
 
 func (r *FeatureLevelRecord) fields(c *coder) {
 	c.string(&r.Name)
@@ -51,7 +51,7 @@ type ProducerIDsRecord struct {
 func (*ProducerIDsRecord) APIKey() uint16 { return keyProducerIDs }
 
 // Append implements MetadataRecord.
-func (r *ProducerIDsRecord) Append(b []byte) []byte { return appendFramed(b, r) }
+func (r *ProducerIDsRecord) Append(b []byte) []byte { return AppendMetadata(b, r, 0) }
 
 func (r *ProducerIDsRecord) fields(c *coder) {
 	c.int32(&r.BrokerID)
@@ -67,7 +67,7 @@ type NoOpRecord struct{}
 func (*NoOpRecord) APIKey() uint16 { return keyNoOp }
 
 // Append implements MetadataRecord.
-func (r *NoOpRecord) Append(b []byte) []byte { return appendFramed(b, r) }
+func (r *NoOpRecord) Append(b []byte) []byte { return AppendMetadata(b, r, 0) }
 
 func (r *NoOpRecord) fields(c *coder) { c.tags() }
 
@@ -78,7 +78,7 @@ type BeginTransactionRecord struct{ Name *string }
 func (*BeginTransactionRecord) APIKey() uint16 { return keyBeginTransaction }
 
 // Append implements MetadataRecord.
-func (r *BeginTransactionRecord) Append(b []byte) []byte { return appendFramed(b, r) }
+func (r *BeginTransactionRecord) Append(b []byte) []byte { return AppendMetadata(b, r, 0) }
 
 func (r *BeginTransactionRecord) fields(c *coder) {
 	c.tags(tag{0, r.Name != nil, func() { c.nullableString(&r.Name) }})
@@ -91,7 +91,7 @@ type EndTransactionRecord struct{}
 func (*EndTransactionRecord) APIKey() uint16 { return keyEndTransaction }
 
 // Append implements MetadataRecord.
-func (r *EndTransactionRecord) Append(b []byte) []byte { return appendFramed(b, r) }
+func (r *EndTransactionRecord) Append(b []byte) []byte { return AppendMetadata(b, r, 0) }
 
 func (r *EndTransactionRecord) fields(c *coder) { c.tags() }
 
@@ -102,7 +102,7 @@ type AbortTransactionRecord struct{ Reason *string }
 func (*AbortTransactionRecord) APIKey() uint16 { return keyAbortTransaction }
 
 // Append implements MetadataRecord.
-func (r *AbortTransactionRecord) Append(b []byte) []byte { return appendFramed(b, r) }
+func (r *AbortTransactionRecord) Append(b []byte) []byte { return AppendMetadata(b, r, 0) }
 
 func (r *AbortTransactionRecord) fields(c *coder) {
 	c.tags(tag{0, r.Reason != nil, func() { c.nullableString(&r.Reason) }})
@@ -115,7 +115,7 @@ type ZkMigrationStateRecord struct{ ZkMigrationState int8 }
 func (*ZkMigrationStateRecord) APIKey() uint16 { return keyZkMigrationState }
 
 // Append implements MetadataRecord.
-func (r *ZkMigrationStateRecord) Append(b []byte) []byte { return appendFramed(b, r) }
+func (r *ZkMigrationStateRecord) Append(b []byte) []byte { return AppendMetadata(b, r, 0) }
 
 func (r *ZkMigrationStateRecord) fields(c *coder) {
 	c.int8(&r.ZkMigrationState)

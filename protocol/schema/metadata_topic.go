@@ -12,7 +12,7 @@ type TopicRecord struct {
 func (*TopicRecord) APIKey() uint16 { return keyTopic }
 
 // Append implements MetadataRecord.
-func (r *TopicRecord) Append(b []byte) []byte { return appendFramed(b, r) }
+func (r *TopicRecord) Append(b []byte) []byte { return AppendMetadata(b, r, 0) }
 
 func (r *TopicRecord) fields(c *coder) {
 	c.string(&r.Name)
@@ -36,7 +36,7 @@ type PartitionRecord struct {
 func (*PartitionRecord) APIKey() uint16 { return keyPartition }
 
 // Append implements MetadataRecord.
-func (r *PartitionRecord) Append(b []byte) []byte { return appendFramed(b, r) }
+func (r *PartitionRecord) Append(b []byte) []byte { return AppendMetadata(b, r, 0) }
 
 func (r *PartitionRecord) fields(c *coder) {
 	c.int32(&r.PartitionID)
@@ -89,7 +89,7 @@ func NewPartitionChangeRecord(topicID protocol.UUID, partition int32) *Partition
 func (*PartitionChangeRecord) APIKey() uint16 { return keyPartitionChange }
 
 // Append implements MetadataRecord.
-func (r *PartitionChangeRecord) Append(b []byte) []byte { return appendFramed(b, r) }
+func (r *PartitionChangeRecord) Append(b []byte) []byte { return AppendMetadata(b, r, 0) }
 
 func (r *PartitionChangeRecord) fields(c *coder) {
 	c.int32(&r.PartitionID)
@@ -114,7 +114,7 @@ type RemoveTopicRecord struct{ TopicID protocol.UUID }
 func (*RemoveTopicRecord) APIKey() uint16 { return keyRemoveTopic }
 
 // Append implements MetadataRecord.
-func (r *RemoveTopicRecord) Append(b []byte) []byte { return appendFramed(b, r) }
+func (r *RemoveTopicRecord) Append(b []byte) []byte { return AppendMetadata(b, r, 0) }
 
 func (r *RemoveTopicRecord) fields(c *coder) {
 	c.uuid(&r.TopicID)
@@ -128,7 +128,7 @@ type ClearELRRecord struct{ TopicName string }
 func (*ClearELRRecord) APIKey() uint16 { return keyClearELR }
 
 // Append implements MetadataRecord.
-func (r *ClearELRRecord) Append(b []byte) []byte { return appendFramed(b, r) }
+func (r *ClearELRRecord) Append(b []byte) []byte { return AppendMetadata(b, r, 0) }
 
 func (r *ClearELRRecord) fields(c *coder) {
 	c.string(&r.TopicName)

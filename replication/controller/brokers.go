@@ -183,7 +183,7 @@ func heartbeat(v *View, req *kmsg.BrokerHeartbeatRequest, resp *kmsg.BrokerHeart
 		}
 	}
 	records = directoriesOffline(v, b, uuids(req.OfflineLogDirs), records)
-	if req.CordonedLogDirs != nil {
+	if req.CordonedLogDirs != nil && v.Image.FeatureLevel(protocol.MetadataVersion) >= cordonedDirs {
 		records = directoriesCordoned(b, uuids(req.CordonedLogDirs), records)
 	}
 	s := v.Sessions.touch(b.ID, v.Now, req.CurrentMetadataOffset)

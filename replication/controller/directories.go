@@ -9,6 +9,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// cordonedDirs is 4.3-IV0, the metadata.version since which brokers may keep new replicas out of directories.
+const cordonedDirs = 30
+
 // directoriesOffline takes the directories that a broker says it lost out of its registration, and the broker out of the ISRs of the
 // replicas in them (KIP-858; ReplicationControlManager.handleDirectoriesOffline).
 func directoriesOffline(v *View, b *metadata.Broker, offline []protocol.UUID, records []schema.MetadataRecord) []schema.MetadataRecord {

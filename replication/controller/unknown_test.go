@@ -15,7 +15,7 @@ func TestWhatAReleaseDoesNotKnowEndsIt(t *testing.T) {
 	level := func(name string, level int16) func(*raftQuorum) []byte {
 		return func(q *raftQuorum) []byte {
 			img := q.Image()
-			b, err := metadataBatch(img.Offset()+1, img.Epoch(), 1, []schema.MetadataRecord{&schema.FeatureLevelRecord{Name: name, FeatureLevel: level}})
+			b, err := metadataBatch(img.Offset()+1, img.Epoch(), 1, 0, []schema.MetadataRecord{&schema.FeatureLevelRecord{Name: name, FeatureLevel: level}})
 			if err != nil {
 				t.Fatal(err)
 			}
