@@ -55,6 +55,7 @@ func (b *Broker) joinQuorum(ctx context.Context) (clusterID string, err error) {
 		if err == nil && len(b.controlListeners) > 0 {
 			b.registrar = &registrar{
 				controller: b.quorum, request: b.controllerRegistration(), image: b.controller.Image, logger: b.o.Logger.Named("controller"),
+				running: newBackground(),
 			}
 			b.registrar.start()
 		}

@@ -37,9 +37,8 @@ type assignments struct {
 	dirs       map[string]protocol.UUID           // the ids of the log dirs by path
 	logger     *zap.Logger
 
-	wake   chan struct{} // has room for one
-	cancel context.CancelFunc
-	done   chan struct{}
+	wake    chan struct{} // has room for one
+	running background
 
 	mu      sync.Mutex
 	pending map[protocol.TopicPartition]struct{} // guarded by mu: replicas to look at
@@ -49,7 +48,7 @@ func newAssignments(node int32, epoch func() int64, c api.Controller, image func
 	a := &assignments{
 		node: node, epoch: epoch, controller: c, image: image, store: s, dirs: map[string]protocol.UUID{}, logger: l,
 		held: func(protocol.TopicPartition) bool { return false },
-		wake: make(chan struct{}, 1), done: make(chan struct{}), pending: map[protocol.TopicPartition]struct{}{},
+		wake: make(chan struct{}, 1), running: newBackground(), pending: map[protocol.TopicPartition]struct{}{},
 	}
 	for _, d := range s.Dirs() {
 		a.dirs[filepath.Clean(d.Path)] = d.ID
@@ -57,22 +56,10 @@ func newAssignments(node int32, epoch func() int64, c api.Controller, image func
 	return a
 }
 
-func (a *assignments) start() {
-	ctx, cancel := context.WithCancel(context.Background())
-	a.cancel = cancel
-	go func() {
-		defer close(a.done)
-		a.run(ctx)
-	}()
-}
+func (a *assignments) start() { a.running.start(a.run) }
 
 // stop ends the goroutine. Without a start it does nothing.
-func (a *assignments) stop() {
-	if a.cancel != nil {
-		a.cancel()
-		<-a.done
-	}
-}
+func (a *assignments) stop() { a.running.stop() }
 
 // applied looks at the replicas that a change of the metadata, which is in force here, is about.
 func (a *assignments) applied(d *metadata.Delta) {

@@ -27,8 +27,7 @@ type registrar struct {
 	image      func() *metadata.Image // as committed
 	logger     *zap.Logger
 
-	cancel context.CancelFunc
-	done   chan struct{}
+	running background
 }
 
 // controllerRegistration is what this node's controller tells of itself.
@@ -48,20 +47,10 @@ func (b *Broker) controllerRegistration() *kmsg.ControllerRegistrationRequest {
 	return req
 }
 
-func (r *registrar) start() {
-	ctx, cancel := context.WithCancel(context.Background())
-	r.cancel, r.done = cancel, make(chan struct{})
-	go func() {
-		defer close(r.done)
-		r.run(ctx)
-	}()
-}
+func (r *registrar) start() { r.running.start(r.run) }
 
 // stop ends the goroutine.
-func (r *registrar) stop() {
-	r.cancel()
-	<-r.done
-}
+func (r *registrar) stop() { r.running.stop() }
 
 func (r *registrar) run(ctx context.Context) {
 	backoff := controllerRetry

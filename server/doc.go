@@ -19,6 +19,7 @@
 //	lifecycle.go        registration, heartbeats, and leaving the others
 //	internal_topics.go  the replicas that internal topics get as brokers come
 //	publisher.go        hands each metadata change to the parts, in order
+//	background.go       a goroutine between start and stop
 //	producer_ids.go     blocks of producer ids
 //	peers.go            requests to the brokers of the cluster; peers_conn.go the connections to other nodes
 //	scrape.go           the HTTP server of the metrics, which server/metrics makes, and of the probes

@@ -33,35 +33,22 @@ type internalTopics struct {
 	controller api.Controller
 	logger     *zap.Logger
 
-	wake   chan struct{} // has room for one
-	cancel context.CancelFunc
-	done   chan struct{}
-	grown  map[string]bool // topics that got replicas from here, whose min.insync.replicas is to follow; owned by run
+	wake    chan struct{} // has room for one
+	running background
+	grown   map[string]bool // topics that got replicas from here, whose min.insync.replicas is to follow; owned by run
 }
 
 func newInternalTopics(node int32, c func() config.Values, image func() *metadata.Image, controller api.Controller, l *zap.Logger) *internalTopics {
 	return &internalTopics{
 		node: node, config: c, image: image, controller: controller, logger: l,
-		wake: make(chan struct{}, 1), done: make(chan struct{}), grown: map[string]bool{},
+		wake: make(chan struct{}, 1), running: newBackground(), grown: map[string]bool{},
 	}
 }
 
-func (t *internalTopics) start() {
-	ctx, cancel := context.WithCancel(context.Background())
-	t.cancel = cancel
-	go func() {
-		defer close(t.done)
-		t.run(ctx)
-	}()
-}
+func (t *internalTopics) start() { t.running.start(t.run) }
 
 // stop ends the goroutine. Without a start it does nothing.
-func (t *internalTopics) stop() {
-	if t.cancel != nil {
-		t.cancel()
-		<-t.done
-	}
-}
+func (t *internalTopics) stop() { t.running.stop() }
 
 // applied notes a change: one of brokers or of internal topics may call for replicas.
 func (t *internalTopics) applied(d *metadata.Delta) {

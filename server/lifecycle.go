@@ -62,8 +62,7 @@ type lifecycle struct {
 	readyOnce sync.Once
 	leaving   chan struct{} // closed by leave
 	released  chan struct{} // closed when the broker may stop; only run closes it
-	cancel    context.CancelFunc
-	done      chan struct{}
+	running   background
 
 	answered   time.Time // when a controller last answered; owned by run, as what follows
 	registered bool      // once at least
@@ -75,34 +74,22 @@ func newLifecycle(o lifecycleOptions) *lifecycle {
 	lc := &lifecycle{
 		o: o, interval: o.config.Duration("broker.heartbeat.interval.ms"), session: o.config.Duration("broker.session.timeout.ms"),
 		changed: make(chan struct{}, 1), ready: make(chan struct{}), leaving: make(chan struct{}), released: make(chan struct{}),
-		done: make(chan struct{}),
+		running: newBackground(),
 	}
 	lc.epoch.Store(-1)
 	return lc
 }
 
 // start registers the broker and heartbeats until stop.
-func (lc *lifecycle) start() {
-	ctx, cancel := context.WithCancel(context.Background())
-	lc.cancel = cancel
-	go func() {
-		defer close(lc.done)
-		lc.run(ctx)
-	}()
-}
+func (lc *lifecycle) start() { lc.running.start(lc.run) }
 
 // stop ends the goroutine. Without a start it does nothing.
-func (lc *lifecycle) stop() {
-	if lc.cancel != nil {
-		lc.cancel()
-		<-lc.done
-	}
-}
+func (lc *lifecycle) stop() { lc.running.stop() }
 
 // leave hands over what this broker leads and returns when the controller lets it go (controlled shutdown), or ctx ends, or nobody can be told. Call it once,
 // before stop, while requests are still served. A broker alone with its controller, or that does not serve yet, leaves at once.
 func (lc *lifecycle) leave(ctx context.Context) {
-	if lc.cancel == nil || !lc.o.config.Bool("controlled.shutdown.enable") || (lc.o.local && !lc.others(registeredToo)) {
+	if !lc.running.started() || !lc.o.config.Bool("controlled.shutdown.enable") || (lc.o.local && !lc.others(registeredToo)) {
 		return
 	}
 	select {
@@ -120,7 +107,7 @@ func (lc *lifecycle) leave(ctx context.Context) {
 	select {
 	case <-lc.released:
 		lc.o.logger.Info("leaderships are handed over", zap.Duration("took", time.Since(begin)))
-	case <-lc.done:
+	case <-lc.running.done:
 	case <-limited.Done():
 		lc.o.logger.Warn("stopping before all leaderships are handed over", zap.Duration("waited", time.Since(begin)))
 	}
