@@ -320,7 +320,7 @@ func fetchError(err error) FetchResult {
 func (m *Manager) withHint(f *FetchPartition, result FetchResult) FetchResult {
 	switch protocol.CodeOf(result.Err) { //nolint:exhaustive // two codes carry a hint
 	case protocol.NotLeaderOrFollower, protocol.FencedLeaderEpoch:
-		if known := m.Image().Partition(f.Topic, f.Partition); known != nil {
+		if known := m.Newest().Partition(f.Topic, f.Partition); known != nil {
 			result.LeaderID, result.LeaderEpoch = known.Leader, known.LeaderEpoch
 		}
 	}

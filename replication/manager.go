@@ -97,6 +97,10 @@ func NewManager(o Options) *Manager {
 // Image returns the image that was applied last.
 func (m *Manager) Image() *metadata.Image { return m.image.Load() }
 
+// Newest returns the image that is being applied, or was applied last. It is for telling clients who leads elsewhere: whoever waited for a leader that was just deposed would be sent
+// back to it by Image.
+func (m *Manager) Newest() *metadata.Image { return m.brokers.Load() }
+
 // Partition returns a hosted replica. Errors: UnknownTopicOrPartition if the cluster has no such partition,
 // NotLeaderOrFollower if other brokers host it, KafkaStorageError if its log could not be opened here.
 func (m *Manager) Partition(topic string, partition int32) (*Partition, error) {

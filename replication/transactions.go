@@ -64,7 +64,7 @@ type TxnVerification struct {
 	ProducerID      int64
 	ProducerEpoch   int16
 	Support         TxnSupport
-	Retry           bool // try again for a while where the producer's last transaction is still being ended
+	Retry           bool // try again for a while where the producer's last transaction is still being ended, besides while the coordinator moves
 	Partitions      []TxnPartition
 }
 
@@ -107,8 +107,7 @@ func (m *Manager) VerifyTxn(ctx context.Context, v *TxnVerification) {
 	backoff, wait := c.Duration("add.partitions.to.txn.retry.backoff.ms"), time.Millisecond
 	for start := time.Now(); ; wait *= 2 {
 		m.verifyOnce(ctx, v)
-		concurrent := slices.ContainsFunc(v.Partitions, func(p TxnPartition) bool { return protocol.CodeOf(p.Err) == protocol.ConcurrentTransactions })
-		if !concurrent || !v.Retry || v.Support != TxnAddPartition || time.Since(start) >= longest {
+		if !slices.ContainsFunc(v.Partitions, v.passes) || time.Since(start) >= longest {
 			break
 		}
 		select {
@@ -122,6 +121,17 @@ func (m *Manager) VerifyTxn(ctx context.Context, v *TxnVerification) {
 			p.Guard, p.Err = 0, producerError(p.Err, v.Support)
 		}
 	}
+}
+
+// passes reports whether what is wrong with a partition will be well in a moment. A coordinator moves in milliseconds, and clients would wait for their whole backoff; Kafka's brokers tell them.
+func (v *TxnVerification) passes(p TxnPartition) bool {
+	switch protocol.CodeOf(p.Err) { //nolint:exhaustive // the others stay
+	case protocol.ConcurrentTransactions:
+		return v.Retry && v.Support == TxnAddPartition
+	case protocol.NotCoordinator, protocol.CoordinatorLoadInProgress, protocol.CoordinatorNotAvailable, protocol.NetworkException:
+		return true
+	}
+	return false
 }
 
 // verifyOnce sets the guards, and the errors as the partitions and the coordinator tell them.

@@ -238,7 +238,7 @@ func (p *produce) setError(topic string, out *kmsg.ProduceResponseTopicPartition
 	}
 	out.ErrorCode = int16(code)
 	if code == protocol.NotLeaderOrFollower && p.resp.Version >= 10 {
-		out.CurrentLeader.LeaderID, out.CurrentLeader.LeaderEpoch = leaderHint(p.image, topic, out.Partition)
+		out.CurrentLeader.LeaderID, out.CurrentLeader.LeaderEpoch = leaderHint(p.node.Replicas.Newest(), topic, out.Partition)
 	}
 }
 
@@ -286,13 +286,14 @@ func (p *produce) addEndpoints() {
 	if p.resp.Version < 10 {
 		return
 	}
+	image := p.node.Replicas.Newest()
 	for i := range p.resp.Topics {
 		for j := range p.resp.Topics[i].Partitions {
 			leader := p.resp.Topics[i].Partitions[j].CurrentLeader.LeaderID
 			if leader < 0 || slices.ContainsFunc(p.resp.Brokers, func(b kmsg.ProduceResponseBroker) bool { return b.NodeID == leader }) {
 				continue
 			}
-			if e, ok := endpointOf(p.image, leader, p.request.Listener); ok {
+			if e, ok := endpointOf(image, leader, p.request.Listener); ok {
 				p.resp.Brokers = append(p.resp.Brokers, kmsg.ProduceResponseBroker{NodeID: e.NodeID, Host: e.Host, Port: e.Port, Rack: e.Rack})
 			}
 		}

@@ -278,3 +278,19 @@ func TestProduceNamesTheLeader(t *testing.T) {
 		}
 	}
 }
+
+// TestProduceNamesTheNewLeader: a client that waits for a commit when the leader changes is sent to the new one, and not back.
+func TestProduceNamesTheNewLeader(t *testing.T) {
+	h, req := waiting(t)
+	req.Version, req.TimeoutMillis = 10, 60_000
+	r := h.result(req, "test")
+	h.change(partitionRecord(1, 0, 2, 5, 1, 2))
+	resp := finish[*kmsg.ProduceResponse](t.Context(), h, req, r)
+	p := resp.Topics[0].Partitions[0]
+	if protocol.Code(p.ErrorCode) != protocol.NotLeaderOrFollower || p.CurrentLeader.LeaderID != 2 || p.CurrentLeader.LeaderEpoch != 5 {
+		t.Errorf("%+v", p)
+	}
+	if len(resp.Brokers) != 1 || resp.Brokers[0].Host != "two" {
+		t.Errorf("brokers %+v", resp.Brokers)
+	}
+}

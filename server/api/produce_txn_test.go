@@ -170,6 +170,16 @@ func TestProduceWaitsForTheLastTransaction(t *testing.T) {
 	})
 }
 
+// While the coordinator moves, which takes a moment, no client need try again.
+func TestProduceWaitsForTheCoordinator(t *testing.T) {
+	for _, version := range []int16{9, 12} {
+		txnHosting(t, nil, func(h *hosting, v *scriptedVerifier) {
+			v.script = []protocol.Code{protocol.NotCoordinator, protocol.CoordinatorNotAvailable, protocol.CoordinatorLoadInProgress, protocol.None}
+			wantCode(h.t, "produce", produceTxn(h, version, txnBatch(h.t, 0, 0))[0].ErrorCode, protocol.None)
+		})
+	}
+}
+
 func TestProduceWithoutVerification(t *testing.T) {
 	txnHosting(t, map[string]string{"transaction.partition.verification.enable": "false"}, func(h *hosting, v *scriptedVerifier) {
 		v.script = []protocol.Code{protocol.TransactionAbortable}
