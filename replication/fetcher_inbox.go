@@ -24,16 +24,20 @@ type inbox struct {
 	idle       bool               // guarded by mu: that one is not expected to bring anything
 	hurry      *time.Timer        // guarded by mu: will end it
 	nextHurry  time.Time          // guarded by mu: before that none is ended again
+	nextBusy   time.Time          // guarded by mu: before that none is ended of which something is expected
 	partitions int                // guarded by mu: partitions of its session
 }
 
 // The fetches of an idle fetcher stay with the leader for replica.fetch.wait.max.ms, and Kafka's fetchers take up new partitions only after that. Where those have acks=all to wait for
-// that is much: the request is given up, with its connection, if it has not ended within hurryGrace. As the session has to be made anew then, that is done only after an answer
-// without records, and not again before hurryInterval has passed, with so much more for each of its partitions that it costs little of the time.
+// that is much: the request is given up, with its connection, if it has not ended within hurryGrace. As the session has to be made anew then, that is not done again before
+// hurryInterval has passed, with so much more for each of its partitions that it costs little of the time. After an answer with records more of them may be on the way, which would have
+// to be sent again: such a request has longer, busyGrace, and it is seldom given up.
 const (
 	hurryGrace     = 30 * time.Millisecond
 	hurryInterval  = 100 * time.Millisecond
 	hurryPartition = 50 * time.Microsecond
+	busyGrace      = 100 * time.Millisecond
+	busyInterval   = 5 * time.Second
 )
 
 // post puts c into the inbox; tell says that it is there.
@@ -71,15 +75,30 @@ func (i *inbox) signal() {
 	}
 }
 
-// hasten sees to it that an idle request does not hold up partitions that are to be fetched. Caller holds mu.
+// hasten sees to it that the request under way does not hold up partitions that are to be fetched. Caller holds mu.
 func (i *inbox) hasten() {
-	if !i.idle || i.hurry != nil || !slices.ContainsFunc(i.changes, func(c change) bool { return c.epoch >= 0 }) {
+	if i.cancel == nil || i.hurry != nil || !slices.ContainsFunc(i.changes, func(c change) bool { return c.epoch >= 0 }) {
 		return
 	}
 	now := time.Now()
 	wait := max(hurryGrace, i.nextHurry.Sub(now))
-	i.hurry = time.AfterFunc(wait, i.cancel)
-	i.nextHurry = now.Add(wait + hurryInterval + time.Duration(i.partitions)*hurryPartition)
+	if !i.idle {
+		wait = max(wait, busyGrace, i.nextBusy.Sub(now))
+	}
+	cancel, idle := i.cancel, i.idle
+	i.hurry = time.AfterFunc(wait, func() { i.giveUp(cancel, idle) })
+}
+
+// giveUp ends a request by cancel.
+func (i *inbox) giveUp(cancel context.CancelFunc, idle bool) {
+	i.mu.Lock()
+	now := time.Now()
+	i.nextHurry = now.Add(hurryInterval + time.Duration(i.partitions)*hurryPartition)
+	if !idle {
+		i.nextBusy = now.Add(busyInterval)
+	}
+	i.mu.Unlock()
+	cancel()
 }
 
 // asking notes that a request is under way, which cancel ends. idle says that nothing is expected of it, and partitions how many are in the session.

@@ -250,6 +250,27 @@ func TestNewPartitionsDoNotWait(t *testing.T) {
 	})
 }
 
+// TestNewPartitionsWaitForRecords: a request that may bring more records has longer, and is given up once only.
+func TestNewPartitionsWaitForRecords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		id := protocol.NewUUID()
+		s := &script{poll: time.Second}
+		h := scripted(t, s, nil)
+		s.set(func(req *kmsg.FetchRequest) (*kmsg.FetchResponse, error) { // one answer with a record, then none
+			s.set(idle(7))
+			return about(7, id, func(p *kmsg.FetchResponseTopicPartition) { p.RecordBatches = batch("a") })(req)
+		})
+		h.follow(id, 0)
+		synctest.Wait()
+		s.take()
+		h.follow(id, 1)
+		time.Sleep(busyGrace - time.Millisecond)
+		expect(t, "while records may come", s.take())
+		time.Sleep(2 * time.Millisecond)
+		expect(t, "given up", s.take(), "7/0 0@0:1 1@0:0")
+	})
+}
+
 // TestLeaderRegistersAgain: the connection to what a leader was is given up, and the fetch that hangs on it.
 func TestLeaderRegistersAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
