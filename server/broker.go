@@ -233,12 +233,12 @@ func (b *Broker) Config() values.Values { return *b.values.Load() }
 // ClusterID returns the cluster's id. Call it after Start.
 func (b *Broker) ClusterID() string { return b.store.ClusterID() }
 
-// Shutdown hands over what this broker leads to the others of its cluster, which takes milliseconds when they are well and at most five minutes, stops
-// serving, lets answers that are under way finish for at most ShutdownGrace, and closes the data cleanly. When ctx ends it waits for neither.
+// Shutdown hands over what this broker leads to the others of its cluster, which takes milliseconds when they are well and at most five minutes, tells clients
+// for at most lingerLimit who leads now, stops serving, lets answers that are under way finish for at most ShutdownGrace, and closes the data cleanly. When ctx ends it waits for neither.
 // It is safe on a broker whose start failed.
 func (b *Broker) Shutdown(ctx context.Context) error {
-	if b.lifecycle != nil {
-		b.lifecycle.leave(ctx)
+	if b.lifecycle != nil && b.lifecycle.leave(ctx) {
+		b.sockets.linger(ctx)
 	}
 	if b.sockets != nil {
 		grace, cancel := context.WithTimeout(ctx, ShutdownGrace)

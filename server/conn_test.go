@@ -427,3 +427,33 @@ func TestAnswersBeforeABadRequest(t *testing.T) {
 	c.answer(metadataRequest(), 7)
 	c.closed()
 }
+
+// TestLinger: a broker that has handed over serves while clients come, but not for long.
+func TestLinger(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		requests int // 30 ms apart
+		want     time.Duration
+	}{
+		{"nobody comes", 0, lingerQuiet},
+		{"until they have gone", 3, 2 * lingerQuiet},
+		{"they stay", 50, lingerLimit},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, begin := &socketServer{}, time.Now()
+				go func() {
+					for range test.requests {
+						time.Sleep(30 * time.Millisecond)
+						s.requests.Add(1)
+					}
+				}()
+				s.linger(t.Context())
+				if took := time.Since(begin); took != test.want {
+					t.Errorf("took %v, want %v", took, test.want)
+				}
+				time.Sleep(2 * time.Second) // until the clients have ended
+			})
+		})
+	}
+}

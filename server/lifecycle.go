@@ -87,18 +87,19 @@ func (lc *lifecycle) start() { lc.running.start(lc.run) }
 func (lc *lifecycle) stop() { lc.running.stop() }
 
 // leave hands over what this broker leads and returns when the controller lets it go (controlled shutdown), or ctx ends, or nobody can be told. Call it once,
-// before stop, while requests are still served. A broker alone with its controller, or that does not serve yet, leaves at once.
-func (lc *lifecycle) leave(ctx context.Context) {
+// before stop, while requests are still served. A broker alone with its controller, or that does not serve yet, leaves at once. It reports whether
+// there is somebody who has taken over.
+func (lc *lifecycle) leave(ctx context.Context) bool {
 	if !lc.running.started() || !lc.o.config.Bool("controlled.shutdown.enable") || (lc.o.local && !lc.others(registeredToo)) {
-		return
+		return false
 	}
 	select {
 	case <-lc.ready:
 	default:
-		return
+		return false
 	}
 	if ctx.Err() != nil {
-		return
+		return false
 	}
 	limited, cancel := context.WithTimeout(ctx, leaveLimit)
 	defer cancel()
@@ -107,10 +108,12 @@ func (lc *lifecycle) leave(ctx context.Context) {
 	select {
 	case <-lc.released:
 		lc.o.logger.Info("leaderships are handed over", zap.Duration("took", time.Since(begin)))
+		return lc.others(active)
 	case <-lc.running.done:
 	case <-limited.Done():
 		lc.o.logger.Warn("stopping before all leaderships are handed over", zap.Duration("waited", time.Since(begin)))
 	}
+	return false
 }
 
 func registeredToo(*metadata.Broker) bool { return true }

@@ -30,6 +30,10 @@ const (
 	acceptBackoffMax = time.Second
 )
 
+	// A broker that has handed over what it led serves until no request has come for lingerQuiet, at most for lingerLimit.
+	lingerQuiet = 100 * time.Millisecond
+	lingerLimit = 300 * time.Millisecond
+
 // socketServer owns the client listeners of one broker, or the controller listeners of one controller, their connections and what these share: the memory for requests, buffers, limits.
 // Each listener has an accepting goroutine, each connection those of conn, all that rest have one together; shutdown stops them all and waits for them.
 type socketServer struct {
@@ -241,6 +245,25 @@ func (s *socketServer) shutdown(ctx context.Context) {
 	}
 	s.stopping = true
 	for _, l := range s.listeners {
+// linger goes on serving after a hand-over for a moment: a client that is told who leads now goes there at once, one whose connection closes waits for its backoff.
+func (s *socketServer) linger(ctx context.Context) {
+	tick := time.NewTicker(lingerQuiet)
+	defer tick.Stop()
+	before := s.requests.Load()
+	for range lingerLimit / lingerQuiet {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		now := s.requests.Load()
+		if now == before {
+			return
+		}
+		before = now
+	}
+}
+
 		_ = l.Close()
 	}
 	for c := range s.open {

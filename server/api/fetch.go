@@ -312,7 +312,7 @@ func (f *fetch) hint(leader int32) {
 			return
 		}
 	}
-	if e, ok := endpointOf(f.image, leader, f.listener); ok {
+	if e, ok := endpointOf(f.node.Replicas.Newest(), leader, f.listener); ok {
 		f.response.NodeEndpoints = append(f.response.NodeEndpoints,
 			protocol.NodeEndpoint{NodeID: e.NodeID, Host: e.Host, Port: e.Port, Rack: e.Rack})
 	}
