@@ -31,12 +31,12 @@ func bootstrap(v *View) (Decision, error) {
 	d := Decision{Records: []schema.MetadataRecord{
 		&schema.FeatureLevelRecord{Name: protocol.MetadataVersion, FeatureLevel: protocol.LatestMetadataVersion},
 	}}
+	if voters, known := v.votersRecord(); known && v.quorum.kraftVersion > 0 {
+		d.Controls = kraftControls(v.quorum.kraftVersion, voters)
+	}
 	for _, f := range protocol.Features() {
 		level := f.DefaultLevel(protocol.LatestMetadataVersion)
-		if f.Name == protocol.KRaftVersion {
-			level = v.kraftVersion
-		}
-		if level > 0 && f.Name != protocol.MetadataVersion {
+		if level > 0 && f.Name != protocol.MetadataVersion && f.Name != protocol.KRaftVersion {
 			d.Records = append(d.Records, &schema.FeatureLevelRecord{Name: f.Name, FeatureLevel: level})
 			if f.Name == protocol.EligibleLeaderReplicasVersion {
 				d.Records = uniformMinISR(v, d.Records)
@@ -69,7 +69,10 @@ func (v *View) elrEnabled() bool {
 // updateFeatures answers an UpdateFeatures request: all updates come about, or none.
 func (c *Controller) updateFeatures(ctx context.Context, req *kmsg.UpdateFeaturesRequest) (kmsg.Response, error) {
 	resp := req.ResponseKind().(*kmsg.UpdateFeaturesResponse)
-	err := c.decideFor(ctx, func(v *View) (Decision, error) { return updateFeatures(v, req) })
+	err := c.decideFor(ctx, func(v *View) (Decision, error) {
+		c.learn(v)
+		return updateFeatures(v, req)
+	})
 	if unanswered(err) {
 		return nil, err
 	}
@@ -124,7 +127,10 @@ func updateFeatures(v *View, req *kmsg.UpdateFeaturesRequest) (Decision, error) 
 		if err := checkUpdate(v, u, levels); err != nil {
 			return Decision{}, err
 		}
-		if u.name == protocol.KRaftVersion && u.level == v.Image.FeatureLevel(u.name) {
+		if u.name == protocol.KRaftVersion {
+			if voters, known := v.votersRecord(); known && u.level > v.Image.FeatureLevel(u.name) {
+				d.Controls = kraftControls(u.level, voters)
+			}
 			continue
 		}
 		if u.name == protocol.EligibleLeaderReplicasVersion && u.level > 0 {
@@ -163,10 +169,8 @@ func checkUpdate(v *View, u featureUpdate, levels map[string]int16) error {
 		return invalid("Can't downgrade to a newer version.")
 	case u.name == protocol.MetadataVersion:
 		return checkMetadataDowngrade(current, u)
-	case u.name == protocol.KRaftVersion && u.level < current:
-		return invalid("Can't downgrade the version of this feature.")
-	case u.name == protocol.KRaftVersion && u.level > v.kraftVersion:
-		return invalid("The voters are those of controller.quorum.voters, which cannot change.")
+	case u.name == protocol.KRaftVersion:
+		return checkKRaftVersion(v, u, current)
 	}
 	f, ok := protocol.LookupFeature(u.name)
 	if !ok {

@@ -69,8 +69,8 @@ func TestUpdateFeaturesRefuses(t *testing.T) {
 		{"a dependency", []kmsg.UpdateFeaturesRequestFeatureUpdate{update("eligible.leader.replicas.version", 1, 1)}, one(level("metadata.version", 22)),
 			"Invalid update version 1 for feature eligible.leader.replicas.version. eligible.leader.replicas.version could not be set to 1 " +
 				"because it depends on metadata.version level 23"},
-		{"voters that cannot change", []kmsg.UpdateFeaturesRequestFeatureUpdate{update("kraft.version", 1, 1)}, nil,
-			"Invalid update version 1 for feature kraft.version. The voters are those of controller.quorum.voters, which cannot change."},
+		{"voters that are not known", []kmsg.UpdateFeaturesRequestFeatureUpdate{update("kraft.version", 1, 1)}, nil,
+			"Invalid upgrade of kraft.version to KRAFT_VERSION_1 because not all of the voters support it"},
 		{"voters that could change", []kmsg.UpdateFeaturesRequestFeatureUpdate{update("kraft.version", 0, 2)}, one(level("kraft.version", 1)),
 			"Invalid update version 0 for feature kraft.version. Can't downgrade the version of this feature."},
 		{"one bad of two", []kmsg.UpdateFeaturesRequestFeatureUpdate{update("group.version", 1, 1), update("transaction.version", 3, 1)}, nil,

@@ -53,6 +53,14 @@ type Election struct {
 	Epoch      int32
 	Image      *metadata.Image
 	NextOffset int64 // of the first proposal
+	// Former is the last leader before this node, if that was heard as such since this node led last; zero: none was.
+	Former Sighting
+}
+
+// Sighting says that a node was alive at a time.
+type Sighting struct {
+	Node int32
+	At   time.Time // zero: never
 }
 
 // QuorumState is where the quorum is.

@@ -89,7 +89,8 @@ type raftQuorum struct {
 	asked     atomic.Bool     // a change of the voters that was asked for is under way
 	life      context.Context // ends with stop
 	end       context.CancelFunc
-	tenure    atomic.Uint64 // the last term in which this node led
+	tenure    atomic.Uint64            // the last term in which this node led
+	sighted   atomic.Pointer[Sighting] // of the last leader, since this node led; nil: none
 	committed atomic.Pointer[announcement]
 	telling   sync.WaitGroup // tellCommitted
 	listener  Listener
@@ -469,12 +470,12 @@ func (q *raftQuorum) Replicas() (voting, observing []QuorumReplica, kraftVersion
 		known := q.peers.get(m.ID)
 		_, address := splitAddress(m.Address)
 		r := QuorumReplica{
-			ID: nodeOf(m.ID), DirectoryID: directoryOf(m.ID), Endpoint: endpointOf(known.listener, q.whereIs(m.ID, address)),
+			ID: nodeOf(m.ID), DirectoryID: q.voterDirectory(m.ID), Endpoint: endpointOf(known.listener, q.whereIs(m.ID, address)),
 			LogEndOffset: -1, LastFetch: known.heard, LastCaughtUp: known.caughtUp,
 		}
 		switch {
 		case m.ID == q.id:
-			r.Endpoint.Listener, r.LastFetch, r.LastCaughtUp = q.endpoint.Listener, now, now
+			r.Endpoint, r.LastFetch, r.LastCaughtUp = q.endpoint, now, now
 			r.DirectoryID, r.LogEndOffset = q.directory, q.machine.log.Offsets().LogEnd
 		case !known.heard.IsZero():
 			r.LogEndOffset = q.offsetAt(known.lastLog)
@@ -507,14 +508,15 @@ func (q *raftQuorum) Close() error {
 	return errors.Join(err, q.closeFiles())
 }
 
-// handOver makes another voter lead that has all that this node has, if this node leads. Nothing is proposed any more: raft would refuse it.
-func (q *raftQuorum) handOver() {
+// handOver makes another voter lead that has all that this node has, if this node leads, and reports whether one does. Nothing is proposed any more: raft
+// would refuse it.
+func (q *raftQuorum) handOver() bool {
 	if q.network == nil || q.raft.State() != raft.Leader || len(voters(q.servers())) == 1 {
-		return
+		return false
 	}
 	last, err := q.entries.LastIndex()
 	if err != nil || q.raft.VerifyLeader().Error() != nil { // it asks all how far they are
-		return
+		return false
 	}
 	for _, s := range voters(q.servers()) {
 		known := q.peers.get(s.ID)
@@ -523,9 +525,11 @@ func (q *raftQuorum) handOver() {
 		}
 		if err := q.raft.LeadershipTransferToServer(s.ID, s.Address).Error(); err != nil {
 			q.logger.Debug("the leadership could not be handed over", zap.Error(err))
+			return false
 		}
-		return
+		return true
 	}
+	return false
 }
 
 // shutdown stops raft. Its connections are closed at the same time, so that it waits for nobody.
@@ -679,7 +683,11 @@ func (m *stateMachine) elected(leadership uint64, epoch int32) {
 	defer m.telling.Unlock()
 	if m.q.claim.Load() == leadership {
 		m.q.tenure.Store(uint64(epoch))
-		m.q.listener.Elected(Election{Leadership: leadership, Epoch: epoch, Image: m.image.Load(), NextOffset: m.next})
+		e := Election{Leadership: leadership, Epoch: epoch, Image: m.image.Load(), NextOffset: m.next}
+		if former := m.q.sighted.Swap(nil); former != nil {
+			e.Former = *former
+		}
+		m.q.listener.Elected(e)
 		if m.q.network != nil {
 			m.q.listener.Met(controllerRegistration{id: m.q.nodeID, incarnation: m.q.incarnation, endpoint: m.q.endpoint, features: ownFeatures()})
 		}

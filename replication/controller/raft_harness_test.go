@@ -2,6 +2,7 @@ package controller
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -139,6 +140,7 @@ type quorum struct {
 	members map[int32]*member
 	static  map[string]string
 	voters  []Voter
+	logger  *zap.Logger // nil: nothing is logged
 }
 
 type member struct {
@@ -190,7 +192,7 @@ func (m *member) start() {
 	}
 	m.codecs, m.failed = record.NewCodecs(), make(chan error, 8)
 	o := Options{
-		NodeID: m.id, ClusterID: m.clusterID, FS: m.fs, Dir: "/data", Config: values, Codecs: m.codecs, Logger: zap.NewNop(),
+		NodeID: m.id, ClusterID: m.clusterID, FS: m.fs, Dir: "/data", Config: values, Codecs: m.codecs, Logger: cmp.Or(m.q.logger, zap.NewNop()),
 		Transport: m.q.net.host(address(m.id)), Endpoint: Endpoint{Listener: "CONTROLLER", Host: fmt.Sprintf("c%d", m.id), Port: 9093},
 		Voters: m.q.voters, Bootstrap: m.bootstrap,
 		OnFailure: func(err error) { m.failed <- err },

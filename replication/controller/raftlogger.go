@@ -4,15 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"strings"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	"go.uber.org/zap"
 )
 
-// raftLogger passes hashicorp/raft's warnings and errors to zap. What raft calls information (elections, snapshots) is debug here.
-// In a quorum of one its warnings about missed heartbeats say nothing, so they are debug too.
+// raftLogger passes hashicorp/raft's warnings and errors to zap. What raft calls information (elections, snapshots) is debug here, and so is what it
+// says again and again while another controller is away: the transport tells of that, once. In a quorum of one its warnings about missed heartbeats say
+// nothing, so they are debug too.
 type raftLogger struct {
 	hclog.Logger // the null logger: what is not overridden does nothing
 	z            *zap.SugaredLogger
@@ -43,7 +46,7 @@ func (l *raftLogger) Info(msg string, args ...any) { l.z.Debugw("raft: "+msg, pr
 
 // Warn implements hclog.Logger.
 func (l *raftLogger) Warn(msg string, args ...any) {
-	if l.single || expected(args) {
+	if l.single || repeated(msg) || expected(args) {
 		l.Info(msg, args...)
 		return
 	}
@@ -52,19 +55,40 @@ func (l *raftLogger) Warn(msg string, args ...any) {
 
 // Error implements hclog.Logger.
 func (l *raftLogger) Error(msg string, args ...any) {
-	if expected(args) {
+	if repeated(msg) || expected(args) {
 		l.Info(msg, args...)
 		return
 	}
 	l.z.Errorw("raft: "+msg, printable(args)...)
 }
 
-// expected reports whether the arguments are those of what happens at every start and stop: an election where nobody has led yet, connections that this side closed.
+// repeated reports whether msg is one of those that raft repeats while a controller is away, or has fallen behind.
+func repeated(msg string) bool {
+	switch msg {
+	case "failed to appendEntries to", "failed to heartbeat to", "failed to install snapshot", "failed to send snapshot to", "failed to make requestVote RPC",
+		"failed to contact", "failed to get previous log", "appendEntries rejected, sending older logs", "Election timeout reached, restarting election":
+		return true
+	}
+	return strings.HasPrefix(msg, "rejecting ")
+}
+
+// closedHere reports whether a connection ended because this side closed it.
+func closedHere(err error) bool {
+	return errors.Is(err, net.ErrClosed) || errors.Is(err, context.Canceled) || errors.Is(err, raft.ErrTransportShutdown)
+}
+
+// broken reports whether a connection ended because the other side is gone.
+func broken(err error) bool {
+	var op *net.OpError
+	return errors.Is(err, io.ErrClosedPipe) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &op)
+}
+
+// expected reports whether the arguments are those of what happens at every start and stop: an election where nobody has led yet, connections that one side closed.
 func expected(args []any) bool {
 	for i := 0; i+1 < len(args); i += 2 {
 		switch v := args[i+1].(type) {
 		case error:
-			if errors.Is(v, net.ErrClosed) || errors.Is(v, context.Canceled) || errors.Is(v, raft.ErrTransportShutdown) {
+			if closedHere(v) || broken(v) {
 				return true
 			}
 		default:

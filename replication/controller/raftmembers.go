@@ -25,7 +25,7 @@ const (
 func (q *raftQuorum) greeting() greeting {
 	d := q.state.stored()
 	fresh, err := q.fresh()
-	return greeting{ID: string(q.id), ClusterID: d.ClusterID, Recoveries: d.Recoveries, Fresh: fresh && err == nil}
+	return greeting{ID: string(q.id), DirectoryID: q.directory.String(), ClusterID: d.ClusterID, Recoveries: d.Recoveries, Fresh: fresh && err == nil}
 }
 
 // admit looks whether who calls belongs here.
@@ -41,6 +41,11 @@ func (q *raftQuorum) admit(g greeting) reply {
 	switch {
 	case g.To != "" && g.To != own.ID:
 		r.Refusal = fmt.Sprintf("this is controller %s, not %s", own.ID, g.To)
+	case g.ToDirectory != "" && g.ToDirectory != own.DirectoryID:
+		r.Refusal = fmt.Sprintf("the directory of controller %s is %s, not %s", own.ID, own.DirectoryID, g.ToDirectory)
+	case q.replaced(g):
+		r.Foreign, r.Refusal = true, fmt.Sprintf("controller %s is a voter with directory %s, and comes with directory %s: where kraft.version is 1 it is "+
+			"somebody else, who is added to a quorum at controller.quorum.bootstrap.servers", g.ID, q.voterDirectory(raft.ServerID(g.ID)), g.DirectoryID)
 	case g.ClusterID != "" && g.ClusterID != own.ClusterID:
 		r.Foreign, r.Refusal = true, fmt.Sprintf("controller %s belongs to cluster %s, this one, %s, to cluster %s", g.ID, g.ClusterID, own.ID, own.ClusterID)
 	case g.Recoveries == own.Recoveries:
@@ -55,6 +60,25 @@ func (q *raftQuorum) admit(g greeting) reply {
 		}
 	}
 	return r
+}
+
+// voterDirectory is the directory of a controller: the one in its id, or for a static voter the one with which kraft.version has become 1; zero: none.
+func (q *raftQuorum) voterDirectory(id raft.ServerID) protocol.UUID {
+	if recorded := q.Image().Voters(); recorded != nil && static(id) {
+		for _, v := range recorded.Voters {
+			if v.ID == nodeOf(id) {
+				return v.DirectoryID
+			}
+		}
+	}
+	return directoryOf(id)
+}
+
+// replaced reports whether a static voter comes with another directory than that with which kraft.version has become 1.
+func (q *raftQuorum) replaced(g greeting) bool {
+	id := raft.ServerID(g.ID)
+	directory := q.voterDirectory(id)
+	return static(id) && g.DirectoryID != "" && !directory.IsZero() && directory.String() != g.DirectoryID
 }
 
 // recovered adopts how often the quorum was recovered before this node came to it.
@@ -108,6 +132,7 @@ func (q *raftQuorum) attend() {
 	defer timer.Stop()
 	backoff := q.retry
 	known := raft.ServerAddress("") // the leader that knows this node
+	var missing absence
 	for {
 		select {
 		case <-news:
@@ -116,6 +141,7 @@ func (q *raftQuorum) attend() {
 			return
 		}
 		leader, id := q.raft.LeaderWithID()
+		missing.look(q.logger, id, time.Now())
 		switch {
 		case id == q.id:
 			q.tend()
@@ -135,6 +161,31 @@ func (q *raftQuorum) attend() {
 			known = "" // say it again: the leader may have forgotten it
 			timer.Reset(tending)
 		}
+	}
+}
+
+// leaderPatience is how long there may be no leader before it is told of: an election takes less.
+const leaderPatience = 10 * time.Second
+
+// absence is that of a leader; owned by attend.
+type absence struct {
+	since time.Time // zero: one is known
+	told  bool
+}
+
+// look tells once that no controller leads, and once that one does again. Without a leader it is called every second at least.
+func (a *absence) look(logger *zap.Logger, leader raft.ServerID, now time.Time) {
+	switch {
+	case leader != "":
+		if a.told {
+			logger.Info("a controller leads again", zap.Int32("controller", nodeOf(leader)))
+		}
+		*a = absence{}
+	case a.since.IsZero():
+		a.since = now
+	case !a.told && now.Sub(a.since) >= leaderPatience:
+		a.told = true
+		logger.Warn("no controller leads: a majority of the voters must run and reach one another", zap.Duration("for", now.Sub(a.since).Round(time.Second)))
 	}
 }
 
@@ -415,11 +466,20 @@ func (q *raftQuorum) ChangeVoters(ctx context.Context, c VoterChange) error {
 		return err
 	}
 	defer q.unlockVoters()
-	id := serverID(c.ID, c.DirectoryID)
+	id := q.memberID(c.ID, c.DirectoryID)
 	if c.Remove {
 		return lost(q.removeVoter(id))
 	}
 	return lost(q.addVoter(ctx, id, c.Endpoint))
+}
+
+// memberID is the raft id of a controller: that of the static member with the directory, else the one that names the directory.
+func (q *raftQuorum) memberID(node int32, directory protocol.UUID) raft.ServerID {
+	id := serverID(node, protocol.UUID{})
+	if _, member := find(q.servers(), id); member && (q.voterDirectory(id) == directory || q.peers.get(id).directory == directory) {
+		return id
+	}
+	return serverID(node, directory)
 }
 
 func (q *raftQuorum) addVoter(ctx context.Context, id raft.ServerID, at Endpoint) error {
@@ -431,10 +491,15 @@ func (q *raftQuorum) addVoter(ctx context.Context, id raft.ServerID, at Endpoint
 	if err := q.place(id, at.Address()); err != nil {
 		return err
 	}
-	q.peers.edit(id, func(k *peer) { k.listener, k.directory = at.Listener, directoryOf(id) })
+	q.peers.edit(id, func(k *peer) {
+		if k.listener = at.Listener; !static(id) {
+			k.directory = directoryOf(id)
+		}
+	})
 	return q.promote(ctx, id)
 }
 
+// removeVoter makes a voter an observer. Where that is this node, another leads first, who is asked again to do it.
 func (q *raftQuorum) removeVoter(id raft.ServerID) error {
 	current := voters(q.servers())
 	if _, ok := find(current, id); !ok {
@@ -442,6 +507,9 @@ func (q *raftQuorum) removeVoter(id raft.ServerID) error {
 	}
 	if len(current) == 1 {
 		return protocol.Errorf(protocol.InvalidRequest, "Cannot remove voter %s: it is the only one", keyText(id))
+	}
+	if id == q.id && q.handOver() {
+		return protocol.NotController
 	}
 	return q.raft.DemoteVoter(id, 0, q.timeout).Error()
 }
@@ -458,8 +526,11 @@ func lost(err error) error {
 	return err
 }
 
-// kraftVersion is 0 while voters are known without their directories.
+// kraftVersion is 0 while voters are known without their directories, unless the log has them.
 func (q *raftQuorum) kraftVersion() int16 {
+	if q.Image().Voters() != nil {
+		return 1
+	}
 	for _, s := range voters(q.servers()) {
 		if static(s.ID) {
 			return 0

@@ -29,6 +29,9 @@ type greeting struct {
 	Recoveries int         `json:"recoveries,omitempty"`
 	Fresh      bool        `json:"fresh,omitempty"` // has no metadata yet
 	Member     *membership `json:"member,omitempty"`
+	// The directories of who calls and of who is called: those of static voters are in no id. "": not known, or an older release.
+	DirectoryID string `json:"directoryId,omitempty"`
+	ToDirectory string `json:"toDirectory,omitempty"`
 }
 
 // membership is what a controller wants its leader to know and do. A greeting without it opens a connection for raft.
@@ -203,6 +206,9 @@ func (n *raftNetwork) Dial(to raft.ServerAddress, timeout time.Duration) (net.Co
 	}
 	g := n.q.greeting()
 	g.To = string(id)
+	if directory := n.q.voterDirectory(id); !directory.IsZero() && static(id) {
+		g.ToDirectory = directory.String()
+	}
 	c, r, err := n.call(ctx, address, g)
 	if err != nil {
 		return nil, err

@@ -1,15 +1,17 @@
 package controller
 
 import (
+	"io"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/record"
+	"go.uber.org/zap"
 )
 
-// raftTransport is raft's transport on a network, with an ear for what followers say of themselves.
+// raftTransport is raft's transport on a network, with an ear for what followers say of themselves, and an eye on who can be reached.
 type raftTransport struct {
 	*raft.NetworkTransport
 	q *raftQuorum
@@ -18,13 +20,43 @@ type raftTransport struct {
 // AppendEntries implements raft.Transport. Heartbeats come this way, several each election timeout, also while entries are pipelined.
 func (t *raftTransport) AppendEntries(id raft.ServerID, to raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	last, _ := t.q.entries.LastIndex()
-	if err := t.NetworkTransport.AppendEntries(id, to, args, resp); err != nil {
+	if err := t.note(id, t.NetworkTransport.AppendEntries(id, to, args, resp)); err != nil {
 		return err
 	}
 	if resp.Term == args.Term {
 		t.q.peers.heard(id, resp.LastLog, last, time.Now())
 	}
 	return nil
+}
+
+// InstallSnapshot implements raft.Transport.
+func (t *raftTransport) InstallSnapshot(id raft.ServerID, to raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse,
+	data io.Reader) error {
+	return t.note(id, t.NetworkTransport.InstallSnapshot(id, to, args, resp, data))
+}
+
+// note tells when a controller is lost, and when it is back; err is what came of a call.
+func (t *raftTransport) note(id raft.ServerID, err error) error {
+	switch {
+	case err == nil:
+		if t.q.peers.reached(id) {
+			t.q.logger.Info("a controller is reached again", zap.Int32("controller", nodeOf(id)))
+		}
+	case closedHere(err):
+	case t.q.peers.missed(id, time.Now()):
+		t.q.logger.Warn("a controller cannot be reached", zap.Int32("controller", nodeOf(id)), zap.Error(err))
+	}
+	return err
+}
+
+// SetHeartbeatHandler implements raft.Transport: the heartbeats of a leader tell that its node is alive.
+func (t *raftTransport) SetHeartbeatHandler(handle func(raft.RPC)) {
+	t.NetworkTransport.SetHeartbeatHandler(func(rpc raft.RPC) {
+		if req, ok := rpc.Command.(*raft.AppendEntriesRequest); ok {
+			t.q.sighted.Store(&Sighting{Node: nodeOf(raft.ServerID(req.ID)), At: time.Now()})
+		}
+		handle(rpc)
+	})
 }
 
 // peers is what this node knows of the other controllers beyond raft's configuration. Safe for concurrent use.
@@ -43,6 +75,35 @@ type peer struct {
 	listener  string
 	// busy: an announcement is under way; due: another should follow.
 	busy, due bool
+	// lost: the last call failed; told: there was a line about it; toldAt: when the last such line was written.
+	lost, told bool
+	toldAt     time.Time
+}
+
+// lossInterval is how often the loss of one controller is told of at most.
+const lossInterval = 30 * time.Second
+
+// missed notes that id was not reached, and reports whether that is to be told.
+func (p *peers) missed(id raft.ServerID, now time.Time) (tell bool) {
+	p.edit(id, func(k *peer) {
+		tell = !k.told && now.Sub(k.toldAt) >= lossInterval
+		if k.lost = true; tell {
+			k.told, k.toldAt = true, now
+		}
+	})
+	return tell
+}
+
+// reached notes that id was reached, and reports whether its loss was told of.
+func (p *peers) reached(id raft.ServerID) (tell bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if k := p.known[id]; k.lost {
+		tell = k.told
+		k.lost, k.told = false, false
+		p.known[id] = k
+	}
+	return tell
 }
 
 // begin forgets how far the others are, as a leadership begins.
@@ -51,7 +112,7 @@ func (p *peers) begin(now time.Time) {
 	defer p.mu.Unlock()
 	p.since = now
 	for id, k := range p.known {
-		k.lastLog, k.heard, k.caughtUp = 0, time.Time{}, time.Time{}
+		k.lastLog, k.heard, k.caughtUp, k.lost, k.told = 0, time.Time{}, time.Time{}, false, false
 		p.known[id] = k
 	}
 }
@@ -136,7 +197,7 @@ func (q *raftQuorum) tellCommitted(s raft.Server) {
 			Term:      a.term, PrevLogEntry: a.index, PrevLogTerm: a.term, LeaderCommitIndex: a.index,
 		}
 		var resp raft.AppendEntriesResponse
-		err := q.wire.NetworkTransport.AppendEntries(s.ID, s.Address, &req, &resp)
+		err := q.wire.note(s.ID, q.wire.NetworkTransport.AppendEntries(s.ID, s.Address, &req, &resp))
 		q.peers.edit(s.ID, func(k *peer) {
 			again = k.due && err == nil
 			k.busy, k.due = again, false

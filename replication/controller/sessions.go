@@ -7,7 +7,8 @@ import (
 )
 
 // sessions knows when each broker was heard last and how far it has applied the metadata (Kafka's BrokerHeartbeatManager). It is soft
-// state of one leadership, owned by the controller's goroutine: a new leader grants every broker that is not fenced a fresh session.
+// state of one leadership, owned by the controller's goroutine: a new leader grants every broker that is not fenced a fresh session, but for the one
+// on the node of the leader that was lost (lapse).
 type sessions struct {
 	timeout time.Duration // broker.session.timeout.ms
 	brokers map[int32]*session
@@ -58,6 +59,17 @@ func (s *sessions) touch(id int32, now time.Time, applied int64) *session {
 	}
 	b.contact, b.heard, b.applied = now, true, applied
 	return b
+}
+
+// lapse lets the session of a broker whose node was last heard at heard run from then on, as that node was the leader and fell silent: the broker is
+// missed as soon as if it had been heard by this leader all the time. One that is alive has at least grace, from now on, to find the new leader.
+func (s *sessions) lapse(id int32, heard, now time.Time, grace time.Duration) {
+	if earliest := now.Add(min(grace, s.timeout) - s.timeout); heard.Before(earliest) {
+		heard = earliest
+	}
+	if b := s.brokers[id]; b != nil && heard.Before(b.contact) {
+		b.contact = heard
+	}
 }
 
 // extend makes all sessions last longer.

@@ -27,7 +27,7 @@ type View struct {
 
 	mutations MutationQuota // of the request that is decided; nil: none
 
-	kraftVersion int16 // of the quorum: 1 if its voters can change
+	quorum quorumView
 
 	static config.Values
 	values *config.Values // what Config returns, until a broker config changes
@@ -38,6 +38,8 @@ type View struct {
 // Decision is what a decision wants to be true.
 type Decision struct {
 	Records []schema.MetadataRecord
+	// Controls are control records about the quorum, a batch of their own before Records.
+	Controls []schema.Control
 	// Split says that Records may take effect batch by batch, in order, so that there may be any number of them. Otherwise all
 	// are one batch, or none.
 	Split bool
@@ -86,6 +88,16 @@ func (v *View) advance(epoch int32, records []schema.MetadataRecord) error {
 		}
 	}
 	return nil
+}
+
+// advanceControls makes the view include control records that a decision returned.
+func (v *View) advanceControls(epoch int32, controls []schema.Control) error {
+	next := v.NextOffset + int64(len(controls))
+	img, _, err := v.Image.WithControls(next-1, epoch, controls)
+	if err == nil {
+		v.Image, v.NextOffset = img, next
+	}
+	return err
 }
 
 // topicNames finds topics whose names differ only by '.' and '_'. Only names with one of the two are in it.

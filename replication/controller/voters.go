@@ -64,14 +64,39 @@ func (c *Controller) checkVoter(clusterID *string, what string, change VoterChan
 	return nil
 }
 
-// changeVoters changes the voters within limit.
+// changeVoters changes the voters within limit, and has the log name them. A leader that is to be removed decides nothing more before another leads.
 func (c *Controller) changeVoters(ctx context.Context, limit time.Duration, change VoterChange) error {
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	err := c.quorum.ChangeVoters(limited, change)
+	err := error(nil)
+	if change.Remove && change.ID == c.o.NodeID {
+		err = c.yield(limited)
+		defer c.events.put(event{resumed: true})
+	}
+	if err == nil {
+		err = c.quorum.ChangeVoters(limited, change)
+	}
+	if err == nil {
+		_, err = c.do(limited, func(v *View) (Decision, error) {
+			c.learn(v)
+			return recordVoters(v)
+		})
+		if errors.Is(err, protocol.NotController) {
+			err = nil // the change is made; the next leader records it
+		}
+	}
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		return protocol.RequestTimedOut
 	}
+	return err
+}
+
+// yield lets this controller decide nothing more, and waits until all that it has decided is committed.
+func (c *Controller) yield(ctx context.Context) error {
+	_, err := c.do(ctx, func(*View) (Decision, error) {
+		c.lead.yielding = true
+		return Decision{}, nil
+	})
 	return err
 }
 

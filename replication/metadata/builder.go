@@ -245,6 +245,18 @@ func (b *builder) setFeature(r *schema.FeatureLevelRecord) error {
 	return nil
 }
 
+// control applies one control record of a Raft log: the quorum's version and voters are part of the image, as brokers show the one and snapshots have
+// both.
+func (b *builder) control(record schema.Control) error {
+	switch r := record.(type) {
+	case *schema.KRaftVersion:
+		return b.setFeature(&schema.FeatureLevelRecord{Name: protocol.KRaftVersion, FeatureLevel: r.KRaftVersion})
+	case *schema.KRaftVoters:
+		b.next.voters = r
+	}
+	return nil
+}
+
 // configTable returns the tree of a scope in the making, and notes that resource changed.
 func (b *builder) configTable(resource ConfigResource) *table[map[string]string] {
 	if _, ok := b.changed[resource]; !ok {

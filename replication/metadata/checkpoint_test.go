@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"reflect"
 	"testing"
 
 	"github.com/ottla/ottla/protocol"
@@ -38,7 +39,11 @@ func TestCheckpointHoldsTheImage(t *testing.T) {
 		image, _ = with(t, image, &schema.TopicRecord{Name: fmt.Sprint("t", i), TopicID: protocol.UUID{0x20, byte(i), byte(i >> 8)}})
 	}
 	voters := &schema.KRaftVoters{Voters: []schema.Voter{{ReplicaKey: schema.ReplicaKey{ID: 1, DirectoryID: uid(1)}, MaxKRaftVersion: 1}}}
-	content, err := AppendCheckpoint(nil, image, CheckpointOptions{LastContainedLogTimestamp: 77, Voters: voters, Now: 99})
+	image, d, err := image.WithControls(image.Offset()+3, image.Epoch(), []schema.Control{&schema.LeaderChange{}, &schema.KRaftVersion{KRaftVersion: 1}, voters})
+	if err != nil || !d.FeaturesChanged || image.Voters() != voters || image.FeatureLevel(protocol.KRaftVersion) != 1 {
+		t.Fatalf("kraft.version %d, voters %v, %v", image.FeatureLevel(protocol.KRaftVersion), image.Voters(), err)
+	}
+	content, err := AppendCheckpoint(nil, image, CheckpointOptions{LastContainedLogTimestamp: 77, Now: 99})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,6 +54,14 @@ func TestCheckpointHoldsTheImage(t *testing.T) {
 	}
 	if d := Difference(image, again); changes(d) != "" || again.Offset() != image.Offset() || again.Epoch() != image.Epoch() {
 		t.Errorf("read back: %s", changes(d))
+	}
+	if !reflect.DeepEqual(again.Voters(), voters) {
+		t.Errorf("read back: voters %+v", again.Voters())
+	}
+	for _, r := range image.Records() {
+		if f, ok := r.(*schema.FeatureLevelRecord); ok && f.Name == protocol.KRaftVersion {
+			t.Error("kraft.version is in a record, too")
+		}
 	}
 	var next int64
 	var kinds []schema.ControlType

@@ -28,6 +28,7 @@ type Image struct {
 	scram          *iradix.Tree[*schema.UserScramCredentialRecord] // by mechanism byte and user
 	quotas         *iradix.Tree[*ClientQuota]                      // by quotaKey
 	tokens         *iradix.Tree[*schema.DelegationTokenRecord]     // by token id
+	voters         *schema.KRaftVoters                             // nil: no control record names them
 }
 
 // Empty returns the image before the first record, at offset -1.
@@ -49,6 +50,17 @@ func (i *Image) With(offset int64, epoch int32, records []schema.MetadataRecord)
 	b := newBuilder(i)
 	for _, r := range records {
 		if err := b.apply(r); err != nil {
+			return nil, nil, err
+		}
+	}
+	return b.finish(offset, epoch)
+}
+
+// WithControls is With for a batch of control records. Those that say nothing about the quorum change only the offset.
+func (i *Image) WithControls(offset int64, epoch int32, controls []schema.Control) (*Image, *Delta, error) {
+	b := newBuilder(i)
+	for _, c := range controls {
+		if err := b.control(c); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -162,6 +174,10 @@ func (i *Image) Features() map[string]int16 { return i.features }
 
 // FeatureLevel is the finalized level of a feature, by one of protocol's names; 0 if it is not finalized.
 func (i *Image) FeatureLevel(name string) int16 { return i.features[name] }
+
+// Voters are the voters of the controllers' quorum as the last control record names them (shared: do not change); nil where none does, as with
+// kraft.version 0.
+func (i *Image) Voters() *schema.KRaftVoters { return i.voters }
 
 // NextProducerID is the first producer id that no block holds yet.
 func (i *Image) NextProducerID() int64 { return i.nextProducerID }

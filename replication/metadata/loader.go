@@ -57,7 +57,7 @@ func (l *Loader) Add(b record.Batch) error {
 
 func (l *Loader) add(b record.Batch) error {
 	if b.IsControl() {
-		return nil
+		return l.addControls(b)
 	}
 	epoch, from := b.LeaderEpoch(), l.read
 	return l.codecs.Records(b, func(r *record.Record) error {
@@ -73,6 +73,23 @@ func (l *Loader) add(b record.Batch) error {
 		}
 		return nil
 	})
+}
+
+// addControls takes what a control batch says about the quorum, whether a transaction is under way or not.
+func (l *Loader) addControls(b record.Batch) error {
+	controls, err := ReadControls(l.codecs, b)
+	if err != nil {
+		return err
+	}
+	if len(controls) > 0 && l.b == nil {
+		l.b = newBuilder(l.image)
+	}
+	for _, c := range controls {
+		if err := l.b.control(c); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // apply takes one record, or holds it back in a transaction.

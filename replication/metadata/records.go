@@ -8,7 +8,8 @@ import (
 	"github.com/ottla/ottla/protocol/schema"
 )
 
-// Records is the whole image as records, for a snapshot: in Kafka's order, metadata.version first. The records share what they
+// Records is the whole image as records, for a snapshot: in Kafka's order, metadata.version first. kraft.version is in none of them where control records
+// tell it with the voters. The records share what they
 // hold with the image and must not be changed.
 func (i *Image) Records() []schema.MetadataRecord {
 	var out []schema.MetadataRecord
@@ -35,12 +36,20 @@ func (i *Image) Records() []schema.MetadataRecord {
 	return i.tokenRecords(out)
 }
 
+// Controls is what a snapshot says about the quorum, in its header's batch: nothing with kraft.version 0.
+func (i *Image) Controls() []schema.Control {
+	if i.voters == nil {
+		return nil
+	}
+	return []schema.Control{&schema.KRaftVersion{KRaftVersion: i.FeatureLevel(protocol.KRaftVersion)}, i.voters}
+}
+
 func (i *Image) featureRecords(out []schema.MetadataRecord) []schema.MetadataRecord {
 	if level, ok := i.features[protocol.MetadataVersion]; ok {
 		out = append(out, &schema.FeatureLevelRecord{Name: protocol.MetadataVersion, FeatureLevel: level})
 	}
 	for _, name := range slices.Sorted(maps.Keys(i.features)) {
-		if name != protocol.MetadataVersion {
+		if name != protocol.MetadataVersion && (name != protocol.KRaftVersion || i.voters == nil) {
 			out = append(out, &schema.FeatureLevelRecord{Name: name, FeatureLevel: i.features[name]})
 		}
 	}

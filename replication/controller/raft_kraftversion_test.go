@@ -1,0 +1,212 @@
+package controller
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/protocol/record"
+	"github.com/ottla/ottla/protocol/schema"
+	"github.com/ottla/ottla/storage/vfs"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// controls are the control records in the metadata log, in words, but for those that begin epochs.
+func (m *member) controls() []string {
+	m.q.t.Helper()
+	var all []string
+	for data := m.content(m.Log().Offsets().LogStart); len(data) > 0; {
+		b, rest, err := record.Split(data)
+		if err != nil {
+			m.q.t.Fatal(err)
+		}
+		if data = rest; !b.IsControl() {
+			continue
+		}
+		err = m.codecs.Records(b, func(r *record.Record) error {
+			kind, err := schema.ParseControlKey(r.Key)
+			if err != nil {
+				return err
+			}
+			c, err := schema.ParseControl(kind, r.Value)
+			switch c := c.(type) {
+			case *schema.KRaftVersion:
+				all = append(all, fmt.Sprint("version ", c.KRaftVersion))
+			case *schema.KRaftVoters:
+				all = append(all, votersInWords(c))
+			}
+			return err
+		})
+		if err != nil {
+			m.q.t.Fatal(err)
+		}
+	}
+	return all
+}
+
+func votersInWords(r *schema.KRaftVoters) string {
+	text := "voters"
+	for _, v := range r.Voters {
+		text += fmt.Sprintf(" %d@%s:%d", v.ID, v.Endpoints[0].Host, v.Endpoints[0].Port)
+	}
+	return text
+}
+
+func (m *member) updateFeature(t *testing.T, name string, level int16, kind int8) (code protocol.Code, message string) {
+	t.Helper()
+	req := &kmsg.UpdateFeaturesRequest{Version: 1, FeatureUpdates: []kmsg.UpdateFeaturesRequestFeatureUpdate{update(name, level, kind)}}
+	answer, err := m.Handle(t.Context(), req, Caller{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp := answer.(*kmsg.UpdateFeaturesResponse)
+	return protocol.Code(resp.ErrorCode), deref(resp.ErrorMessage)
+}
+
+// TestTheLogNamesTheVoters of a quorum whose voters can change, after each change, in snapshots too.
+func TestTheLogNamesTheVoters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, first := newDynamic(t, map[string]string{"metadata.log.max.record.bytes.between.snapshots": "4000"})
+		defer q.stopAll()
+		q.settled(time.Second)
+		want := []string{"version 1", "voters 1@c1:9093"}
+		if got := first.controls(); !slices.Equal(got, want) {
+			t.Fatalf("control records %q, want %q", got, want)
+		}
+		second := q.add(2)
+		second.start()
+		q.settled(5 * time.Second)
+		if code := second.addVoter(t, first); code != 0 {
+			t.Fatalf("AddRaftVoter: %v", code)
+		}
+		q.settled(5 * time.Second)
+		want = append(want, "voters 1@c1:9093 2@c2:9093")
+		for _, m := range q.up() {
+			if got := m.controls(); !slices.Equal(got, want) || m.Image().FeatureLevel(protocol.KRaftVersion) != 1 {
+				t.Errorf("controller %d: control records %q, want %q; kraft.version %d", m.id, got, want, m.Image().FeatureLevel(protocol.KRaftVersion))
+			}
+		}
+		recorded := first.Image().Voters()
+		for i, v := range recorded.Voters {
+			m := q.members[int32(i+1)]
+			if v.DirectoryID != m.directory() || v.Endpoints[0].Name != "CONTROLLER" || v.MinKRaftVersion != 0 || v.MaxKRaftVersion != 1 {
+				t.Errorf("voter %+v", v)
+			}
+		}
+		// Another leader has nothing to add.
+		first.stop()
+		first.start()
+		q.settled(10 * time.Second)
+		if got := second.controls(); !slices.Equal(got, want) {
+			t.Errorf("control records after an election %q, want %q", got, want)
+		}
+		// Snapshots have them: of a new member, and of a restart.
+		for range 300 {
+			q.leader(time.Second).must()
+		}
+		third := q.add(3)
+		third.start()
+		q.settled(10 * time.Second)
+		if third.Log().Offsets().LogStart == 0 || !reflect.DeepEqual(third.Image().Voters(), recorded) || third.Image().FeatureLevel(protocol.KRaftVersion) != 1 {
+			t.Errorf("the log of a new member starts at %d, voters %+v", third.Log().Offsets().LogStart, third.Image().Voters())
+		}
+		leader := q.leader(time.Second)
+		if code := second.removeVoter(t, leader, second.directory()); code == protocol.NotController {
+			if code = second.removeVoter(t, q.leader(time.Second, second), second.directory()); code != 0 {
+				t.Fatalf("RemoveRaftVoter: %v", code)
+			}
+		}
+		q.settled(5 * time.Second)
+		if got := votersInWords(first.Image().Voters()); got != "voters 1@c1:9093" {
+			t.Errorf("%s", got)
+		}
+	})
+}
+
+// TestStaticVotersBecomeDynamic: kraft.version is 0 with controller.quorum.voters, and refuses changes; raised to 1 the voters have directories, can be
+// changed, and one that comes back with another disk is somebody else.
+func TestStaticVotersBecomeDynamic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQuorum(t, 3, nil)
+		q.startAll()
+		defer q.stopAll()
+		q.settled(10 * time.Second)
+		leader := q.leader(time.Second)
+		if got := leader.controls(); len(got) > 0 || leader.Image().FeatureLevel(protocol.KRaftVersion) != 0 {
+			t.Fatalf("control records %q", got)
+		}
+		var others []*member
+		for _, m := range q.up() {
+			if m != leader {
+				others = append(others, m)
+			}
+		}
+		if code := others[0].removeVoter(t, leader, others[0].directory()); code != protocol.UnsupportedVersion {
+			t.Errorf("RemoveRaftVoter with kraft.version 0: %v", code)
+		}
+		time.Sleep(time.Minute) // all have made themselves known
+		if code, message := leader.updateFeature(t, protocol.KRaftVersion, 1, 1); code != 0 {
+			t.Fatalf("kraft.version 1: %v %s", code, message)
+		}
+		if code, _ := leader.updateFeature(t, protocol.KRaftVersion, 1, 1); code != 0 {
+			t.Errorf("kraft.version 1 again: %v", code)
+		}
+		if code, message := leader.updateFeature(t, protocol.KRaftVersion, 0, 2); code != protocol.InvalidUpdateVersion {
+			t.Errorf("kraft.version 0: %v %s", code, message)
+		}
+		q.settled(5 * time.Second)
+		want := []string{"version 1", "voters 1@c1:9093 2@c2:9093 3@c3:9093"}
+		if got := leader.controls(); !slices.Equal(got, want) {
+			t.Errorf("control records %q, want %q", got, want)
+		}
+		// Changes are possible now, with the directories.
+		away := others[0]
+		if code := away.removeVoter(t, leader, uuid(9)); code != protocol.VoterNotFound {
+			t.Errorf("RemoveRaftVoter with a foreign directory: %v", code)
+		}
+		if code := away.removeVoter(t, leader, away.directory()); code != 0 {
+			t.Fatalf("RemoveRaftVoter: %v", code)
+		}
+		if code := away.addVoter(t, leader); code != 0 {
+			t.Fatalf("AddRaftVoter of the same: %v", code)
+		}
+		q.stopAll()
+		q.startAll()
+		q.settled(10 * time.Second)
+		leader = q.leader(time.Second)
+		p, _ := leader.described(t)
+		for _, v := range p.CurrentVoters {
+			if protocol.UUID(v.ReplicaDirectoryID) != q.members[v.ReplicaID].directory() {
+				t.Errorf("voter %d has directory %v", v.ReplicaID, v.ReplicaDirectoryID)
+			}
+		}
+		if len(p.CurrentVoters) != 3 {
+			t.Errorf("%d voters", len(p.CurrentVoters))
+		}
+		// With an empty disk a static voter is not the one that was recorded: it has no vote and comes to an end.
+		var wiped *member
+		for _, m := range q.up() {
+			if m != leader {
+				wiped = m
+			}
+		}
+		wiped.stop()
+		wiped.fs = vfs.NewMem()
+		wiped.start()
+		select {
+		case err := <-wiped.failed:
+			t.Logf("the wiped one: %v", err)
+		case <-time.After(time.Minute):
+			t.Error("a voter with another directory goes on")
+		}
+		wiped.failed <- nil
+		leader.must()
+		if wiped.counter() != 0 {
+			t.Error("the wiped one was given the metadata")
+		}
+	})
+}
