@@ -24,6 +24,10 @@ const (
 	lz4FlagSum       = 0x04
 	lz4FlagsReserved = 0x03 // one of them means a dictionary elsewhere
 	lz4BDReserved    = 0x8f
+
+	lz4MostExpansion  = 255 // of a block, by the format
+	lz4UsualExpansion = 4
+	lz4FirstBuffer    = 64 << 10
 )
 
 var (
@@ -124,16 +128,25 @@ func (d *lz4Decoder) next() error {
 	return err
 }
 
+// decode decompresses a block. How long it will be is not told, but that it is no longer than maxBlock, which most clients set to 4 MiB whatever they
+// send: so the buffer begins small and grows, because to make and clear it would take far longer than the block.
 func (d *lz4Decoder) decode(raw []byte) error {
-	if cap(d.buf) < d.maxBlock {
-		d.buf = make([]byte, d.maxBlock)
+	most := min(d.maxBlock, lz4MostExpansion*len(raw))
+	for {
+		if size := min(most, max(lz4FirstBuffer, lz4UsualExpansion*len(raw))); cap(d.buf) < size {
+			d.buf = make([]byte, size)
+		}
+		buf := d.buf[:min(cap(d.buf), most)]
+		n, err := lz4.UncompressBlock(raw, buf)
+		if err == nil {
+			d.block = buf[:n]
+			return nil
+		}
+		if len(buf) == most {
+			return err
+		}
+		d.buf = make([]byte, min(most, 4*len(buf)))
 	}
-	n, err := lz4.UncompressBlock(raw, d.buf[:d.maxBlock])
-	if err != nil {
-		return err
-	}
-	d.block = d.buf[:n]
-	return nil
 }
 
 func (d *lz4Decoder) uint32() (uint32, error) {

@@ -105,6 +105,34 @@ func TestLZ4FramesOfOthers(t *testing.T) {
 	}
 }
 
+// TestLZ4BuffersFitTheBlocks: clients announce blocks of 4 MiB whatever they send, and a buffer of that size would be made for each batch.
+func TestLZ4BuffersFitTheBlocks(t *testing.T) {
+	c := NewCodecs()
+	defer c.Close()
+	text := bytes.Repeat([]byte("some text "), 6_000)
+	var buf bytes.Buffer
+	w := lz4.NewWriter(&buf) // 4 MiB
+	_, err := w.Write(text)
+	ok(t, err)
+	ok(t, w.Close())
+	out := make([]byte, len(text)+1)
+	const runs = 200
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range runs {
+		r, err := c.Reader(buf.Bytes(), CodecLZ4, 0)
+		ok(t, err)
+		n, err := io.ReadFull(r, out)
+		equal(t, len(text), n)
+		equal(t, io.ErrUnexpectedEOF, err)
+		ok(t, r.Close())
+	}
+	runtime.ReadMemStats(&after)
+	if each := (after.TotalAlloc - before.TotalAlloc) / runs; each > 256<<10 {
+		t.Errorf("%d bytes were allocated for a batch of %d", each, len(text))
+	}
+}
+
 func TestXXH32(t *testing.T) {
 	for text, want := range map[string]uint32{
 		"": 0x02cc5d05, "a": 0x550d7456, "abc": 0x32d153ff, "Nobody inspects the spammish repetition": 0xe2293b2f,
