@@ -21,5 +21,5 @@ var brokerQuotaKeys = []Key{
 	{Name: "quota.window.size.seconds", Type: Int, Default: "1", Allowed: "[1,...]", Doc: "Length in seconds of a sample by which clients are throttled."},
 	{Name: "replication.quota.window.num", Type: Int, Default: "11", Allowed: "[1,...]", Doc: "Number of samples by which replication is throttled."},
 	{Name: "replication.quota.window.size.seconds", Type: Int, Default: "1", Allowed: "[1,...]", Doc: "Length in seconds of a sample by which replication is throttled."},
-	{Name: "telemetry.max.bytes", Type: Int, Default: "1048576", Allowed: "[1,...]", NoEffect: noMetrics, Doc: "Largest size in bytes of the metrics that a client pushes at a time."},
+	{Name: "telemetry.max.bytes", Type: Int, Default: "1048576", Allowed: "[1,...]", Doc: "Largest size in bytes of the metrics that a client pushes at a time."},
 }

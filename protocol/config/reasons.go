@@ -3,7 +3,7 @@ package config
 // The reasons why keys are accepted without effect. They are shown at start for keys that were set, and in the documentation
 // that DescribeConfigs gives.
 const (
-	noThreads         = "requests and background work have no thread pools whose size could be set"
+	noThreads         = "each shard of a coordinator works by itself"
 	noPurgatory       = "finished requests leave the waiting room at once"
 	noJava            = "there is no Java virtual machine to load classes"
 	noTiers           = "this version has no tiered storage"
@@ -14,7 +14,7 @@ const (
 	noFollowers       = "one broker has no followers"
 	noElectionBackoff = "an election that failed is held again after one to two times its timeout"
 	noQuorumLinger    = "changes are written at once, those that come meanwhile together"
-	noMetrics         = "this version does not report metrics"
+	noMetrics         = "metrics are counted without samples, and all are recorded"
 	noCordons         = "this version does not cordon log folders"
 	noUnstable        = "only final versions of APIs and features are offered"
 	noStartLimit      = "a start takes as long as the recovery of the logs needs"

@@ -124,16 +124,35 @@ func ValidateClientMetrics(overrides map[string]string) error {
 			return protocol.Errorf(protocol.InvalidRequest,
 				"Invalid value %s for interval.ms, interval must be between 100 and 3600000 (1 hour)", v.text)
 		case name == "match":
-			for _, pattern := range v.list {
-				parameter, expression, ok := strings.Cut(pattern, "=")
-				_, err := regexp.Compile(strings.TrimSpace(expression))
-				if !ok || err != nil || !slices.Contains(clientParameters, strings.TrimSpace(parameter)) {
-					return protocol.Errorf(protocol.InvalidConfig, "Illegal client matching pattern: %s", pattern)
-				}
+			if _, err := ClientMatch(v.list); err != nil {
+				return err
 			}
 		}
 	}
 	return nil
+}
+
+// ClientMatch reads the value of the match key of a client metrics subscription: the pattern of each parameter that has one, which the whole of the
+// client's value is to match. Of several for one parameter the last holds. The error is InvalidConfig, in Kafka's words.
+func ClientMatch(list []string) (map[string]*regexp.Regexp, error) {
+	match := make(map[string]*regexp.Regexp, len(list))
+	for _, item := range list {
+		pair := strings.Split(strings.TrimRight(item, "="), "=") // as Java splits
+		illegal := protocol.Errorf(protocol.InvalidConfig, "Illegal client matching pattern: %s", item)
+		if len(pair) != 2 {
+			return nil, illegal
+		}
+		parameter, expression := strings.TrimSpace(pair[0]), strings.TrimSpace(pair[1])
+		if _, err := regexp.Compile(expression); err != nil || !slices.Contains(clientParameters, parameter) {
+			return nil, illegal
+		}
+		pattern, err := regexp.Compile("^(?:" + expression + ")$")
+		if err != nil {
+			return nil, illegal
+		}
+		match[parameter] = pattern
+	}
+	return match, nil
 }
 
 // threadCounts may only be halved or doubled by one dynamic change.

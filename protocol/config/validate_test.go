@@ -80,7 +80,7 @@ func TestValidateClientMetrics(t *testing.T) {
 		expect(t, ValidateClientMetrics(map[string]string{"interval.ms": value}), protocol.InvalidRequest, message)
 	}
 	expect(t, ValidateClientMetrics(map[string]string{"xx": "1"}), protocol.InvalidRequest, "Unknown client metrics configuration: xx")
-	for _, pattern := range []string{"x=y", "client_id=*[", "client_id"} {
+	for _, pattern := range []string{"x=y", "client_id=*[", "client_id", "client_id=", "client_id=a=b", "=a", "client_id=a)(?:b"} {
 		expect(t, ValidateClientMetrics(map[string]string{"match": pattern}), protocol.InvalidConfig, "Illegal client matching pattern: "+pattern)
 	}
 }
@@ -114,7 +114,7 @@ func TestNearest(t *testing.T) {
 }
 
 func TestDocumentationTellsOfNoEffect(t *testing.T) {
-	if got := Lookup(Broker, "num.io.threads").Documentation(); got != Lookup(Broker, "num.io.threads").Doc+" No effect in Ottla: "+noThreads+"." {
+	if got := Lookup(Broker, "group.coordinator.threads").Documentation(); got != Lookup(Broker, "group.coordinator.threads").Doc+" No effect in Ottla: "+noThreads+"." {
 		t.Errorf("%q", got)
 	}
 	if k := Lookup(Broker, "num.partitions"); k.Documentation() != k.Doc {
