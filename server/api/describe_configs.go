@@ -8,7 +8,6 @@ import (
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/config"
 	"github.com/twmb/franz-go/pkg/kmsg"
-	"go.uber.org/zap/zapcore"
 )
 
 // DescribeConfigs (32) shows the configs of topics, brokers, groups, client metrics subscriptions and loggers.
@@ -20,14 +19,9 @@ import (
 //
 // What is shown is config.Values.Describe's; a listed key that does not exist is left out, as in Kafka.
 
-const (
-	brokerLogger kmsg.ConfigResourceType = 8
-	// sourceBrokerLogger is where the level of a logger comes from.
-	sourceBrokerLogger kmsg.ConfigSource = 6
-	// malformed is how Kafka answers an unknown resource type: the general message of INVALID_REQUEST.
-	malformed = "This most likely occurs because of a request being malformed by the client library or the message was sent to " +
-		"an incompatible broker. See the broker logs for more details."
-)
+// malformed is how Kafka answers an unknown resource type: the general message of INVALID_REQUEST.
+const malformed = "This most likely occurs because of a request being malformed by the client library or the message was sent to " +
+	"an incompatible broker. See the broker logs for more details."
 
 func handleDescribeConfigs(_ context.Context, n *Node, r *Request) Result {
 	req := r.Body.(*kmsg.DescribeConfigsRequest)
@@ -48,8 +42,8 @@ func describeResource(n *Node, req *kmsg.DescribeConfigsRequest, asked *kmsg.Des
 	if asked.ResourceType == brokerLogger {
 		if err := loggerResource(n, asked.ResourceName); err != nil {
 			out.ErrorCode, out.ErrorMessage = int16(protocol.CodeOf(err)), protocol.MessageOf(err)
-		} else if wanted(rootLogger) {
-			out.Configs = append(out.Configs, describeRootLogger(n))
+		} else {
+			out.Configs = describeLoggers(n, wanted)
 		}
 		return out
 	}
@@ -131,37 +125,5 @@ func describedConfig(req *kmsg.DescribeConfigsRequest, d *config.Described) kmsg
 	if doc := d.Key.Documentation(); req.IncludeDocumentation && doc != "" {
 		c.Documentation = &doc
 	}
-	return c
-}
-
-// rootLogger is the one logger that this broker has.
-const rootLogger = "root"
-
-// loggerResource requires the name of a logger resource: this broker's id.
-func loggerResource(n *Node, name string) error {
-	if name == "" {
-		return protocol.Errorf(protocol.InvalidRequest, "Broker id must not be empty")
-	}
-	return thisBroker(n, name, "Unexpected broker id, expected %d but received %s")
-}
-
-// describeRootLogger shows the level of the log, in Kafka's names of levels.
-func describeRootLogger(n *Node) kmsg.DescribeConfigsResponseResourceConfig {
-	var level string
-	switch n.Logger.Level() {
-	case zapcore.DebugLevel:
-		level = "DEBUG"
-	case zapcore.InfoLevel:
-		level = "INFO"
-	case zapcore.WarnLevel:
-		level = "WARN"
-	case zapcore.ErrorLevel:
-		level = "ERROR"
-	default:
-		level = "FATAL"
-	}
-	c := kmsg.NewDescribeConfigsResponseResourceConfig()
-	doc := ""
-	c.Name, c.Value, c.Source, c.Documentation = rootLogger, &level, sourceBrokerLogger, &doc
 	return c
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/ottla/ottla/protocol/config"
 	"github.com/ottla/ottla/protocol/schema"
 	"github.com/ottla/ottla/replication/metadata"
+	"github.com/ottla/ottla/server/logs"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/zap"
 )
@@ -75,7 +76,7 @@ func imageNode(t testing.TB, image *metadata.Image, static map[string]string) (*
 		NodeID: 1, ClusterID: testCluster, Controller: c, Logger: zap.NewNop(),
 		Config: func() config.Values { return values },
 		Image:  func() *metadata.Image { return image },
-		Routes: NewRoutes(Table()),
+		Routes: NewRoutes(Table()), Loggers: logs.New(zap.InfoLevel, "network", "network.slow", "storage"),
 	}
 	n.TopicCreator = NewTopicCreator(TopicCreatorOptions{Controller: c, Config: n.Config, Image: n.Image, Logger: n.Logger})
 	t.Cleanup(n.TopicCreator.Close)

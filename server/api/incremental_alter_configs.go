@@ -12,7 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// IncrementalAlterConfigs (44) changes single configs of topics, brokers, groups and client metrics subscriptions (KIP-339).
+// IncrementalAlterConfigs (44) changes single configs of topics, brokers, groups and client metrics subscriptions (KIP-339), and levels of loggers.
 //
 //	v0
 //	v1     flexible
@@ -29,6 +29,7 @@ func handleIncrementalAlterConfigs(_ context.Context, n *Node, r *Request) Resul
 	changes := make([]configChange, len(req.Resources))
 	for i := range req.Resources {
 		changes[i] = incrementalChange(&req.Resources[i])
+		changes[i].validateOnly = req.ValidateOnly
 	}
 	return decideConfigs(n, changes, onward, configAnswer{
 		forward: func(i int) { onward.Resources = append(onward.Resources, req.Resources[i]) },
@@ -60,11 +61,15 @@ type configAnswer struct {
 	decided func(answer kmsg.Response) []configOutcome // of the controller, in the order of forward
 }
 
-// decideConfigs answers what this broker refuses, and has the controller decide the rest.
+// decideConfigs answers what this broker refuses, and what concerns this node alone, and has the controller decide the rest.
 func decideConfigs(n *Node, changes []configChange, onward kmsg.Request, a configAnswer, resp kmsg.Response) Result {
 	var places []int // of the resources that go to the controller
 	for i, err := range preprocess(n, changes) {
-		if err == nil {
+		if err == nil && changes[i].resource == brokerLogger {
+			if !changes[i].validateOnly {
+				err = changes[i].alterLoggers(n)
+			}
+		} else if err == nil {
 			a.forward(i)
 			places = append(places, i)
 			continue
@@ -120,6 +125,8 @@ type configChange struct {
 	subtracts []string
 	replace   bool // what is not named goes (AlterConfigs)
 	badOp     bool
+	// validateOnly: nothing is to be changed. The controller is told so by the request.
+	validateOnly bool
 }
 
 const (
@@ -198,7 +205,7 @@ func (c *configChange) check(n *Node) error {
 		if c.replace {
 			return protocol.Errorf(protocol.InvalidRequest, "Unknown resource type %d", int8(c.resource))
 		}
-		return c.checkLogger(n)
+		return c.checkLoggers(n)
 	default:
 		return protocol.Errorf(protocol.InvalidRequest, "Unknown resource type %d", int8(c.resource))
 	}
@@ -242,38 +249,6 @@ func (c *configChange) checkBroker(n *Node) error {
 		}
 	}
 	return n.Config().ValidateDynamic(next, c.name != "")
-}
-
-// logLevels are Kafka's names of levels.
-var logLevels = []string{"DEBUG", "ERROR", "FATAL", "INFO", "TRACE", "WARN"}
-
-// checkLogger refuses changes of log levels: this broker's is set at start. What Kafka refuses is refused in its words.
-func (c *configChange) checkLogger(n *Node) error {
-	id, err := strconv.ParseInt(c.name, 10, 32)
-	switch {
-	case err != nil:
-		return protocol.Errorf(protocol.InvalidRequest, "Node id must be an integer, but it is: %s", c.name)
-	case int32(id) != n.NodeID:
-		return protocol.Errorf(protocol.InvalidRequest, "Unexpected node id. Expected %d, but received %d", n.NodeID, id)
-	case len(c.keys) == 0:
-		return nil
-	}
-	for _, name := range c.keys {
-		if _, edits := c.add[name]; edits {
-			return protocol.Errorf(protocol.InvalidRequest, "%s operation is not allowed for the BROKER_LOGGER resource", c.editName(name))
-		}
-		if name != rootLogger {
-			return protocol.Errorf(protocol.InvalidConfig, "Logger %s does not exist!", name)
-		}
-		if level := c.set[name]; level != nil && !slices.Contains(logLevels, *level) {
-			return protocol.Errorf(protocol.InvalidConfig, "Cannot set the log level of %s to %s as it is not a supported log level. "+
-				"Valid log levels are %s", name, *level, strings.Join(logLevels, ", "))
-		}
-		if slices.Contains(c.removed, name) {
-			return protocol.Errorf(protocol.InvalidRequest, "Removing the log level of the root logger is not allowed")
-		}
-	}
-	return protocol.Errorf(protocol.InvalidRequest, "The log level of this broker is set at its start and cannot be changed")
 }
 
 // editName is what Kafka calls the change of a list.

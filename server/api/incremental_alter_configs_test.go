@@ -140,11 +140,6 @@ func TestIncrementalAlterConfigsAsKafka(t *testing.T) {
 			[]change{{"listeners", 0, v("PLAINTEXT://:9")}},
 			42, "Cannot update these configs dynamically: [listeners]",
 		},
-		{
-			"log level", 8, "1",
-			[]change{{"root", 0, v("INFO")}},
-			42, "The log level of this broker is set at its start and cannot be changed",
-		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.title, func(t *testing.T) {
