@@ -138,6 +138,7 @@ var areas = []area{
 	{"Quorum", quorum},
 	{"LogDirs", logDirs},
 	{"Coordinators", coordinators},
+	{"ScramUsers", scramUsers},
 	{"GroupVersions", groupVersions},
 	{"GroupRefusals", groupRefusals},
 	{"GroupRebalance", groupRebalance},

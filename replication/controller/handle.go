@@ -55,6 +55,8 @@ func (c *Controller) Handle(ctx context.Context, req kmsg.Request, caller Caller
 		return c.alterClientQuotas(ctx, req)
 	case *kmsg.UpdateFeaturesRequest:
 		return c.updateFeatures(ctx, req)
+	case *kmsg.AlterUserSCRAMCredentialsRequest:
+		return c.alterScram(ctx, req)
 	case *kmsg.ElectLeadersRequest:
 		return c.electLeaders(ctx, req)
 	case *kmsg.AlterPartitionAssignmentsRequest:

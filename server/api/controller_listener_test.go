@@ -74,7 +74,7 @@ func checkDirect[R kmsg.Response](t *testing.T, req kmsg.Request, lowest int16, 
 
 func TestControllerTable(t *testing.T) {
 	want := map[int16]bool{}
-	for _, key := range []int16{1, 18, 19, 20, 32, 33, 37, 43, 44, 45, 46, 49, 55, 56, 57, 58, 59, 60, 62, 63, 64, 67, 70, 73, 80, 81} {
+	for _, key := range []int16{1, 18, 19, 20, 32, 33, 37, 43, 44, 45, 46, 49, 51, 55, 56, 57, 58, 59, 60, 62, 63, 64, 67, 70, 73, 80, 81} {
 		want[key] = true
 	}
 	last := int16(-1)

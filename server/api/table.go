@@ -71,6 +71,8 @@ func Table() []Route {
 		{Key: 48, Name: "DescribeClientQuotas", Min: 0, Max: 1, Handle: handleDescribeClientQuotas},
 		{Key: 49, Name: "AlterClientQuotas", Min: 0, Max: 1, Forward: true, Direct: true, Handle: handleAlterClientQuotas},
 		{Key: 55, Name: "DescribeQuorum", Min: 0, Max: 2, Forward: true, Direct: true, Handle: handleDescribeQuorum},
+		{Key: 50, Name: "DescribeUserScramCredentials", Min: 0, Max: 0, Handle: handleDescribeUserScramCredentials},
+		{Key: 51, Name: "AlterUserScramCredentials", Min: 0, Max: 0, Forward: true, Direct: true, Handle: handleAlterUserScramCredentials},
 		{Key: 57, Name: "UpdateFeatures", Min: 0, Max: 2, Forward: true, Direct: true, Handle: handleUpdateFeatures},
 		{Key: 60, Name: "DescribeCluster", Min: 0, Max: 2, Direct: true, Handle: handleDescribeCluster},
 		{Key: 61, Name: "DescribeProducers", Min: 0, Max: 0, Handle: handleDescribeProducers},
