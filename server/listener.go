@@ -28,11 +28,11 @@ const (
 
 	acceptBackoffMin = 5 * time.Millisecond
 	acceptBackoffMax = time.Second
-)
 
 	// A broker that has handed over what it led serves until no request has come for lingerQuiet, at most for lingerLimit.
 	lingerQuiet = 100 * time.Millisecond
 	lingerLimit = 300 * time.Millisecond
+)
 
 // socketServer owns the client listeners of one broker, or the controller listeners of one controller, their connections and what these share: the memory for requests, buffers, limits.
 // Each listener has an accepting goroutine, each connection those of conn, all that rest have one together; shutdown stops them all and waits for them.
@@ -236,15 +236,6 @@ func (s *socketServer) tune(nc net.Conn) {
 	}
 }
 
-// shutdown stops accepting, lets answers that are under way finish until ctx ends, then ends every connection. It returns when all of the
-// server's goroutines have ended.
-func (s *socketServer) shutdown(ctx context.Context) {
-	s.mu.Lock()
-	if !s.stopping {
-		close(s.closing)
-	}
-	s.stopping = true
-	for _, l := range s.listeners {
 // linger goes on serving after a hand-over for a moment: a client that is told who leads now goes there at once, one whose connection closes waits for its backoff.
 func (s *socketServer) linger(ctx context.Context) {
 	tick := time.NewTicker(lingerQuiet)
@@ -264,6 +255,15 @@ func (s *socketServer) linger(ctx context.Context) {
 	}
 }
 
+// shutdown stops accepting, lets answers that are under way finish until ctx ends, then ends every connection. It returns when all of the
+// server's goroutines have ended.
+func (s *socketServer) shutdown(ctx context.Context) {
+	s.mu.Lock()
+	if !s.stopping {
+		close(s.closing)
+	}
+	s.stopping = true
+	for _, l := range s.listeners {
 		_ = l.Close()
 	}
 	for c := range s.open {
