@@ -14,7 +14,7 @@ import (
 	"github.com/ottla/ottla/replication/metadata"
 )
 
-// A checkpoint is a snapshot of the metadata in Apache Kafka's format: a control batch with the header, batches of records at offsets
+// A checkpoint is a snapshot of the metadata in Apache Kafka's format: a control batch with the header and the quorum's voters, batches of records at offsets
 // counted from 0, a control batch with the footer. Where the raft log goes on from it stands in a tagged field of the header, which
 // Kafka's own readers pass over.
 
@@ -62,6 +62,9 @@ func writeCheckpoint(w io.Writer, img *metadata.Image, timestamp int64, at posit
 	b := record.NewBuilder()
 	b.LeaderEpoch, b.Control = img.Epoch(), true
 	b.Add(timestamp, schema.AppendControlKey(nil, schema.ControlSnapshotHeader), header)
+	for _, c := range img.Controls() {
+		b.Add(timestamp, schema.AppendControlKey(nil, c.Type()), c.Append(nil))
+	}
 	if err := put(b); err != nil {
 		return err
 	}

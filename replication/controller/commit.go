@@ -37,25 +37,36 @@ func (a *applier) reset(img *metadata.Image, timestamp int64) {
 	a.next, a.timestamp = img.Offset()+1, timestamp
 }
 
-// apply applies the batch at offset next. The records of control batches change nothing but the offset.
+// apply applies the batch at offset next. The records of control batches change nothing but the offset, and what the image has of the quorum.
 func (a *applier) apply(b record.Batch) (Commit, error) {
 	if b.BaseOffset() != a.next {
 		return Commit{}, fmt.Errorf("controller: batch at offset %d where %d is next", b.BaseOffset(), a.next)
 	}
-	var records []schema.MetadataRecord
-	if !b.IsControl() {
-		var err error
-		if records, err = decodeRecords(a.codecs, b, make([]schema.MetadataRecord, 0, b.Count())); err != nil {
-			return Commit{}, err
-		}
-	}
-	img, _, err := a.image.Load().With(b.LastOffset(), b.LeaderEpoch(), records)
+	img, err := a.with(b)
 	if err != nil {
 		return Commit{}, fmt.Errorf("controller: batch at offset %d: %w", b.BaseOffset(), err)
 	}
 	a.image.Store(img)
 	a.next, a.timestamp = b.NextOffset(), b.MaxTimestamp()
 	return Commit{Image: img, Epoch: b.LeaderEpoch(), EndOffset: a.next}, nil
+}
+
+// with is the image with b.
+func (a *applier) with(b record.Batch) (*metadata.Image, error) {
+	if b.IsControl() {
+		controls, err := metadata.ReadControls(a.codecs, b)
+		if err != nil {
+			return nil, err
+		}
+		img, _, err := a.image.Load().WithControls(b.LastOffset(), b.LeaderEpoch(), controls)
+		return img, err
+	}
+	records, err := decodeRecords(a.codecs, b, make([]schema.MetadataRecord, 0, b.Count()))
+	if err != nil {
+		return nil, err
+	}
+	img, _, err := a.image.Load().With(b.LastOffset(), b.LeaderEpoch(), records)
+	return img, err
 }
 
 // decodeRecords appends the metadata records of a data batch to dst.

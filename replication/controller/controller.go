@@ -13,6 +13,7 @@ import (
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/config"
 	"github.com/ottla/ottla/protocol/record"
+	"github.com/ottla/ottla/protocol/schema"
 	"github.com/ottla/ottla/replication/metadata"
 	"github.com/ottla/ottla/storage"
 	"github.com/ottla/ottla/storage/vfs"
@@ -83,6 +84,7 @@ type leadership struct {
 	pending   []*task         // proposed, by end; a task without records waits for what it saw
 	applying  map[*task]int64 // committed, waiting for brokers
 	duties    []*duty
+	yielding  bool // nothing more is decided: another is to lead
 }
 
 // event is what the quorum tells: one of the fields is set.
@@ -91,6 +93,7 @@ type event struct {
 	committed *Commit
 	deposed   uint64
 	met       *controllerRegistration
+	resumed   bool // yielding ends
 }
 
 // task is one decision on its way.
@@ -315,12 +318,20 @@ func (c *Controller) handle(e event) {
 		c.takeOver(*e.elected)
 	case e.met != nil:
 		c.register(*e.met)
+		c.recordVoters()
 	case e.committed != nil:
 		c.advance(*e.committed)
+	case e.resumed:
+		if c.lead != nil {
+			c.lead.yielding = false
+		}
 	case c.lead != nil && c.lead.id == e.deposed:
 		c.resign()
 	}
 }
+
+// heartbeatsToFindLeader is how many heartbeat intervals a broker may take to find a new leader, if it runs beside the one that was lost.
+const heartbeatsToFindLeader = 2
 
 // takeOver begins a leadership; the first one of a cluster records the features.
 func (c *Controller) takeOver(e Election) {
@@ -330,12 +341,16 @@ func (c *Controller) takeOver(e Election) {
 		Image: e.Image, NextOffset: e.NextOffset, NodeID: c.o.NodeID, ClusterID: c.ClusterID(),
 		Now: now, Rand: c.random, static: c.o.Config, names: newTopicNames(e.Image), index: newIndex(e.Image),
 	}
-	_, _, v.kraftVersion = c.quorum.Replicas()
+	c.learn(v)
 	v.Sessions = newSessions(e.Image, v.Config().Duration("broker.session.timeout.ms"), now)
+	if !e.Former.At.IsZero() {
+		v.Sessions.lapse(e.Former.Node, e.Former.At, now, heartbeatsToFindLeader*v.Config().Duration("broker.heartbeat.interval.ms"))
+	}
 	c.lead = &leadership{id: e.Leadership, epoch: e.Epoch, view: v, committed: e.NextOffset, applying: map[*task]int64{}, duties: newDuties(v.Config(), now)}
 	c.leads.Store(e.Epoch + 1)
 	c.counters.activations.Add(1)
 	c.start(newTask(bootstrap))
+	c.recordVoters()
 	c.settleReadiness()
 }
 
@@ -379,7 +394,7 @@ func (c *Controller) start(t *task) {
 		return // withdrawn
 	}
 	l := c.lead
-	if l == nil {
+	if l == nil || l.yielding {
 		close(t.decided)
 		t.finish(protocol.NotController)
 		return
@@ -404,6 +419,9 @@ func (c *Controller) start(t *task) {
 // decide runs the decision of t and makes its records part of the view.
 func (c *Controller) decide(t *task, l *leadership) (Decision, error) {
 	d, err := t.decide(l.view)
+	if err == nil && len(d.Controls) > 0 {
+		err = c.proposeControls(l, d.Controls)
+	}
 	if err != nil || len(d.Records) == 0 {
 		return d, err
 	}
@@ -423,6 +441,19 @@ func (c *Controller) decide(t *task, l *leadership) (Decision, error) {
 		c.quorum.Propose(l.id, b)
 	}
 	return d, nil
+}
+
+// proposeControls makes control records part of the view and of the log.
+func (c *Controller) proposeControls(l *leadership, controls []schema.Control) error {
+	b, err := controlBatch(l.view.NextOffset, l.epoch, l.view.Now.UnixMilli(), controls...)
+	if err != nil {
+		return err
+	}
+	if err := l.view.advanceControls(l.epoch, controls); err != nil {
+		return err
+	}
+	c.quorum.Propose(l.id, b)
+	return nil
 }
 
 // advance notes a committed batch.

@@ -67,7 +67,14 @@ func readCheckpoint(id CheckpointID, content []byte, codecs *record.Codecs) (*Im
 				t, err := schema.ParseControlKey(r.Key)
 				begun = begun || t == schema.ControlSnapshotHeader
 				ended = ended || t == schema.ControlSnapshotFooter
-				return err
+				if err != nil {
+					return err
+				}
+				c, err := quorumControl(t, r)
+				if err != nil || c == nil {
+					return err
+				}
+				return b.control(c)
 			}
 			if !begun {
 				return protocol.Errorf(protocol.CorruptMessage, "records before the header")
@@ -89,18 +96,42 @@ func readCheckpoint(id CheckpointID, content []byte, codecs *record.Codecs) (*Im
 	return image, err
 }
 
+// ReadControls returns the control records of a batch that say something about the quorum: its version and its voters. Other control records are passed
+// over, those of unknown types too, as in Kafka.
+func ReadControls(codecs *record.Codecs, b record.Batch) (controls []schema.Control, err error) {
+	err = codecs.Records(b, func(r *record.Record) error {
+		t, err := schema.ParseControlKey(r.Key)
+		if err != nil {
+			return err
+		}
+		c, err := quorumControl(t, r)
+		if c != nil {
+			controls = append(controls, c)
+		}
+		return err
+	})
+	return controls, err
+}
+
+// quorumControl is the control record r if it says something about the quorum, else nil.
+func quorumControl(t schema.ControlType, r *record.Record) (schema.Control, error) {
+	if t != schema.ControlKRaftVersion && t != schema.ControlKRaftVoters {
+		return nil, nil
+	}
+	return schema.ParseControl(t, r.Value)
+}
+
 // CheckpointOptions is what a checkpoint says besides the image.
 type CheckpointOptions struct {
-	LastContainedLogTimestamp int64               // ms since 1970, of the last record in the image
-	Voters                    *schema.KRaftVoters // nil: kraft.version 0
-	Now                       int64               // ms since 1970: the time of the records
+	LastContainedLogTimestamp int64 // ms since 1970, of the last record in the image
+	Now                       int64 // ms since 1970: the time of the records
 }
 
 // MaxCheckpointBatchRecords bounds the records of one batch of a checkpoint.
 const MaxCheckpointBatchRecords = 1024
 
 // AppendCheckpoint appends the content of a checkpoint file of image, as Kafka writes it: a control batch with the header and,
-// if voters are given, the quorum's version and voters; the records in batches; a control batch with the footer. Offsets
+// if image has voters, the quorum's version and voters; the records in batches; a control batch with the footer. Offsets
 // count from 0.
 func AppendCheckpoint(b []byte, image *Image, o CheckpointOptions) ([]byte, error) {
 	w := record.NewBuilder()
@@ -127,9 +158,8 @@ func AppendCheckpoint(b []byte, image *Image, o CheckpointOptions) ([]byte, erro
 	}
 	begin(true)
 	control(&schema.SnapshotHeader{LastContainedLogTimestamp: o.LastContainedLogTimestamp})
-	if o.Voters != nil {
-		control(&schema.KRaftVersion{KRaftVersion: 1})
-		control(o.Voters)
+	for _, c := range image.Controls() {
+		control(c)
 	}
 	if err := flush(); err != nil {
 		return nil, err
