@@ -165,6 +165,7 @@ func (p *Partition) propose(decide func(storage.Offsets, clockAt) []int32) {
 	isr := decide(p.Log().Offsets(), p.m.clockAt())
 	var proposal *isrProposal
 	if isr != nil {
+		slices.Sort(isr) // as in Apache Kafka, whose leaders keep a hash set
 		proposal = &isrProposal{p: p, from: p.state.isr, isr: isr, leaderEpoch: p.state.leaderEpoch, partitionEpoch: p.state.partitionEpoch}
 		for _, id := range isr {
 			proposal.brokerEpochs = append(proposal.brokerEpochs, p.brokerEpochOf(id))

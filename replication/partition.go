@@ -53,7 +53,8 @@ func (p *Partition) TopicID() protocol.UUID { return p.topicID }
 // former answers KafkaStorageError: ask again for each use.
 func (p *Partition) Log() *storage.Log { return p.log.Load() }
 
-// WithLog runs fn on the replica's log. If fn fails because the log was replaced meanwhile, by a move between log dirs, it runs again on the next one.
+// WithLog runs fn on the replica's log. If fn fails because the log was replaced meanwhile, by a move between log dirs, it runs again on the next one; if it fails as the replica is
+// not hosted here any more the error is NotLeaderOrFollower.
 func (p *Partition) WithLog(fn func(*storage.Log) error) error {
 	log := p.Log()
 	for {
@@ -62,9 +63,12 @@ func (p *Partition) WithLog(fn func(*storage.Log) error) error {
 			return nil
 		}
 		p.mu.RLock() // waits for a replacement that is under way
-		next := p.Log()
+		next, retired := p.Log(), p.retired
 		p.mu.RUnlock()
-		if next == log {
+		switch {
+		case retired: // its log may be closed or gone
+			return protocol.NotLeaderOrFollower
+		case next == log:
 			return err
 		}
 		log = next

@@ -330,6 +330,11 @@ func TestRecreatedTopicStartsEmpty(t *testing.T) {
 	if _, err := old.Append(batch("late"), acksAll); protocol.CodeOf(err) != protocol.NotLeaderOrFollower {
 		t.Errorf("an append to the deleted topic: %v", err)
 	}
+	// Who found the replica before it went away, and reads its log after that, is sent elsewhere: nothing is wrong with a disk.
+	request := FetchRequest{ReplicaID: -1, MaxBytes: 1000, FirstBatchWhole: true}
+	if _, err := old.read(&request, &FetchPartition{CurrentLeaderEpoch: -1, LastFetchedEpoch: -1, MaxBytes: 1000}, 1000, true); protocol.CodeOf(err) != protocol.NotLeaderOrFollower {
+		t.Errorf("a read of the deleted topic: %v", err)
+	}
 	if p := h.topic("t", nil); p.Log().Offsets().LogEnd != 0 || p.TopicID() == old.TopicID() {
 		t.Errorf("the new topic has the old one's records or id")
 	}

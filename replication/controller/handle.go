@@ -104,7 +104,9 @@ func (c *Controller) handleBroker(ctx context.Context, req kmsg.Request) (kmsg.R
 	case *kmsg.UnregisterBrokerRequest:
 		resp := req.ResponseKind().(*kmsg.UnregisterBrokerResponse)
 		err := c.decideFor(ctx, func(v *View) (Decision, error) { return unregisterBroker(v, req) })
-		resp.ErrorMessage = protocol.MessageOf(err)
+		if resp.ErrorMessage = protocol.MessageOf(err); err == nil {
+			resp.ErrorMessage = ptrTo("") // the default of Kafka's schema
+		}
 		return answer(resp, &resp.ErrorCode, err)
 	}
 	return nil, protocol.Errorf(protocol.UnsupportedVersion, "the controller does not serve API key %d", req.Key())

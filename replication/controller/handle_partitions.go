@@ -43,7 +43,7 @@ func (c *Controller) alterReassignments(ctx context.Context, req *kmsg.AlterPart
 func (c *Controller) listReassignments(ctx context.Context, req *kmsg.ListPartitionReassignmentsRequest) (kmsg.Response, error) {
 	resp := req.ResponseKind().(*kmsg.ListPartitionReassignmentsResponse)
 	err := c.decideFor(ctx, func(v *View) (Decision, error) {
-		listReassignments(v.Image, req, resp)
+		ListReassignments(v.Image, req, resp)
 		return Decision{}, nil
 	})
 	if unanswered(err) {

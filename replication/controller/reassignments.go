@@ -109,8 +109,8 @@ func revert(c *partitionChange) error {
 // reassigning reports whether replicas of p are being added or removed.
 func reassigning(p *metadata.Partition) bool { return len(p.Adding) > 0 || len(p.Removing) > 0 }
 
-// listReassignments lists what is under way, of the partitions that a request names or of all. Those that are unknown are left out.
-func listReassignments(img *metadata.Image, req *kmsg.ListPartitionReassignmentsRequest, resp *kmsg.ListPartitionReassignmentsResponse) {
+// ListReassignments lists what is under way by an image, of the partitions that a request names or of all. Those that are unknown are left out.
+func ListReassignments(img *metadata.Image, req *kmsg.ListPartitionReassignmentsRequest, resp *kmsg.ListPartitionReassignmentsResponse) {
 	add := func(t *metadata.Topic, partitions func(yield func(*metadata.Partition) bool)) {
 		out := kmsg.ListPartitionReassignmentsResponseTopic{Topic: t.Name}
 		for p := range partitions {

@@ -66,7 +66,7 @@ func TestReassignment(t *testing.T) {
 		t.Errorf("directories %v", p().Directories)
 	}
 	list := &kmsg.ListPartitionReassignmentsResponse{}
-	listReassignments(v.Image, &kmsg.ListPartitionReassignmentsRequest{}, list)
+	ListReassignments(v.Image, &kmsg.ListPartitionReassignmentsRequest{}, list)
 	if len(list.Topics) != 1 || !slices.Equal(list.Topics[0].Partitions[0].AddingReplicas, []int32{3, 4}) || !slices.Equal(list.Topics[0].Partitions[0].RemovingReplicas, []int32{1, 2}) {
 		t.Errorf("listed %+v", list)
 	}

@@ -23,13 +23,15 @@ func handleDescribeCluster(_ context.Context, n *Node, r *Request) Result {
 	req := r.Body.(*kmsg.DescribeClusterRequest)
 	resp := req.ResponseKind().(*kmsg.DescribeClusterResponse)
 	resp.EndpointType, resp.ControllerID, resp.ClusterAuthorizedOperations = endpointBrokers, -1, operationsNotAskedFor
+	here := endpointBrokers
 	if n.Direct {
-		resp.EndpointType = endpointControllers
+		here = endpointControllers
 	}
-	if err := checkEndpointType(req, resp.EndpointType); err != nil {
+	if err := checkEndpointType(req, here); err != nil {
 		resp.ErrorCode, resp.ErrorMessage = int16(protocol.CodeOf(err)), protocol.MessageOf(err)
 		return reply(resp)
 	}
+	resp.EndpointType = here
 	if req.IncludeClusterAuthorizedOperations {
 		resp.ClusterAuthorizedOperations = allClusterOperations
 	}
@@ -80,7 +82,11 @@ func checkEndpointType(req *kmsg.DescribeClusterRequest, here int8) error {
 	case here:
 		return nil
 	case endpointBrokers:
-		return protocol.Errorf(protocol.MismatchedEndpointType,
+		code := protocol.MismatchedEndpointType
+		if req.Version == 0 { // whose clients do not know of endpoint types
+			code = protocol.InvalidRequest
+		}
+		return protocol.Errorf(code,
 			"The request was sent to an endpoint of type CONTROLLER, but we wanted an endpoint of type BROKER")
 	case endpointControllers:
 		return protocol.Errorf(protocol.MismatchedEndpointType,

@@ -83,9 +83,11 @@ func TestDescribeClusterOfControllers(t *testing.T) {
 		if got := strings.Join(all, " "); got != name || resp.ControllerID != 1 || resp.ClusterID != testCluster || resp.EndpointType != 2 {
 			t.Errorf("%s: %+v", got, resp)
 		}
-		req.EndpointType = 1
-		if resp := ask[*kmsg.DescribeClusterResponse](t, n, "CONTROLLER", req); resp.ErrorCode != 114 {
-			t.Errorf("%+v", resp)
+		for version, code := range map[int16]int16{0: 42, 1: 114, 2: 114} { // the first does not know of endpoint types
+			req.Version, req.EndpointType = version, 1
+			if resp := ask[*kmsg.DescribeClusterResponse](t, n, "CONTROLLER", req); resp.ErrorCode != code || resp.EndpointType != 1 {
+				t.Errorf("v%d: %+v", version, resp)
+			}
 		}
 	}
 }

@@ -298,9 +298,11 @@ func (f *fetch) failed(p *replication.FetchPartition, r *replication.FetchResult
 	if p.Err != nil {
 		out.AbortedTransactions = []protocol.AbortedTransaction{} // not null where the log was not asked
 	}
-	if f.version >= 16 && r.LeaderID >= 0 {
+	if f.version >= 16 && r.LeaderEpoch >= 0 { // also where nobody leads
 		out.CurrentLeader = &protocol.LeaderAndEpoch{LeaderID: r.LeaderID, LeaderEpoch: r.LeaderEpoch}
-		f.hint(r.LeaderID)
+		if f.read.ReplicaID < 0 { // a broker knows where the others are
+			f.hint(r.LeaderID)
+		}
 	}
 	return out
 }

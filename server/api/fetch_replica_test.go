@@ -93,8 +93,9 @@ func TestFetchRefusesReplicas(t *testing.T) {
 		{"beyond the end", beyond, protocol.OffsetOutOfRange, -1},
 		{"the epoch of now", fresh, protocol.None, 1},
 	} {
-		if p := only(t, call[*kmsg.FetchResponse](h, c.req)); protocol.Code(p.ErrorCode) != c.code || p.HighWatermark != c.hw {
-			t.Errorf("%s: %v, high watermark %d", c.what, protocol.Code(p.ErrorCode), p.HighWatermark)
+		resp := call[*kmsg.FetchResponse](h, c.req)
+		if p := only(t, resp); protocol.Code(p.ErrorCode) != c.code || p.HighWatermark != c.hw || len(resp.Brokers) > 0 { // a broker knows where the leader is
+			t.Errorf("%s: %v, high watermark %d, endpoints %v", c.what, protocol.Code(p.ErrorCode), p.HighWatermark, resp.Brokers)
 		}
 	}
 }

@@ -222,6 +222,11 @@ func TestFetchNamesTheLeader(t *testing.T) {
 			t.Errorf("brokers %+v", resp.Brokers)
 		}
 	}
+	h.change(partitionRecord(1, 0, -1, 7, 2)) // and that nobody leads
+	p := call[*kmsg.FetchResponse](h, fetchFrom(16, "t", 1, fetchPartition(0, 0))).Topics[0].Partitions[0]
+	if protocol.Code(p.ErrorCode) != protocol.NotLeaderOrFollower || p.CurrentLeader.LeaderID != -1 || p.CurrentLeader.LeaderEpoch != 7 {
+		t.Errorf("without a leader: %+v", p)
+	}
 }
 
 func TestFetchTellsOfDivergence(t *testing.T) {
