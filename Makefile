@@ -37,9 +37,10 @@ lint:
 fuzz: ## every fuzz target for FUZZTIME each
 	GO=$(GO) FUZZTIME=$(FUZZTIME) sh integration/fuzz.sh
 
-sim: ## thousands of simulated clusters, groups of consumers and transactions, whose network, disks, nodes and members fail
+sim: ## thousands of simulated clusters, quorums, groups of consumers and transactions, whose network, disks, nodes and members fail
 	OTTLA_SIM_SEEDS=$(SIM_CLUSTERS) OTTLA_SIM_CHAOS=2m $(GO) test -tags synctests ./integration/sim -timeout 12h
 	OTTLA_SIM_SEEDS=5000 $(GO) test ./coordinator/group ./coordinator/txn -run Simulation -timeout 1h
+	OTTLA_SIM_SEEDS=$(SIM_CLUSTERS) $(GO) test ./replication/controller -run 'TestFaults$$' -timeout 2h
 
 soak: soak-load soak-crash
 

@@ -114,14 +114,16 @@ type administrator struct {
 	client  *kgo.Client
 	h       *history
 	rng     *rand.Rand
+	dynamic bool // the quorum
 	brokers []int32
 	topics  []string        // those that are moved
+	moved   tp              // last
 	made    map[string]bool // own topics: true created, false deleted; one whose fate is not known is in neither
 	n       int
 }
 
 func (c *cluster) administrator(h *history, topics ...string) *administrator {
-	a := &administrator{client: c.client("admin"), h: h, rng: rand.New(rand.NewPCG(c.seed, hash("admin"))), topics: topics, made: map[string]bool{}}
+	a := &administrator{client: c.client("admin"), h: h, dynamic: c.dynamic(), rng: rand.New(rand.NewPCG(c.seed, hash("admin"))), topics: topics, made: map[string]bool{}}
 	for _, n := range c.nodes {
 		if n.isBroker() {
 			a.brokers = append(a.brokers, int32(n.id)) //nolint:gosec // a handful
@@ -136,17 +138,23 @@ func (a *administrator) run(ctx context.Context) {
 		within, cancel := context.WithTimeout(ctx, 20*time.Second)
 		var err error
 		what := ""
-		switch a.rng.IntN(6) {
+		switch a.rng.IntN(10) {
 		case 0, 1:
 			what, err = "create", a.create(within)
 		case 2:
 			what, err = "delete", a.remove(within)
 		case 3:
 			what, err = "config", a.configure(within)
-		case 4:
+		case 4, 5:
 			what, err = "move", a.move(within)
-		case 5:
+		case 6:
+			what, err = "cancel", a.cancel(within)
+		case 7:
+			what, err = "quota", a.limit(within)
+		case 8:
 			what, err = "elect", a.elect(within)
+		case 9:
+			what, err = "voter", a.unseat(within)
 		}
 		cancel()
 		if err != nil {
@@ -198,18 +206,53 @@ func (a *administrator) configure(ctx context.Context) error {
 	return err
 }
 
-// move gives a partition other replicas, or the same in another order.
+// move gives a partition of a topic, at times an internal one, other replicas, fewer, or the same in another order.
 func (a *administrator) move(ctx context.Context) error {
 	target := slices.Clone(a.brokers)
 	a.rng.Shuffle(len(target), func(i, j int) { target[i], target[j] = target[j], target[i] })
-	target = target[:min(3, len(target))]
+	target = target[:min(2+a.rng.IntN(2), len(target))]
+	topics := append([]string{"__consumer_offsets", "__transaction_state"}, a.topics...)
+	a.moved = tp{topics[a.rng.IntN(len(topics))], a.rng.Int32N(partitions)}
+	return a.assign(ctx, a.moved, target)
+}
+
+// cancel takes back the last move, if it is under way still.
+func (a *administrator) cancel(ctx context.Context) error {
+	if a.moved.topic == "" {
+		return nil
+	}
+	if err := a.assign(ctx, a.moved, nil); !errors.Is(err, kerr.NoReassignmentInProgress) {
+		return err
+	}
+	return nil
+}
+
+func (a *administrator) assign(ctx context.Context, p tp, target []int32) error {
 	var req kadm.AlterPartitionAssignmentsReq
-	req.Assign(a.topics[a.rng.IntN(len(a.topics))], 0, target)
+	req.Assign(p.topic, p.partition, target)
 	answer, err := kadm.NewClient(a.client).AlterPartitionAssignments(ctx, req)
 	if err != nil {
 		return err
 	}
 	return answer.Error()
+}
+
+// limit sets the quota of a client, or takes it away.
+func (a *administrator) limit(ctx context.Context) error {
+	name := []string{"durable-0", "reader-" + dataTopic, "scatter.1"}[a.rng.IntN(3)]
+	key := []string{"producer_byte_rate", "consumer_byte_rate", "request_percentage"}[a.rng.IntN(3)]
+	value := float64(int(5_000) << a.rng.IntN(6))
+	if key == "request_percentage" {
+		value /= 1000
+	}
+	answer, err := kadm.NewClient(a.client).AlterClientQuotas(ctx, []kadm.AlterClientQuotaEntry{{
+		Entity: kadm.ClientQuotaEntity{{Type: "client-id", Name: &name}},
+		Ops:    []kadm.AlterClientQuotaOp{{Key: key, Value: value, Remove: a.rng.IntN(3) == 0}},
+	}})
+	if err == nil && len(answer) > 0 {
+		err = answer[0].Err
+	}
+	return err
 }
 
 func (a *administrator) elect(ctx context.Context) error {
@@ -225,6 +268,63 @@ func (a *administrator) elect(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// unseat removes a voter of a dynamic quorum, which will join again by itself.
+func (a *administrator) unseat(ctx context.Context) error {
+	if !a.dynamic {
+		return nil
+	}
+	seats, err := voters(ctx, a.client)
+	if err != nil || len(seats) < 3 {
+		return err
+	}
+	seat := seats[a.rng.IntN(len(seats))]
+	req := kmsg.NewPtrRemoveRaftVoterRequest()
+	req.VoterID, req.VoterDirectoryID = seat.ReplicaID, seat.ReplicaDirectoryID
+	resp, err := req.RequestWith(ctx, a.client)
+	if err != nil {
+		return err
+	}
+	return kerr.ErrorForCode(resp.ErrorCode)
+}
+
+// voters asks for the voters of the quorum.
+func voters(ctx context.Context, client *kgo.Client) ([]kmsg.DescribeQuorumResponseTopicPartitionReplicaState, error) {
+	req := kmsg.NewPtrDescribeQuorumRequest()
+	t := kmsg.NewDescribeQuorumRequestTopic()
+	t.Topic, t.Partitions = "__cluster_metadata", append(t.Partitions, kmsg.NewDescribeQuorumRequestTopicPartition())
+	req.Topics = append(req.Topics, t)
+	resp, err := req.RequestWith(ctx, client)
+	if err != nil {
+		return nil, err
+	}
+	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
+		return nil, err
+	}
+	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
+		return nil, fmt.Errorf("a quorum of %d topics", len(resp.Topics))
+	}
+	p := resp.Topics[0].Partitions[0]
+	return p.CurrentVoters, kerr.ErrorForCode(p.ErrorCode)
+}
+
+// awaitVoters waits until all controllers are voters.
+func (c *cluster) awaitVoters(ctx context.Context) error {
+	client := c.client("voters")
+	defer client.Close()
+	for {
+		within, cancel := context.WithTimeout(ctx, 10*time.Second)
+		seats, err := voters(within, client)
+		cancel()
+		if err == nil && len(seats) == len(c.controllers()) {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("of %d controllers, %d are voters: %w", len(c.controllers()), len(seats), err)
+		}
+		sleep(ctx, 500*time.Millisecond)
+	}
 }
 
 // wind checks that what was created is there, and what was deleted is not.

@@ -79,6 +79,9 @@ func newCluster(t testing.TB, seed uint64, roles ...string) *cluster {
 				"log.cleaner.backoff.ms": "2000", "log.roll.ms": "10000", "log.cleaner.min.cleanable.ratio": "0.1",
 			})
 		}
+		if c.dynamic() {
+			c.bootstraps(n)
+		}
 		if seed%3 == 0 {
 			n.settings["metadata.log.max.record.bytes.between.snapshots"] = "10000"
 		}
@@ -89,12 +92,43 @@ func newCluster(t testing.TB, seed uint64, roles ...string) *cluster {
 // compacts reports whether the internal topics are compacted in this run, by each broker for itself.
 func (c *cluster) compacts() bool { return c.seed%2 == 0 }
 
+// dynamic reports whether the quorum begins with one controller, and others join, leave and come again. Otherwise all are named in the configuration.
+func (c *cluster) dynamic() bool { return c.seed%3 == 1 && len(c.nodes) > 1 }
+
+// controllers are the nodes of a quorum, in the order of their ids.
+func (c *cluster) controllers() []*node {
+	var some []*node
+	for _, n := range c.nodes {
+		if n.isController() {
+			some = append(some, n)
+		}
+	}
+	return some
+}
+
+// bootstraps makes n's configuration that of a dynamic quorum. The first controller names only itself until there is a quorum.
+func (c *cluster) bootstraps(n *node) {
+	delete(n.settings, "controller.quorum.voters")
+	var servers []string
+	for _, other := range c.controllers() {
+		servers = append(servers, other.name+":9093")
+	}
+	if n.isController() {
+		n.settings["controller.quorum.auto.join.enable"] = "true"
+	}
+	if n == c.controllers()[0] && n.starts == 0 {
+		servers = servers[:1]
+	}
+	n.settings["controller.quorum.bootstrap.servers"] = strings.Join(servers, ",")
+}
+
 // settings is server.properties of a node among others.
 func settings(n *node, nodes int, voters []string) map[string]string {
 	s := map[string]string{
 		"node.id": fmt.Sprint(n.id), "process.roles": n.roles, "log.dirs": "/data",
 		"group.initial.rebalance.delay.ms": "0", "offsets.topic.num.partitions": "3", "transaction.state.log.num.partitions": "3",
-		"num.partitions": "3", "log.flush.offset.checkpoint.interval.ms": "5000",
+		"num.partitions": "3", "log.flush.offset.checkpoint.interval.ms": "5000", "log.retention.check.interval.ms": "5000",
+		"broker.rack": rack(n.id), "replica.selector.class": "org.apache.kafka.common.replica.RackAwareReplicaSelector",
 	}
 	var listeners []string
 	if n.isBroker() {
@@ -115,6 +149,9 @@ func settings(n *node, nodes int, voters []string) map[string]string {
 	s["listeners"] = strings.Join(listeners, ",")
 	return s
 }
+
+// rack is that of a node: each has its own.
+func rack(id int) string { return fmt.Sprint("rack-", id) }
 
 // start starts the nodes side by side, and waits until all run.
 func (c *cluster) start(nodes ...*node) {
@@ -147,9 +184,14 @@ func (c *cluster) boot(n *node) error {
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
 	if err := b.Start(ctx); err != nil {
+		c.net.down(n.name, false)
+		n.disk.kill()
 		return fmt.Errorf("%s: %w", n.name, err)
 	}
 	n.broker = b
+	if c.dynamic() {
+		c.bootstraps(n)
+	}
 	c.trace.addf("%s runs", n.name)
 	return nil
 }
@@ -221,6 +263,7 @@ func depart(client *kgo.Client) {
 	client.AllowRebalance()
 	_ = client.LeaveGroupContext(ctx) // the group finds out by itself
 	client.CloseAllowingRebalance()
+	client.AllowRebalance() // closing polls once more: what that finds would keep the second leave waiting for ever
 }
 
 func (c *cluster) options(name string, opts []kgo.Opt) []kgo.Opt {

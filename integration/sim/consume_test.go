@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -22,23 +23,36 @@ type reader struct {
 	client    *kgo.Client
 	h         *history
 	committed bool // read_committed
+	gaps      bool // records are deleted or compacted: offsets may be left out
 	next      map[int32]int64
 	values    map[int32][]string // in order, without control records
+	latest    map[string]string  // by key
 }
 
-func (c *cluster) reader(h *history, name, topic string, partitions int32, committed bool) *reader {
+// fromStart are the first offsets of a topic from which nothing was deleted.
+var fromStart = map[int32]int64{0: 0, 1: 0, 2: 0}
+
+// reader makes a reader that begins at the given offset of each partition.
+func (c *cluster) reader(h *history, name, topic string, starts map[int32]int64, committed bool, more ...kgo.Opt) *reader {
 	from := map[int32]kgo.Offset{}
-	for p := range partitions {
-		from[p] = kgo.NewOffset().At(0)
+	for p, at := range starts {
+		from[p] = kgo.NewOffset().At(at)
 	}
-	opts := []kgo.Opt{
+	opts := append([]kgo.Opt{
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}), kgo.KeepControlRecords(), kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.FetchMaxWait(500 * time.Millisecond),
-	}
+	}, more...)
 	if committed {
 		opts = append(opts, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	}
-	return &reader{name: name, topic: topic, client: c.client(name, opts...), h: h, committed: committed, next: map[int32]int64{}, values: map[int32][]string{}}
+	return &reader{
+		name: name, topic: topic, client: c.client(name, opts...), h: h, committed: committed, next: maps.Clone(starts), values: map[int32][]string{}, latest: map[string]string{},
+	}
+}
+
+func (r *reader) withGaps() *reader {
+	r.gaps = true
+	return r
 }
 
 func (r *reader) run(ctx context.Context) {
@@ -69,13 +83,14 @@ func (r *reader) poll(ctx context.Context) {
 
 func (r *reader) take(p tp, record *kgo.Record) {
 	next := r.next[p.partition]
-	if record.Offset < next || !r.committed && record.Offset > next {
+	if record.Offset < next || !r.committed && !r.gaps && record.Offset > next {
 		r.h.violate("%s: %s offset %d follows %d", r.name, p, record.Offset, next-1)
 	}
 	r.next[p.partition] = record.Offset + 1
 	r.h.read(record)
 	if !record.Attrs.IsControl() {
 		r.values[p.partition] = append(r.values[p.partition], string(record.Value))
+		r.latest[string(record.Key)] = string(record.Value)
 	}
 }
 
@@ -118,8 +133,8 @@ type member struct {
 	h        *history
 	name     string
 	group    string
-	topic    string
 	protocol string
+	topics   []string
 	rng      *rand.Rand
 }
 
@@ -130,13 +145,17 @@ const (
 	serverSideGroup  = "server-side" // KIP-848
 )
 
-func (c *cluster) member(h *history, name, group, topic, protocol string) *member {
-	return &member{c, h, name, group, topic, protocol, rand.New(rand.NewPCG(c.seed, hash(name)))}
+func (c *cluster) member(h *history, name, group, protocol string, topics ...string) *member {
+	return &member{c, h, name, group, protocol, topics, rand.New(rand.NewPCG(c.seed, hash(name)))}
 }
 
 func (m *member) options(name string) []kgo.Opt {
+	version := commitVersions[m.rng.IntN(len(commitVersions))]
+	if m.protocol == serverSideGroup {
+		version = max(version, 9)
+	}
 	opts := []kgo.Opt{
-		kgo.ConsumerGroup(m.group), kgo.ConsumeTopics(m.topic), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
+		kgo.ConsumerGroup(m.group), kgo.ConsumeTopics(m.topics...), commitsBy(version), kgo.Rack(rack(1 + m.rng.IntN(len(m.c.nodes)))), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.SessionTimeout(10 * time.Second), kgo.HeartbeatInterval(time.Second),
 		kgo.RebalanceTimeout(20 * time.Second), kgo.FetchMaxWait(500 * time.Millisecond),
 		kgo.OnPartitionsAssigned(func(_ context.Context, client *kgo.Client, assigned map[string][]int32) {

@@ -24,7 +24,9 @@
 //	cluster_test.go     nodes: start, stop, kill, restart
 //	faults_test.go      what goes wrong, by the seed
 //	produce_test.go     producers; consume_test.go consumers and groups; copy_test.go transactions; admin_test.go changes of metadata
+//	ledger_test.go      offsets of groups without members, by all versions; trim_test.go topics that lose records: deleted, too much, or compacted
 //	history_test.go     what was acknowledged and read, and what must hold of it
+//	failover_test.go    what coordinators know after others
 //	rest_test.go        what must hold of a cluster at rest
 //	sim_test.go         the runs
 package sim

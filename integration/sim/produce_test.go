@@ -28,12 +28,15 @@ type producer struct {
 	h          *history
 	every      time.Duration
 	durable    bool // acks=all with idempotence
+	keys       int  // how many keys there are, each in one partition; 0: all records have the producer's name
 
 	pending sync.WaitGroup
 	sent    int
+	last    map[string]string // value by key
 
-	mu     sync.Mutex     // guards what follows
-	failed map[string]int // values that may or may not be there
+	mu       sync.Mutex      // guards what follows
+	failed   map[string]int  // values that may or may not be there
+	doubtful map[string]bool // their keys
 }
 
 func (c *cluster) producer(h *history, name, topic string, partitions int32, durable bool) *producer {
@@ -43,7 +46,8 @@ func (c *cluster) producer(h *history, name, topic string, partitions int32, dur
 	}
 	return &producer{
 		name: name, topic: topic, partitions: partitions, client: c.client(name, opts...), rng: rand.New(rand.NewPCG(c.seed, hash(name))),
-		h: h, every: 100 * time.Millisecond, durable: durable, failed: map[string]int{},
+		h: h, every: 100 * time.Millisecond, durable: durable,
+		last: map[string]string{}, failed: map[string]int{}, doubtful: map[string]bool{},
 	}
 }
 
@@ -78,6 +82,14 @@ func sleep(ctx context.Context, d time.Duration) {
 func (p *producer) send() {
 	p.sent++
 	r := &kgo.Record{Topic: p.topic, Partition: p.rng.Int32N(p.partitions), Key: []byte(p.name), Value: fmt.Appendf(nil, "%s %d", p.name, p.sent)}
+	if p.keys > 0 {
+		key := p.rng.Int32N(int32(p.keys)) //nolint:gosec // a handful
+		r.Key, r.Partition = fmt.Append(nil, key), key%p.partitions
+		if p.rng.IntN(8) == 0 {
+			r.Value = nil // a tombstone
+		}
+		p.last[string(r.Key)] = string(r.Value)
+	}
 	p.pending.Add(1)
 	p.client.Produce(context.Background(), r, func(r *kgo.Record, err error) {
 		defer p.pending.Done()
@@ -86,6 +98,7 @@ func (p *producer) send() {
 			p.h.trace.addf("%s: %q to %s-%d: %v", p.name, r.Value, r.Topic, r.Partition, err)
 			p.mu.Lock()
 			p.failed[string(r.Value)]++
+			p.doubtful[string(r.Key)] = true
 			p.mu.Unlock()
 		case p.durable:
 			p.h.acknowledged(r)

@@ -136,8 +136,8 @@ func (c *cluster) compareReplicas() error {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(partitions)) {
-		if internal := strings.HasPrefix(name, "__consumer_offsets-") || strings.HasPrefix(name, "__transaction_state-"); internal && c.compacts() {
-			continue
+		if internal := strings.HasPrefix(name, "__consumer_offsets-") || strings.HasPrefix(name, "__transaction_state-"); internal && c.compacts() || strings.HasPrefix(name, keyedTopic+"-") {
+			continue // by each broker for itself
 		}
 		first := partitions[name][0]
 		for _, other := range partitions[name][1:] {

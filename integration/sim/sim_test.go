@@ -16,14 +16,17 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // Topics of a run.
 const (
 	dataTopic    = "data"    // acks=all, idempotent
-	looseTopic   = "loose"   // acks=1
+	looseTopic   = "loose"   // acks=1, and acks=all among them
 	copyTopic    = "copy"    // data, copied in transactions
 	scatterTopic = "scatter" // transactions over all partitions
+	trimTopic    = "trim"    // data whose first records are deleted
+	keyedTopic   = "keyed"   // compacted
 	partitions   = 3
 )
 
@@ -119,7 +122,12 @@ type simulation struct {
 	producers []*producer
 	readers   map[string]*reader // of committed records, by topic
 	scatter   *scatter
+	ledger    *ledger
+	trimmer   *trimmer
+	keyed     *producer // to a compacted topic
 	others    []workload
+
+	transactional []string // the transactional ids in use
 }
 
 // run is one whole run: workloads over faults, then everything is put right, and what must hold is checked.
@@ -131,6 +139,13 @@ func run(t *testing.T, seed uint64, s scenario) {
 	defer limit.Stop()
 	c.start(c.nodes...)
 	defer c.close()
+	if c.dynamic() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		if err := c.awaitVoters(ctx); err != nil {
+			c.fatalf("%v", err)
+		}
+		cancel()
+	}
 	sim := &simulation{cluster: c, readers: map[string]*reader{}}
 	sim.createTopics()
 	sim.workloads()
@@ -185,14 +200,30 @@ func (s *simulation) createTopics() {
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	answer, err := kadm.NewClient(client).CreateTopics(ctx, partitions, s.replicas(), nil, dataTopic, looseTopic, copyTopic, scatterTopic)
-	if err == nil {
-		err = answer.Error()
+	create := func(configs map[string]string, topics ...string) {
+		values := map[string]*string{}
+		for key, value := range configs {
+			values[key] = &value
+		}
+		answer, err := kadm.NewClient(client).CreateTopics(ctx, partitions, s.replicas(), values, topics...)
+		if err == nil {
+			err = answer.Error()
+		}
+		if err != nil {
+			s.fatalf("create topics: %v", err)
+		}
 	}
-	if err != nil {
-		s.fatalf("create topics: %v", err)
+	create(nil, dataTopic, looseTopic, copyTopic, scatterTopic)
+	create(map[string]string{"cleanup.policy": "compact", "segment.ms": "5000", "min.cleanable.dirty.ratio": "0.01"}, keyedTopic)
+	trimmed := map[string]string{"segment.ms": "5000"}
+	if s.retains() {
+		trimmed["retention.bytes"] = "10000"
 	}
+	create(trimmed, trimTopic)
 }
+
+// retains reports whether a topic has a limit of its size in this run.
+func (s *simulation) retains() bool { return s.seed%4 < 2 }
 
 func (c *cluster) replicas() int16 {
 	n := int16(0)
@@ -208,30 +239,43 @@ func (s *simulation) workloads() {
 	for i := range 2 {
 		s.producers = append(s.producers, s.producer(s.h, fmt.Sprint("durable-", i), dataTopic, partitions, true))
 	}
-	s.producers = append(s.producers, s.producer(s.h, "loose", looseTopic, partitions, false))
+	s.producers = append(s.producers, s.producer(s.h, "loose", looseTopic, partitions, false), s.producer(s.h, "firm", looseTopic, partitions, true))
 	for _, topic := range []string{copyTopic, scatterTopic} {
-		s.readers[topic] = s.reader(s.h, "committed-"+topic, topic, partitions, true)
+		s.readers[topic] = s.reader(s.h, "committed-"+topic, topic, fromStart, true)
 		s.others = append(s.others, s.readers[topic])
 	}
 	for _, topic := range []string{dataTopic, looseTopic, scatterTopic} {
-		s.others = append(s.others, s.reader(s.h, "reader-"+topic, topic, partitions, false))
+		s.others = append(s.others, s.reader(s.h, "reader-"+topic, topic, fromStart, false))
 	}
-	for _, protocol := range []string{eagerGroup, cooperativeGroup, serverSideGroup} {
+	s.producers = append(s.producers, s.producer(s.h, "trimmed", trimTopic, partitions, true))
+	s.keyed = s.producer(s.h, "keyed", keyedTopic, partitions, true)
+	s.keyed.keys = 20
+	s.producers = append(s.producers, s.keyed)
+	trimmed := s.reader(s.h, "reader-"+trimTopic, trimTopic, fromStart, false, kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	s.trimmer = s.cluster.trimmer(s.h, trimTopic)
+	s.others = append(s.others, trimmed.withGaps(), s.trimmer, s.reader(s.h, "reader-"+keyedTopic, keyedTopic, fromStart, false).withGaps())
+	near := kgo.Rack(rack(1 + int(s.seed)%len(s.nodes))) //nolint:gosec // a small number
+	s.others = append(s.others, s.reader(s.h, "near-"+dataTopic, dataTopic, fromStart, false, near), s.reader(s.h, "near-"+scatterTopic, scatterTopic, fromStart, true, near))
+	for protocol, topics := range map[string][]string{eagerGroup: {dataTopic}, cooperativeGroup: {dataTopic, scatterTopic}, serverSideGroup: {dataTopic, copyTopic}} {
 		for i := range 2 {
-			s.others = append(s.others, s.member(s.h, fmt.Sprintf("%s-%d", protocol, i), protocol, dataTopic, protocol))
+			s.others = append(s.others, s.member(s.h, fmt.Sprintf("%s-%d", protocol, i), protocol, protocol, topics...))
 		}
 		s.others = append(s.others, s.groupWatch(s.h, protocol))
 	}
+	s.ledger = s.cluster.ledger(s.h, dataTopic, looseTopic, copyTopic, scatterTopic)
+	s.others = append(s.others, s.ledger)
 	for i := range 2 {
-		s.others = append(s.others, s.copier(s.h, fmt.Sprint("copier-", i), dataTopic, copyTopic))
+		copier := s.copier(s.h, fmt.Sprint("copier-", i), dataTopic, copyTopic)
+		s.others, s.transactional = append(s.others, copier), append(s.transactional, copier.name)
 	}
 	s.scatter = s.cluster.scatter(s.h, "scatter", scatterTopic, partitions)
-	s.others = append(s.others, s.scatter, s.watch(s.h), s.administrator(s.h, dataTopic, looseTopic, copyTopic, scatterTopic))
+	s.transactional = append(s.transactional, s.scatter.name)
+	s.others = append(s.others, s.scatter, s.watch(s.h), s.administrator(s.h, dataTopic, looseTopic, copyTopic, scatterTopic, trimTopic, keyedTopic))
 }
 
 // settle lets everything finish on a healthy cluster, and checks what is there then.
 func (s *simulation) settle(stop func(), others *sync.WaitGroup) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	step := func(what string, do func() error) {
 		s.trace.addf("at rest: %s", what)
@@ -243,15 +287,21 @@ func (s *simulation) settle(stop func(), others *sync.WaitGroup) {
 		step("flush", func() error { return p.wind(ctx) })
 	}
 	step("agree", func() error { return s.agreed(ctx) })
+	if s.dynamic() {
+		step("all vote", func() error { return s.awaitVoters(ctx) })
+	}
 	step("copy all", func() error { return s.awaitCopied(ctx) })
 	stop()
 	others.Wait()
 	for _, w := range s.others {
 		step("wind", func() error { return w.wind(ctx) })
 	}
+	step("failovers", func() error { return s.failovers(ctx) })
 	for _, topic := range []string{dataTopic, looseTopic, copyTopic, scatterTopic} {
 		step("read "+topic, func() error { return s.readAll(ctx, topic) })
 	}
+	step("read "+trimTopic, func() error { return s.readTrimmed(ctx, trimTopic) })
+	step("read "+keyedTopic, func() error { return s.readCompacted(ctx, keyedTopic) })
 	step("agree again", func() error { return s.agreed(ctx) })
 	step("replicas", func() error { return s.equalReplicas(time.Minute) })
 }
@@ -284,7 +334,7 @@ func (s *simulation) awaitCopied(ctx context.Context) error {
 
 // readAll reads a topic from the beginning and compares with what was acknowledged and what transactions were told.
 func (s *simulation) readAll(ctx context.Context, topic string) error {
-	r := s.reader(s.h, "last-"+topic, topic, partitions, false)
+	r := s.reader(s.h, "last-"+topic, topic, fromStart, false)
 	defer r.client.CloseAllowingRebalance()
 	ends, err := s.ends(ctx, topic, false)
 	if err != nil {
@@ -293,7 +343,7 @@ func (s *simulation) readAll(ctx context.Context, topic string) error {
 	if err := r.drain(ctx, ends); err != nil {
 		return err
 	}
-	s.h.complete(topic, ends)
+	s.h.complete(topic, fromStart, ends)
 	if topic == dataTopic {
 		for p, values := range r.values {
 			if twice := duplicates(values); len(twice) > 0 {
@@ -304,7 +354,7 @@ func (s *simulation) readAll(ctx context.Context, topic string) error {
 	if s.readers[topic] == nil {
 		return nil
 	}
-	committed := s.reader(s.h, "last-committed-"+topic, topic, partitions, true)
+	committed := s.reader(s.h, "last-committed-"+topic, topic, fromStart, true)
 	defer committed.client.CloseAllowingRebalance()
 	for p, end := range ends {
 		values, err := committed.all(ctx, p, end)
@@ -324,7 +374,7 @@ func (s *simulation) readAll(ctx context.Context, topic string) error {
 
 // compareCopies checks that what was copied is there once, and nothing else.
 func (s *simulation) compareCopies(ctx context.Context, copies *reader) error {
-	origin := s.reader(s.h, "origin", dataTopic, partitions, false)
+	origin := s.reader(s.h, "origin", dataTopic, fromStart, false)
 	defer origin.client.CloseAllowingRebalance()
 	ends, err := s.ends(ctx, dataTopic, false)
 	if err != nil {
