@@ -25,11 +25,11 @@ func startCases() []benchCase {
 		},
 		{
 			name: "memory-idle", about: fmt.Sprintf("resident memory %v after the first record", settle),
-			metrics: []metric{{"memory", "MB", false}}, rounds: 3, without: []string{keyLimit}, fresh: idleRound,
+			metrics: []metric{{"memory", "MB", false}}, rounds: 1, without: []string{keyLimit}, fresh: idleRound,
 		},
 		{
 			name: "connections", about: fmt.Sprintf("resident memory for each of %d connections that asked once for the API versions", idleConns),
-			metrics: []metric{{"memory", "KB each", false}}, rounds: 2, without: []string{keyLimit}, fresh: connectionsRound,
+			metrics: []metric{{"memory", "KB each", false}}, rounds: 1, without: []string{keyLimit}, fresh: connectionsRound,
 		},
 	}
 }
