@@ -190,7 +190,7 @@ func (b *Broker) assemble(clusterID string) {
 func (b *Broker) observe(clusterID string) (err error) {
 	c, logger := b.o.Config, b.o.Logger.Named("metadata")
 	p := &publisher{
-		node: c.NodeID, static: c.Values, values: &b.values, quotas: b.quotas, store: b.store, replicas: b.replicas, groups: b.groups, transactions: b.transactions,
+		node: c.NodeID, static: c.Values, values: &b.values, quotas: b.quotas, store: b.store, reconfigured: b.resizeThreads, replicas: b.replicas, groups: b.groups, transactions: b.transactions,
 		lifecycle: b.lifecycle, assignments: b.assignments, internals: b.internals,
 	}
 	o := metadata.ObserverOptions{FS: b.o.FS, Codecs: b.codecs, Wake: b.grew, Publish: p.publish, OnFailure: b.fail, Logger: logger}

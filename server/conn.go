@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/protocol/threads"
 	"github.com/ottla/ottla/replication/controller"
 	"github.com/ottla/ottla/server/api"
 	"github.com/ottla/ottla/server/meter"
@@ -55,6 +56,7 @@ type conn struct {
 	remote   netip.AddrPort
 	state    api.Conn
 	counts   *meter.Shard
+	sending  *threads.Pool // num.network.threads of the listener
 	input    frameReader
 
 	ctx    context.Context
@@ -98,7 +100,7 @@ func newConn(s *socketServer, listener string, nc net.Conn) *conn {
 	if !ok {
 		c = &conn{drained: make(chan struct{}, 1)}
 	}
-	c.server, c.listener, c.nc, c.counts = s, listener, nc, s.counts.Shard()
+	c.server, c.listener, c.nc, c.counts, c.sending = s, listener, nc, s.counts.Shard(), s.senders(listener)
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		c.remote = a.AddrPort()
 	}
@@ -107,7 +109,7 @@ func newConn(s *socketServer, listener string, nc net.Conn) *conn {
 	}
 	c.ctx, c.cancel = context.WithCancel(s.ctx)
 	c.input = frameReader{
-		nc: nc, pool: &s.buffers, budget: s.budget, max: s.maxFrame, idle: s.maxIdle, active: time.Now(),
+		nc: nc, pool: &s.buffers, budget: s.budget, threads: s.node.Threads, queued: s.queued, max: s.maxFrame, idle: s.maxIdle, active: time.Now(),
 		busy: func() bool { return c.outstanding.Load() > 0 }, draining: c.draining.Load, restAfter: canRest(nc),
 	}
 	return c
@@ -321,7 +323,16 @@ func (c *conn) handle(a *answer) error {
 	} else if header.Key != keyAPIVersions {
 		return &refusal{header, errUnsupportedVersion}
 	}
-	if err := c.run(route.Handle, a); err != nil {
+	if route.Disk {
+		if err := c.takeThread(&a.times); err != nil {
+			return err
+		}
+	}
+	err = c.run(route.Handle, a)
+	if route.Disk {
+		c.server.node.Threads.Release(a.times.Local)
+	}
+	if err != nil {
 		return &refusal{header, err}
 	}
 	if a.result.Err != nil {

@@ -222,7 +222,10 @@ func (c *conn) writeGather(a *answer, g api.Gather) error {
 				err = c.flush(out)
 			}
 		case s.Len() <= copyBelow:
-			out.b, err = appendSlice(out.b, s)
+			err = c.reading(func() (err error) {
+				out.b, err = appendSlice(out.b, s)
+				return err
+			})
 		default:
 			if err = c.flush(out); err == nil {
 				err = c.sendSlice(s)
@@ -262,7 +265,10 @@ func (c *conn) sendSlice(s storage.Slice) error {
 	chunk := buf.b[:min(copyChunk, s.Len(), cap(buf.b))]
 	for at := 0; at < s.Len(); at += len(chunk) {
 		chunk = chunk[:min(len(chunk), s.Len()-at)]
-		if _, err := s.ReadAt(chunk, int64(at)); err != nil {
+		if err := c.reading(func() error {
+			_, err := s.ReadAt(chunk, int64(at))
+			return err
+		}); err != nil {
 			return err
 		}
 		if err := s.Valid(); err != nil {

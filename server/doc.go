@@ -29,6 +29,7 @@
 //	conn.go             one connection: reading and handling; conn_write.go: answering
 //	quota.go            what clients may use: limits, precedence, who shares one; quota_rate.go measures; quota_conn.go throttles and mutes connections (KIP-219);
 //	                    quota_addresses.go keeps to the rates of new connections
+//	threads.go          how many requests work on disks, and answers read them, at once
 //	resting.go          connections between requests that are far apart, without goroutines; poller_*.go wakes them
 //	frame.go            reading frames, several at once, within the memory budget; budget.go, buffers.go, memory_*.go
 //	sendfile_*.go       log segments from disk to socket

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/protocol/threads"
 )
 
 const (
@@ -42,6 +43,8 @@ type frameReader struct {
 	nc       net.Conn
 	pool     *bufferPool
 	budget   *budget
+	threads  *threads.Pool // that requests wait for; nil: no request is left unread
+	queued   int           // queued.max.requests
 	max      int32         // socket.request.max.bytes
 	idle     time.Duration // connections.max.idle.ms; negative or 0: never
 	busy     func() bool   // an answer is outstanding: the connection is not idle
@@ -113,8 +116,13 @@ func (f *frameReader) next(ctx context.Context, fr *frame) error {
 	return midFrame(f.rest(ctx, fr, size))
 }
 
-// begin gives fr its first buffer, for a frame of which have bytes were read.
+// begin gives fr its first buffer, for a frame of which have bytes were read. It waits while too many requests wait for a thread.
 func (f *frameReader) begin(ctx context.Context, fr *frame, size, have int) error {
+	if f.threads != nil {
+		if err := f.threads.AwaitRoom(ctx, f.queued); err != nil {
+			return err
+		}
+	}
 	want := size
 	if have < size {
 		want = max(have, min(size, max(firstChunk, f.proven)))

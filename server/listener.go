@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ottla/ottla/protocol/config"
+	"github.com/ottla/ottla/protocol/threads"
 	"github.com/ottla/ottla/server/api"
 	"github.com/ottla/ottla/server/meter"
 )
@@ -54,6 +55,9 @@ type socketServer struct {
 	// handOver takes a connection that is not one of Kafka's protocol, by its first byte, with what was read of it; nil: there are none.
 	handOver func(ctx context.Context, nc net.Conn, read []byte)
 
+	sending sync.Map // name of a listener to its *threads.Pool, see senders
+	queued  int      // queued.max.requests
+
 	maxFrame               int32
 	maxIdle                time.Duration
 	sendBuffer, recvBuffer int // bytes; negative: the system's
@@ -84,10 +88,14 @@ func newSocketServer(node *api.Node, logger *zap.Logger) *socketServer {
 	}
 	values := node.Config()
 	s := &socketServer{
+	if node.Threads == nil {
+		node.Threads = threads.New(values.Int("num.io.threads"))
+	}
 		node: node, logger: logger, logs: &logLimiter{logger: logger}, slowLogs: &logLimiter{logger: logger.Named("slow")},
 		budget:     newBudget(requestMemory(values)),
 		maxFrame:   int32(values.Int("socket.request.max.bytes")),
 		maxIdle:    values.Duration("connections.max.idle.ms"),
+		queued:     values.Int("queued.max.requests"),
 		sendBuffer: values.Int("socket.send.buffer.bytes"),
 		recvBuffer: values.Int("socket.receive.buffer.bytes"),
 		open:       map[*conn]struct{}{},

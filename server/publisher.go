@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"github.com/ottla/ottla/coordinator/group"
@@ -8,6 +9,7 @@ import (
 	"github.com/ottla/ottla/protocol/config"
 	"github.com/ottla/ottla/replication"
 	"github.com/ottla/ottla/replication/metadata"
+	"github.com/ottla/ottla/server/telemetry"
 	"github.com/ottla/ottla/storage"
 )
 
@@ -20,6 +22,7 @@ type publisher struct {
 	static       config.Values
 	values       *atomic.Pointer[config.Values] // read by everybody, written here
 	store        *storage.Store
+	reconfigured func(config.Values) // tells the sockets
 	replicas     *replication.Manager
 	groups       *group.Coordinator
 	transactions *txn.Coordinator
@@ -27,6 +30,7 @@ type publisher struct {
 	lifecycle    *lifecycle
 	assignments  *assignments
 	internals    *internalTopics
+	telemetry    *telemetry.Receiver
 	begun        bool // the parts follow the metadata
 }
 
@@ -51,6 +55,9 @@ func (p *publisher) publish(d *metadata.Delta) {
 	p.transactions.Apply(d)
 	p.assignments.applied(d)
 	p.internals.applied(d)
+	if slices.ContainsFunc(d.Configs, func(r metadata.ConfigResource) bool { return r.Scope == config.ClientMetrics }) {
+		p.telemetry.Apply(d.Image)
+	}
 	p.lifecycle.applied(d.Image)
 }
 
@@ -82,6 +89,7 @@ func (p *publisher) overlayConfig(d *metadata.Delta) {
 				d.Image.Config(config.Broker, ""), d.Image.Config(config.Broker, brokerName(p.node)))
 			p.values.Store(&values)
 			p.store.Reconfigure(values)
+			p.reconfigured(values)
 			return
 		}
 	}

@@ -140,7 +140,10 @@ func (s *socketServer) shown() metrics.Sockets {
 	s.mu.Lock()
 	open := s.count
 	s.mu.Unlock()
-	return metrics.Sockets{Open: int64(open), Accepted: s.connections.Load(), BytesOut: s.bytesOut.Load(), Refused: s.refused.Load()}
+	return metrics.Sockets{
+		Open: int64(open), Accepted: s.connections.Load(), BytesOut: s.bytesOut.Load(), Refused: s.refused.Load(),
+		Handlers: shownThreads(s.node.Threads), Senders: s.allSenders(),
+	}
 }
 
 // apiName is Kafka's name of an API.

@@ -13,8 +13,8 @@ import (
 const sendfileChunk = 1 << 20
 
 // sendfile sends s from the page cache to the socket. It gives the offset with every call, so the file's own offset stays where it is and one
-// descriptor serves all readers. done is false, and nothing was sent, for a slice that has no descriptor or a file system without sendfile.
-func sendfile(tcp *net.TCPConn, s storage.Slice) (done bool, err error) {
+// descriptor serves all readers. What may wait for the disk has one of c's threads. done is false, and nothing was sent, for a slice that has no descriptor or a file system without sendfile.
+func sendfile(c *conn, tcp *net.TCPConn, s storage.Slice) (done bool, err error) {
 	f, at := s.File()
 	file := f.Raw()
 	if file == nil {
@@ -31,7 +31,12 @@ func sendfile(tcp *net.TCPConn, s storage.Slice) (done bool, err error) {
 	t := transfer{s: s, at: at, left: s.Len()}
 	var outErr error
 	inErr := in.Control(func(src uintptr) {
-		outErr = out.Write(func(dst uintptr) bool { return t.run(int(dst), int(src)) })
+		outErr = out.Write(func(dst uintptr) (done bool) {
+			if err := c.reading(func() error { done = t.run(int(dst), int(src)); return nil }); err != nil {
+				t.err, done = err, true
+			}
+			return done
+		})
 	})
 	if t.left == s.Len() && (errors.Is(t.err, syscall.EINVAL) || errors.Is(t.err, syscall.ENOSYS)) {
 		return false, nil

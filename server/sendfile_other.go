@@ -9,4 +9,4 @@ import (
 )
 
 // sendfile is not used on this system: slices are copied through a buffer.
-func sendfile(*net.TCPConn, storage.Slice) (done bool, err error) { return false, nil }
+func sendfile(*conn, *net.TCPConn, storage.Slice) (done bool, err error) { return false, nil }

@@ -78,8 +78,9 @@ func newCleaner(s *Store) *cleaner {
 }
 
 // Reconfigure takes over the dynamic broker configs that the Store heeds while it runs: log.cleaner.*,
-// transaction.partition.verification.enable and producer.id.expiration.ms. It does not wait.
+// background.threads, transaction.partition.verification.enable and producer.id.expiration.ms. It does not wait.
 func (s *Store) Reconfigure(v config.Values) {
+	s.background.Resize(v.Int("background.threads"))
 	s.verify.Store(v.Bool("transaction.partition.verification.enable"))
 	s.expiration.Store(v.Int64("producer.id.expiration.ms"))
 	if s.cleaner == nil {

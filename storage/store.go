@@ -12,6 +12,7 @@ import (
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/config"
 	"github.com/ottla/ottla/protocol/record"
+	"github.com/ottla/ottla/protocol/threads"
 	"github.com/ottla/ottla/storage/vfs"
 	"go.uber.org/zap"
 )
@@ -56,6 +57,7 @@ type Store struct {
 	starting     context.Context // ends a load before its time; nil never
 	stop         context.CancelFunc
 	running      sync.WaitGroup // the background goroutines
+	background   *threads.Pool  // background.threads: their jobs hold one each
 	cleaner      *cleaner       // nil with log.cleaner.enable=false
 	mover        *mover
 	scrub        scrubber

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/protocol/threads"
 	"go.uber.org/zap"
 )
 
@@ -38,6 +39,7 @@ func Open(o Options) (*Store, error) {
 		logs: map[protocol.TopicPartition]*hostedLog{}, claimed: map[protocol.TopicPartition]chan struct{}{},
 		futures: map[protocol.TopicPartition]*hostedLog{}, preferred: map[protocol.TopicPartition]string{},
 	}
+	s.background = threads.New(o.Config.Int("background.threads"))
 	s.epoch.Store(-1)
 	s.verify.Store(o.Config.Bool("transaction.partition.verification.enable"))
 	s.expiration.Store(o.Config.Int64("producer.id.expiration.ms"))

@@ -107,12 +107,24 @@ func (w *dirWorker) work() {
 }
 
 func (w *dirWorker) do(run func() error) {
-	if w.store.offline(w.dir) != nil {
+	w.store.inBackground(func() {
+		if w.store.offline(w.dir) != nil {
+			return
+		}
+		if err := run(); err != nil {
+			w.store.failDir(w.dir, err)
+		}
+	})
+}
+
+// inBackground runs a job when there is one of background.threads for it; not at all if the Store closes before.
+func (s *Store) inBackground(job func()) {
+	if s.background.Acquire(s.ctx) != nil {
 		return
 	}
-	if err := run(); err != nil {
-		w.store.failDir(w.dir, err)
-	}
+	began := time.Now()
+	defer func() { s.background.Release(time.Since(began)) }()
+	job()
 }
 
 // settle has a new log's folder synced soon.
@@ -240,7 +252,7 @@ func (s *Store) every(key string, initial time.Duration, fn func()) {
 			case <-s.ctx.Done():
 				return
 			case <-timer.C:
-				fn()
+				s.inBackground(fn)
 				timer.Reset(interval)
 			}
 		}

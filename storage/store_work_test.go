@@ -329,3 +329,28 @@ func TestDirWorkerOrder(t *testing.T) {
 		}
 	})
 }
+
+// With one of background.threads a job waits for another, of another dir too; with two it does not.
+func TestBackgroundThreads(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, _ *vfs.Mem, s *Store) {
+		threads := func(n string) {
+			s.Reconfigure(config.Defaults().WithDynamic(map[string]string{"background.threads": n}, nil))
+		}
+		threads("1")
+		release, done := make(chan struct{}), 0
+		go s.inBackground(func() { <-release })
+		synctest.Wait()
+		go s.inBackground(func() { done++ })
+		synctest.Wait()
+		if done != 0 || s.background.Waiting() != 1 {
+			t.Errorf("%d done, %d wait", done, s.background.Waiting())
+		}
+		threads("2")
+		synctest.Wait()
+		if done != 1 {
+			t.Error("the second waits although there is room")
+		}
+		close(release)
+		synctest.Wait()
+	})
+}

@@ -3,7 +3,7 @@ package config
 // brokerNetworkKeys are the broker keys about listeners, connections and request handling.
 var brokerNetworkKeys = []Key{
 	{Name: "advertised.listeners", Type: List, NoDefault: true, Allowed: "non-empty list", Doc: "Addresses that clients are told to connect to, one for each listener; without it, those of listeners, and auto says the same: of one on all addresses each client is told the address that it reached."},
-	{Name: "background.threads", Type: Int, Default: "10", Allowed: "[1,...]", Update: ClusterWide, NoEffect: noThreads, Doc: "Number of threads for background work."},
+	{Name: "background.threads", Type: Int, Default: "10", Allowed: "[1,...]", Update: ClusterWide, Doc: "Number of jobs in the background, as retention, deletion of files and checkpoints, that work on disks at once; compaction and recovery have numbers of their own."},
 	{Name: "connection.failed.authentication.delay.ms", Type: Int, Default: "100", Allowed: "[0,...]", NoEffect: noSecurity, Doc: "How long the answer to a failed authentication is held back, in milliseconds."},
 	{Name: "connections.max.idle.ms", Type: Long, Default: "600000", Doc: "Time in milliseconds after which a connection without requests is closed."},
 	{Name: "connections.max.reauth.ms", Type: Long, Default: "0", NoEffect: noSecurity, Doc: "Longest time in milliseconds before a client must authenticate again; 0 is no limit."},
@@ -15,11 +15,11 @@ var brokerNetworkKeys = []Key{
 	{Name: "max.connections.per.ip", Type: Int, Default: "2147483647", Allowed: "[0,...]", Update: ClusterWide, Doc: "Connections that the broker holds from one address at one time."},
 	{Name: "max.connections.per.ip.overrides", Type: String, Default: "", Update: ClusterWide, Doc: "Other limits than max.connections.per.ip for single addresses, as address:number pairs."},
 	{Name: "max.request.partition.size.limit", Type: Int, Default: "2000", Allowed: "[1,...]", Doc: "Largest number of partitions in one answer to DescribeTopicPartitions."},
-	{Name: "num.io.threads", Type: Int, Default: "8", Allowed: "[1,...]", Update: ClusterWide, NoEffect: noThreads, Doc: "Number of threads that handle requests."},
-	{Name: "num.network.threads", Type: Int, Default: "3", Allowed: "[1,...]", Update: ClusterWide, NoEffect: noThreads, Doc: "Number of threads of a listener that read requests and write answers."},
+	{Name: "num.io.threads", Type: Int, Default: "8", Allowed: "[1,...]", Update: ClusterWide, Doc: "Number of requests that work on disks at once: Produce, Fetch, ListOffsets and the like; others wait, and requests that do not touch disks are not counted."},
+	{Name: "num.network.threads", Type: Int, Default: "3", Allowed: "[1,...]", Update: ClusterWide, Doc: "Number of answers of a listener that read segments from disk at once while they are sent; reading requests and writing other answers is not bounded."},
 	{Name: "ottla.metrics.listener", Type: String, Default: "", Internal: true, Doc: "Address, as host:port, at which Ottla answers GET /metrics to Prometheus; without a host on all of the machine's, empty: none."},
 	{Name: "queued.max.request.bytes", Type: Long, Default: "-1", Doc: "Memory in bytes that requests under way may take; -1 is no limit."},
-	{Name: "queued.max.requests", Type: Int, Default: "500", Allowed: "[1,...]", NoEffect: noThreads, Doc: "Number of requests that wait for a thread before the network threads stop reading."},
+	{Name: "queued.max.requests", Type: Int, Default: "500", Allowed: "[1,...]", Doc: "Number of requests that wait for one of num.io.threads before no further ones are read."},
 	{Name: "request.timeout.ms", Type: Int, Default: "30000", Doc: "How long the broker tries a request of its own, in milliseconds."},
 	{Name: "security.inter.broker.protocol", Type: String, Default: "PLAINTEXT", Allowed: "[PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL]", Doc: "Security protocol of the listener that brokers use among themselves, where inter.broker.listener.name is not set."},
 	{Name: "socket.connection.setup.timeout.max.ms", Type: Long, Default: "30000", Doc: "Longest wait for a connection to another node to be set up, in milliseconds."},

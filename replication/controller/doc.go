@@ -20,7 +20,7 @@
 //   - controller.go  the goroutine: queued decisions, proposals, commits, waiting for brokers; handle.go serves requests through it
 //   - view.go        what a decision sees; commit.go turns committed batches into images
 //   - topics.go partitions.go placement.go configs.go brokers.go elections.go reassignments.go isr.go directories.go producer_ids.go
-//     features.go quotas.go   the decisions; partition_change.go what follows of a change of one partition: leader, epoch, ELR
+//     features.go quotas.go scram.go   the decisions; partition_change.go what follows of a change of one partition: leader, epoch, ELR
 //   - handle_partitions.go describe_quorum.go   answers beside handle.go's
 //   - index.go       finds the partitions that a change of a broker or directory touches; duties.go what is due from time to time; counts.go for metrics
 //   - sessions.go    which brokers are alive and how far they have applied the metadata (soft state)

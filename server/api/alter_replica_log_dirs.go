@@ -17,22 +17,29 @@ import (
 func handleAlterReplicaLogDirs(_ context.Context, n *Node, r *Request) Result {
 	req := r.Body.(*kmsg.AlterReplicaLogDirsRequest)
 	// It makes folders: not the reader's work.
-	return Result{Later: func(context.Context) Result {
+	return Result{Later: func(ctx context.Context) Result {
 		resp := req.ResponseKind().(*kmsg.AlterReplicaLogDirsResponse)
-		byTopic := map[string]int{} // index in resp.Topics
-		for tp, dir := range destinations(req) {
-			at, ok := byTopic[tp.Topic]
-			if !ok {
-				at = len(resp.Topics)
-				byTopic[tp.Topic] = at
-				resp.Topics = append(resp.Topics, kmsg.AlterReplicaLogDirsResponseTopic{Topic: tp.Topic})
-			}
-			resp.Topics[at].Partitions = append(resp.Topics[at].Partitions, kmsg.AlterReplicaLogDirsResponseTopicPartition{
-				Partition: tp.Partition, ErrorCode: int16(protocol.CodeOf(n.Replicas.MoveTo(tp, dir))),
-			})
+		if err := n.onDisk(ctx, func() { moveReplicas(n, req, resp) }); err != nil {
+			return fail(err)
 		}
 		return reply(resp)
 	}}
+}
+
+// moveReplicas begins the moves.
+func moveReplicas(n *Node, req *kmsg.AlterReplicaLogDirsRequest, resp *kmsg.AlterReplicaLogDirsResponse) {
+	byTopic := map[string]int{} // index in resp.Topics
+	for tp, dir := range destinations(req) {
+		at, ok := byTopic[tp.Topic]
+		if !ok {
+			at = len(resp.Topics)
+			byTopic[tp.Topic] = at
+			resp.Topics = append(resp.Topics, kmsg.AlterReplicaLogDirsResponseTopic{Topic: tp.Topic})
+		}
+		resp.Topics[at].Partitions = append(resp.Topics[at].Partitions, kmsg.AlterReplicaLogDirsResponseTopicPartition{
+			Partition: tp.Partition, ErrorCode: int16(protocol.CodeOf(n.Replicas.MoveTo(tp, dir))),
+		})
+	}
 }
 
 // destinations is where each partition is to go.

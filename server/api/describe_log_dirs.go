@@ -24,12 +24,17 @@ import (
 func handleDescribeLogDirs(_ context.Context, n *Node, r *Request) Result {
 	req := r.Body.(*kmsg.DescribeLogDirsRequest)
 	// It asks the disks: not the reader's work.
-	return Result{Later: func(context.Context) Result {
+	return Result{Later: func(ctx context.Context) Result {
 		resp := req.ResponseKind().(*kmsg.DescribeLogDirsResponse)
-		asked := askedReplicas(req)
-		logs := replicasIn(n.Store)
-		for _, d := range n.Store.Dirs() {
-			resp.Dirs = append(resp.Dirs, describeLogDir(d, logs, asked))
+		err := n.onDisk(ctx, func() {
+			asked := askedReplicas(req)
+			logs := replicasIn(n.Store)
+			for _, d := range n.Store.Dirs() {
+				resp.Dirs = append(resp.Dirs, describeLogDir(d, logs, asked))
+			}
+		})
+		if err != nil {
+			return fail(err)
 		}
 		return reply(resp)
 	}}

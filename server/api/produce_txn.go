@@ -108,6 +108,13 @@ func (p *produce) appendVerified(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
+	if err := p.node.onDisk(ctx, func() { p.appendLater(v) }); err == nil {
+		p.later = nil
+	}
+}
+
+// appendLater appends what the coordinator has allowed.
+func (p *produce) appendLater(v *replication.TxnVerification) {
 	for i, l := range p.later {
 		out := &p.resp.Topics[l.topicAt].Partitions[l.partitionAt]
 		if err := v.Partitions[i].Err; err != nil {
@@ -121,7 +128,6 @@ func (p *produce) appendVerified(ctx context.Context) {
 		}
 		p.appendTo(partition, l, out, v.Partitions[i].Guard)
 	}
-	p.later = nil
 }
 
 // verificationFailed fills in the answer for records that were not appended because of their transaction.

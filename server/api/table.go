@@ -16,6 +16,7 @@ type Route struct {
 	Serve    int16  // lowest version served where that is above Min (Produce: advertised from 0, served from 3)
 	Forward  bool   // decided by the controller, to which any broker passes it on
 	Direct   bool   // controller listeners serve it too, by the same handler
+	Disk     bool   // the handler works on disks: it is called with one of num.io.threads
 	Handle   Handler
 
 	flexible int16 // first version with flexible headers, set by NewRoutes
@@ -33,9 +34,9 @@ func (r *Route) Flexible(version int16) bool { return version >= r.flexible }
 // documentation derive from it and from ControllerTable.
 func Table() []Route {
 	return []Route{
-		{Key: 0, Name: "Produce", Min: 0, Max: 13, Serve: 3, Handle: handleProduce},
-		{Key: 1, Name: "Fetch", Min: 4, Max: 18, Handle: handleFetch},
-		{Key: 2, Name: "ListOffsets", Min: 0, Max: 11, Handle: handleListOffsets},
+		{Key: 0, Name: "Produce", Min: 0, Max: 13, Serve: 3, Disk: true, Handle: handleProduce},
+		{Key: 1, Name: "Fetch", Min: 4, Max: 18, Disk: true, Handle: handleFetch},
+		{Key: 2, Name: "ListOffsets", Min: 0, Max: 11, Disk: true, Handle: handleListOffsets},
 		{Key: 3, Name: "Metadata", Min: 0, Max: 13, Handle: handleMetadata},
 		{Key: 8, Name: "OffsetCommit", Min: 0, Max: 10, Handle: handleOffsetCommit},
 		{Key: 9, Name: "OffsetFetch", Min: 0, Max: 10, Handle: handleOffsetFetch},
@@ -55,7 +56,7 @@ func Table() []Route {
 		{Key: 24, Name: "AddPartitionsToTxn", Min: 0, Max: 5, Handle: handleAddPartitionsToTxn},
 		{Key: 25, Name: "AddOffsetsToTxn", Min: 0, Max: 4, Handle: handleAddOffsetsToTxn},
 		{Key: 26, Name: "EndTxn", Min: 0, Max: 5, Handle: handleEndTxn},
-		{Key: 27, Name: "WriteTxnMarkers", Min: 0, Max: 2, Handle: handleWriteTxnMarkers},
+		{Key: 27, Name: "WriteTxnMarkers", Min: 0, Max: 2, Disk: true, Handle: handleWriteTxnMarkers},
 		{Key: 28, Name: "TxnOffsetCommit", Min: 0, Max: 6, Handle: handleTxnOffsetCommit},
 		{Key: 32, Name: "DescribeConfigs", Min: 0, Max: 4, Direct: true, Handle: handleDescribeConfigs},
 		{Key: 33, Name: "AlterConfigs", Min: 0, Max: 2, Forward: true, Direct: true, Handle: handleAlterConfigs},
@@ -91,10 +92,10 @@ func Table() []Route {
 // ControllerTable is the list of the APIs that controller listeners serve: what other nodes ask, and what tools ask with --bootstrap-controller.
 func ControllerTable() []Route {
 	rows := []Route{
-		{Key: 1, Name: "Fetch", Min: 4, Max: 18, Handle: handleFetchMetadata},
+		{Key: 1, Name: "Fetch", Min: 4, Max: 18, Disk: true, Handle: handleFetchMetadata},
 		{Key: 56, Name: "AlterPartition", Min: 2, Max: 3, Handle: handleAlterPartition},
 		{Key: 58, Name: "Envelope", Min: 0, Max: 0, Handle: handleEnvelope},
-		{Key: 59, Name: "FetchSnapshot", Min: 0, Max: 1, Handle: handleFetchSnapshot},
+		{Key: 59, Name: "FetchSnapshot", Min: 0, Max: 1, Disk: true, Handle: handleFetchSnapshot},
 		{Key: 62, Name: "BrokerRegistration", Min: 0, Max: 4, Handle: handleBrokerRegistration},
 		{Key: 63, Name: "BrokerHeartbeat", Min: 0, Max: 2, Handle: handleBrokerHeartbeat},
 		{Key: 67, Name: "AllocateProducerIds", Min: 0, Max: 0, Handle: handleAllocateProducerIDs},

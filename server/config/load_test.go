@@ -148,11 +148,11 @@ func TestUnknownKeysAreWarnings(t *testing.T) {
 }
 
 func TestSettingsWithoutEffectAreTold(t *testing.T) {
-	s, err := loadText(t, stock)
+	s, err := loadText(t, stock+"socket.listen.backlog.size=50\n")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !containsText(s.Notices, "num.io.threads") {
+	if !containsText(s.Notices, "socket.listen.backlog.size") {
 		t.Errorf("%q", s.Notices)
 	}
 }

@@ -13,6 +13,8 @@ import (
 // Sockets is what the listeners of clients have done since the start.
 type Sockets struct {
 	Open, Accepted, BytesOut, Refused int64
+	Handlers                          Threads // num.io.threads
+	Senders                           Threads // num.network.threads of all listeners
 }
 
 // topicNames are the metrics of kafka.server:type=BrokerTopicMetrics: the bean's name without PerSec, and the value.
@@ -124,6 +126,7 @@ func (c *collector) collectSockets(samples chan<- prometheus.Metric) {
 	gauge("kafka_server_kafkaserver_brokerstate", "State of the broker as Kafka counts it: 3 is running, 6 is leaving.").send(samples, float64(c.o.State()))
 	if c.o.Quorum == nil {
 		return
+	c.collectThreads(s, samples)
 	}
 	leader, epoch := c.o.Quorum()
 	gauge("kafka_server_raftmetrics_current_leader", "Node that leads the metadata quorum, as this node knows it; -1 unknown.").send(samples, float64(leader))

@@ -91,6 +91,8 @@ type collector struct {
 // Describe implements prometheus.Collector: what there is depends on topics and groups, so nothing is told beforehand.
 func (c *collector) Describe(chan<- *prometheus.Desc) {}
 
+	handlers, network idleness // of threads
+
 // Collect implements prometheus.Collector.
 func (c *collector) Collect(samples chan<- prometheus.Metric) {
 	image := c.o.Image()
