@@ -255,7 +255,7 @@ func (c *conn) sendSlice(s storage.Slice) error {
 		return err
 	}
 	if tcp, ok := c.nc.(*net.TCPConn); ok {
-		if done, err := sendfile(tcp, s); done || err != nil {
+		if done, err := sendfile(c, tcp, s); done || err != nil {
 			c.server.bytesOut.Add(int64(s.Len()))
 			return err
 		}

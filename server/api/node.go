@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"time"
 
 	"github.com/ottla/ottla/coordinator/group"
 	"github.com/ottla/ottla/coordinator/txn"
