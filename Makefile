@@ -27,7 +27,7 @@ test-clients: build ## stock tools and clients of other languages against Ottla 
 	OTTLA=$(CURDIR)/ottla $(MAKE) -C integration clients
 
 test-cluster: build ## three processes in network namespaces that are killed, paused and cut off; needs root on Linux
-	OTTLA=$(CURDIR)/ottla $(GO) test -count=1 -tags netns -timeout 30m -v ./integration/cluster
+	OTTLA=$(CURDIR)/ottla OTTLA_CLUSTER_PAUSE=1m $(GO) test -count=1 -tags netns -timeout 30m -v ./integration/cluster
 
 lint:
 	$(GOLANGCI_LINT) run ./...

@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,6 +35,7 @@ func TestMain(m *testing.M) { process.Main(m) }
 type cluster struct {
 	t     *testing.T
 	nodes []*process.Broker // by node id - 1
+	seeds []string          // of a cluster in this process, which has no nodes
 }
 
 // start runs a cluster with a topic of three replicas.
@@ -70,19 +72,25 @@ func start(t *testing.T) *cluster {
 	for _, n := range c.nodes {
 		n.AwaitReady(t)
 	}
+	c.create(topic, partitions)
+	return c
+}
+
+// create makes a topic of three replicas and waits until they are in sync.
+func (c *cluster) create(name string, partitions int32) {
+	c.t.Helper()
 	client := c.client()
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(c.t.Context(), time.Minute)
 	defer cancel()
-	answer, err := kadm.NewClient(client).CreateTopic(ctx, partitions, brokers, nil, topic)
+	answer, err := kadm.NewClient(client).CreateTopic(ctx, partitions, brokers, nil, name)
 	if err == nil {
 		err = answer.Err
 	}
 	if err != nil {
-		t.Fatalf("create topic: %v", err)
+		c.t.Fatalf("create topic: %v", err)
 	}
 	c.awaitInSync()
-	return c
 }
 
 // machine is where a node runs.
@@ -93,7 +101,7 @@ type machine struct {
 
 func (c *cluster) client(opts ...kgo.Opt) *kgo.Client {
 	c.t.Helper()
-	var seeds []string
+	seeds := slices.Clone(c.seeds)
 	for _, n := range c.nodes {
 		seeds = append(seeds, n.Addr)
 	}
@@ -131,8 +139,8 @@ func (c *cluster) awaitInSync() {
 }
 
 func (c *cluster) outOfSync(client *kgo.Client) string {
-	for i, n := range c.nodes {
-		if !n.Running() {
+	for i := range len(c.nodes) + len(c.seeds) {
+		if len(c.nodes) > 0 && !c.nodes[i].Running() {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(c.t.Context(), 3*time.Second)

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -81,6 +82,20 @@ func (b *Broker) Disk(i int) vfs.FS { return b.nodes[i].disk }
 
 // Break makes operations of a running broker of a cluster on its files fail, until its next start.
 func (b *Broker) Break(i int, fault vfs.Fault) { b.nodes[i].faults.Inject(fault) }
+
+// Slow makes every write and fsync of a running broker of a cluster take that much longer, until end is called or the broker starts again.
+func (b *Broker) Slow(i int, by time.Duration) (end func()) {
+	var ends []func()
+	for _, op := range []vfs.Op{vfs.OpWrite, vfs.OpSync, vfs.OpVolume} {
+		_, remove := b.nodes[i].faults.Inject(vfs.Fault{Op: op, Delay: by})
+		ends = append(ends, remove)
+	}
+	return func() {
+		for _, remove := range ends {
+			remove()
+		}
+	}
+}
 
 // Partition cuts off two brokers from each other: what they send is lost until Heal. Clients reach both.
 func (b *Broker) Partition(i, j int) { b.net.setCut(way{i, j}, way{j, i}) }

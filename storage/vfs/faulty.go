@@ -39,7 +39,7 @@ const (
 // ErrInjected is the error of a Fault that names none.
 var ErrInjected = errors.New("injected fault")
 
-// Fault makes matching operations fail.
+// Fault makes matching operations fail, or only take longer.
 type Fault struct {
 	Op      Op     // "" hits every operation
 	Pattern string // filepath.Match on the last name of the path; "" hits every path
@@ -48,6 +48,8 @@ type Fault struct {
 	Count   int    // operations to fail; 0 means all from then on
 	Err     error  // nil means ErrInjected
 	Partial int    // OpWrite: bytes that are still written, as on a full disk
+
+	Delay time.Duration // before anything else; without Err the operation then goes on as if nothing was
 }
 
 // Faulty is an FS that fails on demand; without faults it is the FS it wraps. Safe for concurrent use.
@@ -108,7 +110,7 @@ func (y *Faulty) strike(op Op, path string) *Fault {
 		}
 		a.hit++
 		f := a.Fault
-		if f.Err == nil {
+		if f.Err == nil && f.Delay == 0 {
 			f.Err = ErrInjected
 		}
 		return &f
@@ -116,8 +118,23 @@ func (y *Faulty) strike(op Op, path string) *Fault {
 	return nil
 }
 
+// failing returns the fault that makes op on path fail, or nil; one that only delays it has done so.
+func (y *Faulty) failing(op Op, path string) *Fault {
+	f := y.strike(op, path)
+	if f == nil {
+		return nil
+	}
+	if f.Delay > 0 {
+		<-time.After(f.Delay)
+	}
+	if f.Err == nil {
+		return nil
+	}
+	return f
+}
+
 func (y *Faulty) err(op Op, path string) error {
-	if f := y.strike(op, path); f != nil {
+	if f := y.failing(op, path); f != nil {
 		return pathError(string(op), path, f.Err)
 	}
 	return nil
@@ -272,7 +289,7 @@ func (f *faultyFile) ReadAt(p []byte, off int64) (int, error) {
 }
 
 func (f *faultyFile) WriteAt(p []byte, off int64) (int, error) {
-	if fault := f.fs.strike(OpWrite, f.path); fault != nil {
+	if fault := f.fs.failing(OpWrite, f.path); fault != nil {
 		n := min(fault.Partial, len(p))
 		if n > 0 {
 			if done, err := f.File.WriteAt(p[:n], off); err != nil {

@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func write(t testing.TB, f File, b []byte, off int64) {
@@ -294,6 +296,25 @@ func TestFaulty(t *testing.T) {
 	if f.Raw() != nil {
 		t.Error("reads could pass the faults by")
 	}
+}
+
+func TestFaultyDelays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		y := NewFaulty(NewMem())
+		f := create(t, y, "x.log")
+		hits, remove := y.Inject(Fault{Op: OpSync, Delay: time.Second})
+		began := time.Now()
+		write(t, f, []byte("abc"), 0)
+		must(t, f.Sync())
+		if took := time.Since(began); took != time.Second || hits() != 1 {
+			t.Errorf("a write and an fsync took %v, %d were delayed", took, hits())
+		}
+		remove()
+		y.Inject(Fault{Op: OpSync, Delay: time.Second, Err: io.ErrNoProgress})
+		if err := f.Sync(); !errors.Is(err, io.ErrNoProgress) || time.Since(began) != 2*time.Second {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+	})
 }
 
 func BenchmarkMemAppend(b *testing.B) {
