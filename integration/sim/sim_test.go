@@ -287,14 +287,14 @@ func (s *simulation) settle(stop func(), others *sync.WaitGroup) {
 		step("flush", func() error { return p.wind(ctx) })
 	}
 	step("agree", func() error { return s.agreed(ctx) })
-	if s.dynamic() {
-		step("all vote", func() error { return s.awaitVoters(ctx) })
-	}
 	step("copy all", func() error { return s.awaitCopied(ctx) })
 	stop()
 	others.Wait()
 	for _, w := range s.others {
 		step("wind", func() error { return w.wind(ctx) })
+	}
+	if s.dynamic() {
+		step("all vote", func() error { return s.awaitVoters(ctx) })
 	}
 	step("failovers", func() error { return s.failovers(ctx) })
 	for _, topic := range []string{dataTopic, looseTopic, copyTopic, scatterTopic} {
