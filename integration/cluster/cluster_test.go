@@ -36,10 +36,17 @@ type cluster struct {
 	t     *testing.T
 	nodes []*process.Broker // by node id - 1
 	seeds []string          // of a cluster in this process, which has no nodes
+	gone  []int             // the ids of brokers that are no longer registered
 }
 
 // start runs a cluster with a topic of three replicas.
 func start(t *testing.T) *cluster {
+	t.Helper()
+	return startWith(t, "")
+}
+
+// startWith is start with another binary.
+func startWith(t *testing.T, binary string) *cluster {
 	t.Helper()
 	hosts := machines(t)
 	var voters []string
@@ -67,6 +74,7 @@ func start(t *testing.T) *cluster {
 		}, h.command...))
 	}
 	for _, n := range c.nodes {
+		n.Use(binary)
 		n.Launch(t)
 	}
 	for _, n := range c.nodes {
@@ -99,16 +107,23 @@ type machine struct {
 	command []string // runs a program there
 }
 
-func (c *cluster) client(opts ...kgo.Opt) *kgo.Client {
-	c.t.Helper()
+// options are those of a client of the cluster, and more.
+func (c *cluster) options(more ...kgo.Opt) []kgo.Opt {
 	seeds := slices.Clone(c.seeds)
-	for _, n := range c.nodes {
-		seeds = append(seeds, n.Addr)
+	for i, n := range c.nodes {
+		if !slices.Contains(c.gone, i+1) {
+			seeds = append(seeds, n.Addr)
+		}
 	}
-	client, err := kgo.NewClient(append([]kgo.Opt{
+	return append([]kgo.Opt{
 		kgo.SeedBrokers(seeds...), kgo.RetryBackoffFn(func(int) time.Duration { return 20 * time.Millisecond }), kgo.MetadataMinAge(50 * time.Millisecond),
 		kgo.DialTimeout(2 * time.Second), kgo.RequestTimeoutOverhead(2 * time.Second),
-	}, opts...)...)
+	}, more...)
+}
+
+func (c *cluster) client(opts ...kgo.Opt) *kgo.Client {
+	c.t.Helper()
+	client, err := kgo.NewClient(c.options(opts...)...)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -150,7 +165,7 @@ func (c *cluster) outOfSync(client *kgo.Client) string {
 			return fmt.Sprintf("broker %d: %v", i+1, err)
 		}
 		resp := answer.(*kmsg.MetadataResponse)
-		if len(resp.Brokers) != brokers {
+		if len(resp.Brokers) != len(c.nodes)+len(c.seeds)-len(c.gone) {
 			return fmt.Sprintf("broker %d sees %d brokers", i+1, len(resp.Brokers))
 		}
 		for _, t := range resp.Topics {

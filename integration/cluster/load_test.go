@@ -28,18 +28,19 @@ type load struct {
 	running  sync.WaitGroup
 	pending  sync.WaitGroup
 
-	mu      sync.Mutex // guards what follows
-	acked   map[place]string
-	read    map[place]string
-	last    time.Time // of an acknowledgement
-	longest time.Duration
-	began   time.Time // of the longest time without one
+	mu        sync.Mutex // guards what follows
+	acked     map[place]string
+	read      map[place]string
+	committed map[int32]int64 // by the group, of each partition the highest
+	last      time.Time       // of an acknowledgement
+	longest   time.Duration
+	began     time.Time // of the longest time without one
 }
 
 func (c *cluster) load() *load {
 	c.t.Helper()
 	l := &load{
-		c: c, acked: map[place]string{}, read: map[place]string{},
+		c: c, acked: map[place]string{}, read: map[place]string{}, committed: map[int32]int64{},
 		producer: c.client(kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.UnknownTopicRetries(-1), kgo.ProduceRequestTimeout(3*time.Second)),
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -92,9 +93,20 @@ func (l *load) consume(ctx context.Context, i int) {
 		fetches := client.PollFetches(ctx)
 		fetches.EachRecord(l.take)
 		within, cancel := context.WithTimeout(ctx, 5*time.Second)
-		_ = client.CommitUncommittedOffsets(within) // it is tried again with the next
+		if client.CommitUncommittedOffsets(within) == nil { // else it is tried again with the next
+			l.commit(client.CommittedOffsets()[topic])
+		}
 		cancel()
 		client.AllowRebalance()
+	}
+}
+
+// commit notes what a member has committed.
+func (l *load) commit(offsets map[int32]kgo.EpochOffset) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for p, o := range offsets {
+		l.committed[p] = max(l.committed[p], o.Offset)
 	}
 }
 
@@ -123,8 +135,19 @@ func (l *load) stop() time.Duration {
 	l.running.Wait()
 	l.producer.Close()
 	values := l.readAll(ctx)
+	client := l.c.client()
+	defer client.Close()
+	offsets, err := kadm.NewClient(client).FetchOffsets(ctx, "readers")
+	if err != nil {
+		t.Fatal(err)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	for p, offset := range l.committed {
+		if got, ok := offsets.Lookup(topic, p); !ok || got.At < offset {
+			t.Errorf("the group committed offset %d of partition %d, and has %d", offset, p, got.At)
+		}
+	}
 	for at, value := range l.acked {
 		if l.read[at] != value {
 			t.Errorf("partition %d offset %d: %s was acknowledged, %q is there", at.partition, at.offset, value, l.read[at])

@@ -79,7 +79,8 @@ type Broker struct {
 	Dir  string // its log.dirs
 
 	file    string   // its server.properties, "" if it has none
-	command []string // the binary is run by this, if not empty
+	binary  string   // "" is Binary
+	command []string // it is run by this, if not empty
 	args    []string
 	cmd     *exec.Cmd
 	ready   chan bool // true when the process says so, false when it ended
@@ -146,7 +147,11 @@ func (b *Broker) Start(t testing.TB) {
 // Launch runs the process. A node of a cluster is not ready before others run.
 func (b *Broker) Launch(t testing.TB) {
 	t.Helper()
-	command := append(append(slices.Clone(b.command), Binary(t)), b.args...)
+	binary := b.binary
+	if binary == "" {
+		binary = Binary(t)
+	}
+	command := append(append(slices.Clone(b.command), binary), b.args...)
 	b.cmd = exec.Command(command[0], command[1:]...)
 	r, w := io.Pipe()
 	b.cmd.Stdout, b.cmd.Stderr = w, w
@@ -172,6 +177,20 @@ func (b *Broker) Launch(t testing.TB) {
 		_ = w.Close()
 	}()
 	b.log.exited = exited
+}
+
+// Use makes the next start that of another binary, such as an older one; "" is Binary again.
+func (b *Broker) Use(binary string) { b.binary = binary }
+
+// AwaitEnd waits until a launched process has ended by itself.
+func (b *Broker) AwaitEnd(t testing.TB) {
+	t.Helper()
+	select {
+	case <-b.log.exited:
+	case <-time.After(startLimit):
+		t.Fatalf("ottla did not end within %v:\n%s", startLimit, b.log.text())
+	}
+	b.cmd = nil
 }
 
 // Properties is the path of a node's server.properties.
