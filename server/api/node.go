@@ -7,8 +7,8 @@ import (
 	"github.com/ottla/ottla/coordinator/group"
 	"github.com/ottla/ottla/coordinator/txn"
 	"github.com/ottla/ottla/protocol/config"
-	"github.com/ottla/ottla/replication"
 	"github.com/ottla/ottla/protocol/threads"
+	"github.com/ottla/ottla/replication"
 	"github.com/ottla/ottla/replication/metadata"
 	"github.com/ottla/ottla/server/logs"
 	"github.com/ottla/ottla/storage"
@@ -36,15 +36,11 @@ type Node struct {
 	Logger       *zap.Logger
 	Reached      []string     // listeners without an advertised address: clients are told the one at which they reached this node, see Conn.Reached
 	Loggers      *logs.Levels // the levels of this node's loggers, which BROKER_LOGGER resources show and alter
-
-	// TopicCreator creates the topics that Metadata and FindCoordinator find missing.
 	// Threads are num.io.threads: the requests that work on disks hold one each. Handlers of routes that are marked so are called with one.
 	Threads *threads.Pool
-	TopicCreator *TopicCreator
-}
 
-	// Telemetry takes the metrics that clients push.
-	Telemetry *telemetry.Receiver
+	// TopicCreator creates the topics that Metadata and FindCoordinator find missing.
+	TopicCreator *TopicCreator
 }
 
 // onDisk does disk work that a handler left for later, with one of the threads. An error is that of ctx.
@@ -60,6 +56,8 @@ func (n *Node) onDisk(ctx context.Context, work func()) error {
 	defer func() { n.Threads.Release(time.Since(began)) }()
 	work()
 	return nil
+}
+
 // Controller passes a request to the active controller, in this process or over the wire.
 type Controller interface {
 	// Handle answers req as the active controller; the response has req's version. An error means that no controller could be reached.

@@ -86,12 +86,12 @@ func (l errorLog) Println(v ...any) { l.logger.Sugar().Warnln(v...) }
 type collector struct {
 	o      Options
 	former former
+
+	handlers, network idleness // of threads
 }
 
 // Describe implements prometheus.Collector: what there is depends on topics and groups, so nothing is told beforehand.
 func (c *collector) Describe(chan<- *prometheus.Desc) {}
-
-	handlers, network idleness // of threads
 
 // Collect implements prometheus.Collector.
 func (c *collector) Collect(samples chan<- prometheus.Metric) {
