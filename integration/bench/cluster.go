@@ -14,7 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// clusterNodes is how many nodes a cluster has: each is broker and controller.
+// clusterNodes is how many nodes the usual cluster has: each is broker and controller.
 const clusterNodes = 3
 
 // cluster is a peer that runs as several processes. It belongs to one goroutine.
@@ -22,27 +22,31 @@ type cluster struct {
 	nodes []*server // by node id, from 1
 }
 
-// startCluster runs the nodes of p on free ports, with the settings that a user would take for three nodes, until all know each other.
-func startCluster(ctx context.Context, p *peer) (*cluster, error) {
+// startCluster runs so many nodes of p, of which the first are controllers too, on free ports, with the settings that a user would take, until all know each other.
+func startCluster(ctx context.Context, p *peer, nodes, controllers int) (*cluster, error) {
 	dir, err := os.MkdirTemp("", "bench")
 	if err != nil {
 		return nil, err
 	}
 	c := &cluster{}
-	voters := make([]string, clusterNodes)
-	ports := make([]int, 2*clusterNodes)
+	voters := make([]string, controllers)
+	ports := make([]int, nodes+controllers)
 	for i := range ports {
 		if ports[i], err = freePort(); err != nil {
 			return nil, errors.Join(err, os.RemoveAll(dir))
 		}
 	}
 	for i := range voters {
-		voters[i] = fmt.Sprintf("%d@127.0.0.1:%d", i+1, ports[clusterNodes+i])
+		voters[i] = fmt.Sprintf("%d@127.0.0.1:%d", i+1, ports[nodes+i])
 	}
-	for i := range voters {
+	for i := range nodes {
 		node := filepath.Join(dir, fmt.Sprint(i+1))
+		controllerPort := 0
+		if i < controllers {
+			controllerPort = ports[nodes+i]
+		}
 		if err = os.Mkdir(node, 0o755); err == nil {
-			err = os.WriteFile(filepath.Join(node, "server.properties"), []byte(clusterProperties(i+1, ports[i], ports[clusterNodes+i], voters, node)), 0o644)
+			err = os.WriteFile(filepath.Join(node, "server.properties"), []byte(clusterProperties(i+1, ports[i], controllerPort, voters, nodes, node)), 0o644)
 		}
 		if err == nil && p.format != nil {
 			err = p.format(filepath.Join(node, "server.properties"))
@@ -65,19 +69,24 @@ func startCluster(ctx context.Context, p *peer) (*cluster, error) {
 	return c, nil
 }
 
-func clusterProperties(id, port, controllerPort int, voters []string, dir string) string {
-	return fmt.Sprintf(`process.roles=broker,controller
+// clusterProperties is the file of one of so many nodes; controllerPort is 0 for one that is a broker only.
+func clusterProperties(id, port, controllerPort int, voters []string, nodes int, dir string) string {
+	roles, controller := "broker", ""
+	if controllerPort > 0 {
+		roles, controller = "broker,controller", fmt.Sprintf(",CONTROLLER://127.0.0.1:%d", controllerPort)
+	}
+	return fmt.Sprintf(`process.roles=%s
 node.id=%d
 controller.quorum.voters=%s
-listeners=PLAINTEXT://127.0.0.1:%d,CONTROLLER://127.0.0.1:%d
-advertised.listeners=PLAINTEXT://127.0.0.1:%[3]d
+listeners=PLAINTEXT://127.0.0.1:%d%s
+advertised.listeners=PLAINTEXT://127.0.0.1:%[4]d
 inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
-log.dirs=%[5]s
-offsets.topic.replication.factor=3
-transaction.state.log.replication.factor=3
+log.dirs=%[6]s
+offsets.topic.replication.factor=%[7]d
+transaction.state.log.replication.factor=%[7]d
 transaction.state.log.min.isr=2
-`, id, strings.Join(voters, ","), port, controllerPort, filepath.Join(dir, "data"))
+`, roles, id, strings.Join(voters, ","), port, controller, filepath.Join(dir, "data"), nodes)
 }
 
 // remove ends all nodes and removes their data.
@@ -194,7 +203,7 @@ func everyPartition(r *kmsg.MetadataResponse, is func(*kmsg.MetadataResponseTopi
 // create creates a topic with a replica on each node, of which two must be in sync; placed, if any, are the replicas of its one partition.
 func (c *cluster) create(ctx context.Context, asked *server, name string, partitions int32, placed ...int32) error {
 	topic := kmsg.NewCreateTopicsRequestTopic()
-	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = name, partitions, clusterNodes
+	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = name, partitions, int16(len(c.nodes))
 	if len(placed) > 0 {
 		topic.NumPartitions, topic.ReplicationFactor = -1, -1
 		topic.ReplicaAssignment = []kmsg.CreateTopicsRequestTopicReplicaAssignment{{Partition: 0, Replicas: placed}}

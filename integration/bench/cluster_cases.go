@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"syscall"
@@ -41,16 +42,16 @@ func clusterCases() []benchCase {
 			rounds:  2, without: []string{keyKfake, keyLimit}, limit: clusterLimit, fresh: clusterFailoverRound,
 		},
 		{
-			name: "cluster-partitions", about: fmt.Sprintf("%d partitions of three replicas: created, until all are in sync; memory of the largest broker; from kill -9 of a broker until each has another leader",
-				clusterTopics*clusterParts),
-			metrics: []metric{{"create", "s", false}, {"memory", "MB", false}, {"failover", "s", false}},
+			name: "cluster-partitions", about: fmt.Sprintf("%d partitions of three replicas: created, until all are in sync; memory of the largest broker; from kill -9 of a broker until each has another leader, "+
+				"and how much of that is from the first that has one to the last", clusterTopics*clusterParts),
+			metrics: []metric{{"create", "s", false}, {"memory", "MB", false}, {"failover", "s", false}, {"elections", "ms", false}},
 			rounds:  1, without: []string{keyKfake, keyLimit}, limit: clusterLimit, fresh: clusterPartitionsRound,
 		},
 	}
 }
 
 func clusterProduceRound(ctx context.Context, p *peer) (sample, error) {
-	c, err := startCluster(ctx, p)
+	c, err := startCluster(ctx, p, clusterNodes, clusterNodes)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +140,7 @@ func (c *cluster) acked(ctx context.Context, topic string) ([]time.Duration, err
 }
 
 func clusterFailoverRound(ctx context.Context, p *peer) (sample, error) {
-	c, err := startCluster(ctx, p)
+	c, err := startCluster(ctx, p, clusterNodes, clusterNodes)
 	if err != nil {
 		return nil, err
 	}
@@ -258,7 +259,7 @@ func (c *cluster) handover(ctx context.Context, leader int32, topic string) (tim
 }
 
 func clusterPartitionsRound(ctx context.Context, p *peer) (sample, error) {
-	c, err := startCluster(ctx, p)
+	c, err := startCluster(ctx, p, clusterNodes, clusterNodes)
 	if err != nil {
 		return nil, err
 	}
@@ -271,7 +272,8 @@ func clusterPartitionsRound(ctx context.Context, p *peer) (sample, error) {
 			return nil, err
 		}
 	}
-	if _, err := c.awaitInSync(ctx, c.nodes[0], topics...); err != nil {
+	all, err := c.awaitInSync(ctx, c.nodes[0], topics...)
+	if err != nil {
 		return nil, err
 	}
 	out := sample{"create": time.Since(begin).Seconds()}
@@ -288,13 +290,34 @@ func clusterPartitionsRound(ctx context.Context, p *peer) (sample, error) {
 		return nil, err
 	}
 	dead := controller%clusterNodes + 1
+	led := ledBy(all, dead)
 	begin = time.Now()
 	if err := c.node(dead).kill(); err != nil {
 		return nil, err
 	}
+	var first time.Time // that a partition had another leader
 	_, err = c.await(ctx, c.node(controller), "other leaders", topics, func(r *kmsg.MetadataResponse) bool {
-		return everyPartition(r, func(p *kmsg.MetadataResponseTopicPartition) bool { return p.Leader > 0 && p.Leader != dead })
+		left := ledBy(r, dead)
+		if left < led && first.IsZero() {
+			first = time.Now()
+		}
+		return left == 0 && everyPartition(r, func(p *kmsg.MetadataResponseTopicPartition) bool { return p.Leader > 0 })
 	})
-	out["failover"] = time.Since(begin).Seconds()
+	out["failover"], out["elections"] = time.Since(begin).Seconds(), time.Since(first).Seconds()*1e3
 	return out, err
+}
+
+// ledBy is how many of the partitions a node leads; more than there are where not all could be told.
+func ledBy(r *kmsg.MetadataResponse, id int32) int {
+	n := 0
+	whole := everyPartition(r, func(p *kmsg.MetadataResponseTopicPartition) bool {
+		if p.Leader == id {
+			n++
+		}
+		return true
+	})
+	if !whole {
+		return math.MaxInt
+	}
+	return n
 }
