@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"net"
 	"reflect"
 	"regexp"
 	"slices"
@@ -174,24 +173,28 @@ func (c *comparison) tags(path string, k, o kmsg.Tags) {
 }
 
 var (
+	activeController = regexp.MustCompile(`The active controller appears to be node \d+`)
+
 	uuids = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
 	ids   = regexp.MustCompile(`\b[A-Za-z0-9_-]{22}\b`)
 )
 
 // plain replaces what is random or of one side only in a text: member ids, topic ids, the port.
 func plain(s server, text string) string {
-	_, port, _ := net.SplitHostPort(s.addr)
-	text = strings.ReplaceAll(text, ":"+port, ":<port>")
+	for i, port := range s.ports() {
+		text = strings.ReplaceAll(text, ":"+port, fmt.Sprintf(":<port %d>", i))
+	}
 	for i, dir := range s.dirs {
 		text = strings.ReplaceAll(text, dir, fmt.Sprintf("<dir %d>", i))
 	}
+	text = activeController.ReplaceAllString(text, "The active controller appears to be node <n>")
 	text = uuids.ReplaceAllString(text, "<uuid>")
 	return ids.ReplaceAllString(text, "<id>")
 }
 
 func plainPort(s server, text string) string {
-	if _, port, _ := net.SplitHostPort(s.addr); text == port {
-		return "<port>"
+	if i := slices.Index(s.ports(), text); i >= 0 {
+		return fmt.Sprintf("<port %d>", i)
 	}
 	return text
 }

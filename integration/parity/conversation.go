@@ -24,6 +24,20 @@ type server struct {
 	name string
 	addr string
 	dirs []string // its log dirs, where a script names them
+	trio *trio    // the cluster, for scripts that talk to its other nodes; addr is that of the first
+}
+
+// ports are what stands in texts for one side's ports, in the order of its nodes.
+func (s server) ports() (all []string) {
+	addrs := []string{s.addr}
+	if s.trio != nil {
+		addrs = slices.Concat(s.trio.addrs, s.trio.controllers)
+	}
+	for _, addr := range addrs {
+		_, port, _ := net.SplitHostPort(addr)
+		all = append(all, port)
+	}
+	return all
 }
 
 // step is one recorded fact of a conversation.
@@ -85,8 +99,11 @@ type client struct {
 }
 
 // dial opens a connection whose requests carry the client id.
-func (c *conversation) dial(clientID string) *client {
-	conn, err := net.Dial("tcp", c.server.addr)
+func (c *conversation) dial(clientID string) *client { return c.dialTo(c.server.addr, clientID) }
+
+// dialTo is dial to another node.
+func (c *conversation) dialTo(addr, clientID string) *client {
+	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		c.abort("dial: %v", err)
 	}

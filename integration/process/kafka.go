@@ -55,15 +55,20 @@ func FormatKafka(java func(args ...string) *exec.Cmd, properties string, flags .
 	return nil
 }
 
+// javaWith runs classes of the jars in libs.
+func javaWith(libs string) func(args ...string) *exec.Cmd {
+	return func(args ...string) *exec.Cmd {
+		return exec.Command("java", append([]string{"-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-cp", libs + "/*"}, args...)...)
+	}
+}
+
 // StartKafka formats (with more flags, if any) and runs a combined node of Apache Kafka, whose jars are in libs, on free ports with
 // its data in a folder of the test, until the test ends. It returns host:port of its client listener, which accepts connections.
 func StartKafka(t testing.TB, libs string, flags []string, lines ...string) string {
 	t.Helper()
 	dir, port := t.TempDir(), FreePort(t)
 	addr := fmt.Sprintf("127.0.0.1:%d", port)
-	java := func(args ...string) *exec.Cmd {
-		return exec.Command("java", append([]string{"-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-cp", libs + "/*"}, args...)...)
-	}
+	java := javaWith(libs)
 	properties := filepath.Join(dir, "server.properties")
 	text := KafkaProperties(port, FreePort(t), filepath.Join(dir, "data"), lines...)
 	if err := os.WriteFile(properties, []byte(text), 0o644); err != nil {
@@ -72,34 +77,56 @@ func StartKafka(t testing.TB, libs string, flags []string, lines ...string) stri
 	if err := FormatKafka(java, properties, flags...); err != nil {
 		t.Fatal(err)
 	}
-	cmd, log := java("kafka.Kafka", properties), &output{}
-	cmd.Stdout, cmd.Stderr = log, log
+	runKafka(t, java("kafka.Kafka", properties)).listening(t, addr)
+	return addr
+}
+
+// kafkaNode is a process of Apache Kafka.
+type kafkaNode struct {
+	cmd    *exec.Cmd
+	log    *output
+	exited chan struct{} // closed when it has ended
+}
+
+// runKafka runs a node until the test ends.
+func runKafka(t testing.TB, cmd *exec.Cmd) *kafkaNode {
+	t.Helper()
+	n := &kafkaNode{cmd: cmd, log: &output{}, exited: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = n.log, n.log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	exited := make(chan struct{})
 	go func() { // ends with the process, which the cleanup kills
 		_ = cmd.Wait()
-		close(exited)
+		close(n.exited)
 	}()
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		<-exited
-	})
+	t.Cleanup(n.kill)
+	return n
+}
+
+// kill ends the process at once; it may have ended.
+func (n *kafkaNode) kill() {
+	_ = n.cmd.Process.Kill()
+	<-n.exited
+}
+
+// listening waits until the node accepts connections at an address.
+func (n *kafkaNode) listening(t testing.TB, addr string) {
+	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	limit := time.After(startLimit)
 	for {
 		if conn, err := net.Dial("tcp", addr); err == nil {
 			_ = conn.Close()
-			return addr
+			return
 		}
 		select {
 		case <-tick.C:
-		case <-exited:
-			t.Fatalf("Apache Kafka ended before it listened:\n%s", log.text())
+		case <-n.exited:
+			t.Fatalf("Apache Kafka ended before it listened:\n%s", n.log.text())
 		case <-limit:
-			t.Fatalf("Apache Kafka did not listen within %v:\n%s", startLimit, log.text())
+			t.Fatalf("Apache Kafka did not listen within %v:\n%s", startLimit, n.log.text())
 		}
 	}
 }
