@@ -85,7 +85,7 @@ func (c *conn) later(a *answer) (err error) {
 	defer c.catch(a, &err)
 	ctx := c.ctx
 	if a.forwarded {
-		ctx = controller.WithCaller(ctx, c.caller(a))
+		ctx = controller.WithCaller(ctx, a.request.Caller())
 	}
 	for later := a.result.Later; later != nil && c.ctx.Err() == nil; later = a.result.Later {
 		a.result = later(ctx)

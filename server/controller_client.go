@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"sync"
@@ -171,13 +172,15 @@ func errorCode(resp kmsg.Response) protocol.Code {
 // forward sends a client's request in an envelope.
 func (c *controllers) forward(ctx context.Context, at controllerAt, req kmsg.Request) (kmsg.Response, error) {
 	envelope := kmsg.NewPtrEnvelopeRequest()
-	envelope.RequestPrincipal = api.AnonymousPrincipal()
-	envelope.ClientHostAddress = net.IPv4(127, 0, 0, 1).To4()
-	clientID := c.clientID
-	if who := controller.CallerOf(ctx); who.Principal != "" {
-		clientID = who.ClientID
+	who := controller.CallerOf(ctx)
+	if who.Principal == "" { // the broker itself asks
+		who.Principal, who.ClientID = api.Anonymous, c.clientID
 	}
-	envelope.RequestData = kmsg.NewRequestFormatter(kmsg.FormatterClientID(clientID)).AppendRequest(nil, req, 0)[4:] // without the size
+	if !who.Host.IsValid() { // a connection in memory
+		who.Host = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	envelope.RequestPrincipal, envelope.ClientHostAddress = api.PrincipalData(who.Principal), who.Host.Unmap().AsSlice()
+	envelope.RequestData = kmsg.NewRequestFormatter(kmsg.FormatterClientID(who.ClientID)).AppendRequest(nil, req, 0)[4:] // without the size
 	answer, err := c.pool(at, clientRequests).Do(ctx, envelope)
 	if err != nil {
 		return nil, err

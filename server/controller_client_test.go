@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -142,12 +143,14 @@ func TestControllersForwardInEnvelopes(t *testing.T) {
 	req.BrokerID = 5
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
+	ctx = controller.WithCaller(ctx, controller.Caller{ClientID: "app", Principal: "alice", Host: netip.MustParseAddr("10.0.0.7")})
 	resp, err := c.Handle(ctx, req)
 	if err != nil || protocol.Code(resp.(*kmsg.UnregisterBrokerResponse).ErrorCode) != protocol.BrokerIDNotRegistered {
 		t.Fatalf("%+v %v", resp, err)
 	}
 	e := f.forwarded.Load()
-	if len(e.ClientHostAddress) != 4 || string(e.RequestPrincipal) != string(api.AnonymousPrincipal()) {
+	header := kmsg.NewRequestFormatter(kmsg.FormatterClientID("app")).AppendRequest(nil, req, 0)[4:]
+	if string(e.ClientHostAddress) != string([]byte{10, 0, 0, 7}) || string(e.RequestPrincipal) != string(api.PrincipalData("alice")) || string(e.RequestData) != string(header) {
 		t.Errorf("%+v", e)
 	}
 }

@@ -10,14 +10,11 @@ import (
 	"github.com/ottla/ottla/protocol/config"
 	"github.com/ottla/ottla/replication/controller"
 	"github.com/ottla/ottla/replication/metadata"
+	"github.com/ottla/ottla/server/api"
 )
 
-const (
-	// anonymous is the user of a connection on which nobody said who they are.
-	anonymous = "ANONYMOUS"
-	// quotaSensorIdle is how long what was measured of a client is kept after its last request.
-	quotaSensorIdle = time.Hour
-)
+// quotaSensorIdle is how long what was measured of a client is kept after its last request.
+const quotaSensorIdle = time.Hour
 
 // quotas holds what clients may use of this node, and measures what they use (Kafka's QuotaManagers). The limits come from the metadata by publish, in the
 // observer's goroutine; each clientQuota and sensor has a mutex of its own, the sensor's being taken while the other is held. While nobody has a quota a request costs the reading of active.
@@ -80,7 +77,7 @@ func (q *quotas) mutations(c controller.Caller, strict bool) controller.Mutation
 
 func userOr(principal string) string {
 	if principal == "" {
-		return anonymous
+		return api.Anonymous
 	}
 	return principal
 }

@@ -5,7 +5,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/ottla/ottla/replication/controller"
 	"github.com/ottla/ottla/server/api"
 )
 
@@ -33,7 +32,7 @@ func (c *conn) limit(a *answer) {
 	if a.request.ClientID != nil {
 		client = *a.request.ClientID
 	}
-	user := c.user()
+	user := a.request.Principal
 	r := &a.quotas
 	r.quotas, r.began = q, time.Now()
 	r.request = q.request.sensor(&c.quotas.request, user, client)
@@ -52,16 +51,7 @@ func (c *conn) limit(a *answer) {
 }
 
 // user is who the client is.
-func (c *conn) user() string { return anonymous }
-
-// caller is who the controller decides a's request for.
-func (c *conn) caller(a *answer) controller.Caller {
-	who := controller.Caller{Principal: c.user()}
-	if a.request.ClientID != nil {
-		who.ClientID = *a.request.ClientID
-	}
-	return who
-}
+func (c *conn) user() string { return api.Anonymous }
 
 // charge counts what a's handler did: records that came, and its time.
 func (c *conn) charge(a *answer) {

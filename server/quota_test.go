@@ -11,6 +11,7 @@ import (
 	"github.com/ottla/ottla/protocol/schema"
 	"github.com/ottla/ottla/replication/controller"
 	"github.com/ottla/ottla/replication/metadata"
+	"github.com/ottla/ottla/server/api"
 )
 
 var testWindow = quotaWindow{samples: 11, width: 1000}
@@ -132,7 +133,7 @@ func TestMutationsOfACaller(t *testing.T) {
 	if m := q.mutations(controller.Caller{ClientID: "c"}, true); m != nil {
 		t.Error("a quota where there is none")
 	}
-	q.publish(published(t, metadata.QuotaUser, anonymous, "controller_mutation_rate", 1))
+	q.publish(published(t, metadata.QuotaUser, api.Anonymous, "controller_mutation_rate", 1))
 	m := q.mutations(controller.Caller{ClientID: "c"}, true)
 	if !m.Record(20) || m.Record(1) || m.Throttle() < 8*time.Second {
 		t.Errorf("throttle %v", m.Throttle())

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -10,10 +11,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Caller is who sent a forwarded request.
+// Caller is who sent a forwarded request. The zero Caller is a node itself.
 type Caller struct {
 	ClientID  string
-	Principal string
+	Principal string     // the name of a user
+	Host      netip.Addr // from where; zero if unknown
 }
 
 type callerKey struct{}

@@ -262,7 +262,7 @@ func (v *View) charge(partitions int) error {
 	if v.mutations == nil || v.mutations.Record(partitions) {
 		return nil
 	}
-	return protocol.Errorf(protocol.ThrottlingQuotaExceeded, "The throttling quota has been exceeded.")
+	return protocol.ThrottlingQuotaExceeded
 }
 
 // throttled puts a quota's throttle into the response of a request.

@@ -57,7 +57,7 @@ func (c *Controller) checkVoter(clusterID *string, what string, change VoterChan
 	case c.ActiveID() != c.o.NodeID:
 		return protocol.NotController
 	case clusterID != nil && *clusterID != c.ClusterID():
-		return protocol.InconsistentClusterID
+		return protocol.Errorf(protocol.InconsistentClusterID, "The given id %q doesn't match the cluster id %q", *clusterID, c.ClusterID())
 	case change.ID < 0 || change.DirectoryID.IsZero():
 		return protocol.Errorf(protocol.InvalidRequest, "%s voter request didn't include a valid voter", what)
 	}

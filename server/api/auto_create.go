@@ -11,6 +11,7 @@ import (
 
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/config"
+	"github.com/ottla/ottla/replication/controller"
 	"github.com/ottla/ottla/replication/metadata"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/zap"
@@ -44,9 +45,9 @@ func NewTopicCreator(o TopicCreatorOptions) *TopicCreator {
 	return &TopicCreator{o: o, ctx: ctx, cancel: cancel, inflight: map[string]struct{}{}}
 }
 
-// Create starts to create the topics and returns at once. Names whose creation is under way are passed over. The names must be valid;
+// Create starts to create the topics for who asked and returns at once. Names whose creation is under way are passed over. The names must be valid;
 // they are copied. What goes wrong is logged only: whoever asked asks again.
-func (c *TopicCreator) Create(names ...string) {
+func (c *TopicCreator) Create(who controller.Caller, names ...string) {
 	c.mu.Lock()
 	var wanted []string
 	for _, name := range names {
@@ -61,7 +62,8 @@ func (c *TopicCreator) Create(names ...string) {
 	}
 	c.mu.Unlock()
 	if len(wanted) > 0 {
-		go c.create(wanted)
+		who.ClientID, who.Principal = strings.Clone(who.ClientID), strings.Clone(who.Principal)
+		go c.create(who, wanted)
 	}
 }
 
@@ -74,7 +76,7 @@ func (c *TopicCreator) Close() {
 	c.wg.Wait()
 }
 
-func (c *TopicCreator) create(names []string) {
+func (c *TopicCreator) create(who controller.Caller, names []string) {
 	defer c.wg.Done()
 	defer func() {
 		c.mu.Lock()
@@ -93,7 +95,7 @@ func (c *TopicCreator) create(names []string) {
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, timeout)
 	defer cancel()
-	resp, err := c.o.Controller.Handle(ctx, req)
+	resp, err := c.o.Controller.Handle(controller.WithCaller(ctx, who), req)
 	if err != nil {
 		if c.ctx.Err() == nil {
 			c.o.Logger.Warn("topics could not be created automatically", zap.Strings("topics", names), zap.Error(err))

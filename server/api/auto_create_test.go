@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 
 	"github.com/ottla/ottla/protocol/schema"
+	"github.com/ottla/ottla/replication/controller"
 	"github.com/ottla/ottla/replication/metadata"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -126,25 +127,25 @@ func TestTopicCreatorLife(t *testing.T) {
 			}
 		}
 		name := []byte("a")
-		n.TopicCreator.Create(string(name), "b")
-		n.TopicCreator.Create("b", "c")
-		n.TopicCreator.Create("a", "b", "c")
+		n.TopicCreator.Create(controller.Caller{}, string(name), "b")
+		n.TopicCreator.Create(controller.Caller{}, "b", "c")
+		n.TopicCreator.Create(controller.Caller{}, "a", "b", "c")
 		synctest.Wait()
 		if got := len(c.requests()); got != 2 {
 			t.Errorf("%d requests", got)
 		}
 		close(release)
 		synctest.Wait()
-		n.TopicCreator.Create("a")
+		n.TopicCreator.Create(controller.Caller{}, "a")
 		synctest.Wait()
 		if got := len(c.requests()); got != 3 {
 			t.Errorf("%d requests after the first ones ended", got)
 		}
 		release = make(chan struct{})
-		n.TopicCreator.Create("d")
+		n.TopicCreator.Create(controller.Caller{}, "d")
 		synctest.Wait()
 		n.TopicCreator.Close()
-		n.TopicCreator.Create("e")
+		n.TopicCreator.Create(controller.Caller{}, "e")
 		synctest.Wait()
 		if got := len(c.requests()); got != 4 {
 			t.Errorf("%d requests after Close", got)

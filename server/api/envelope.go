@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/binary"
+	"net/netip"
 	"strings"
 
 	"github.com/ottla/ottla/protocol"
@@ -27,11 +28,15 @@ func handleEnvelope(_ context.Context, n *Node, r *Request) Result {
 	if err != nil {
 		return refuse(err)
 	}
+	host, ok := netip.AddrFromSlice(req.ClientHostAddress)
+	if !ok {
+		return refuse(protocol.Errorf(protocol.InvalidRequest, "a client's address of %d bytes", len(req.ClientHostAddress)))
+	}
 	header, inner, err := forwardedRequest(n, req.RequestData)
 	if err != nil {
 		return refuse(err)
 	}
-	caller := controller.Caller{Principal: principal}
+	caller := controller.Caller{Principal: principal, Host: host.Unmap()}
 	if header.ClientID != nil {
 		caller.ClientID = *header.ClientID
 	}
@@ -105,9 +110,12 @@ func checkPrincipal(b []byte) (name string, err error) {
 	return strings.Clone(p.Name), nil
 }
 
-// AnonymousPrincipal is who a client is that has not said it, as an Envelope has it.
-func AnonymousPrincipal() []byte {
+// Anonymous is the user of a client that did not say who it is.
+const Anonymous = "ANONYMOUS"
+
+// PrincipalData is a user as an Envelope has it.
+func PrincipalData(user string) []byte {
 	p := kmsg.NewDefaultPrincipalData()
-	p.Type, p.Name = "User", "ANONYMOUS"
+	p.Type, p.Name = "User", user
 	return p.AppendTo([]byte{0, 0})
 }

@@ -3,9 +3,11 @@ package api
 import (
 	"context"
 	"encoding/binary"
+	"net/netip"
 	"testing"
 
 	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/replication/controller"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -13,13 +15,16 @@ import (
 func enveloped(req kmsg.Request, correlation int32) *kmsg.EnvelopeRequest {
 	e := kmsg.NewPtrEnvelopeRequest()
 	e.RequestData = kmsg.NewRequestFormatter(kmsg.FormatterClientID("app")).AppendRequest(nil, req, correlation)[4:]
-	e.RequestPrincipal, e.ClientHostAddress = AnonymousPrincipal(), []byte{10, 0, 0, 1}
+	e.RequestPrincipal, e.ClientHostAddress = PrincipalData("alice"), []byte{10, 0, 0, 1}
 	return e
 }
 
 func TestEnvelope(t *testing.T) {
 	n, c := controllerNode(t)
-	c.handle = func(_ context.Context, req kmsg.Request) (kmsg.Response, error) {
+	c.handle = func(ctx context.Context, req kmsg.Request) (kmsg.Response, error) {
+		if who, want := controller.CallerOf(ctx), (controller.Caller{ClientID: "app", Principal: "alice", Host: netip.MustParseAddr("10.0.0.1")}); who != want {
+			t.Errorf("asked for %+v, want %+v", who, want)
+		}
 		resp := req.ResponseKind().(*kmsg.CreateTopicsResponse)
 		resp.Topics = append(resp.Topics, kmsg.CreateTopicsResponseTopic{Topic: req.(*kmsg.CreateTopicsRequest).Topics[0].Topic, ErrorCode: 36})
 		return resp, nil
@@ -56,7 +61,8 @@ func TestEnvelopeRefusals(t *testing.T) {
 		"a controller that is not active": {enveloped(unregister, 1), protocol.NotController},
 		"a request that is not forwarded": {enveloped(kmsg.NewPtrDescribeClusterRequest(), 1), protocol.InvalidRequest},
 		"a request of brokers":            {enveloped(kmsg.NewPtrBrokerHeartbeatRequest(), 1), protocol.InvalidRequest},
-		"no request":                      {&kmsg.EnvelopeRequest{RequestPrincipal: AnonymousPrincipal()}, protocol.InvalidRequest},
+		"no request":                      {&kmsg.EnvelopeRequest{RequestPrincipal: PrincipalData("alice"), ClientHostAddress: []byte{10, 0, 0, 1}}, protocol.InvalidRequest},
+		"no address":                      {func() *kmsg.EnvelopeRequest { e := enveloped(unregister, 1); e.ClientHostAddress = nil; return e }(), protocol.InvalidRequest},
 		"a body that ends early": {func() *kmsg.EnvelopeRequest {
 			e := enveloped(unregister, 1)
 			e.RequestData = e.RequestData[:len(e.RequestData)-3]

@@ -92,7 +92,7 @@ func findCoordinator(n *Node, r *Request, keyType int8, key string) (endpoint, p
 	}
 	image := n.Image()
 	if image.Topic(topic) == nil {
-		n.TopicCreator.Create(topic)
+		n.TopicCreator.Create(r.Caller(), topic)
 		return none, protocol.CoordinatorNotAvailable
 	}
 	p := image.Partition(topic, partition)

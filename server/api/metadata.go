@@ -53,7 +53,7 @@ func handleMetadata(_ context.Context, n *Node, r *Request) Result {
 		return reply(resp)
 	}
 	image := n.Image()
-	q := metadataQuery{n: n, image: image, req: req, view: listenerView{image: image, listener: r.Listener}}
+	q := metadataQuery{n: n, r: r, image: image, req: req, view: listenerView{image: image, listener: r.Listener}}
 	for b := range image.Brokers() {
 		if e := b.Endpoint(r.Listener); e != nil && !b.Fenced {
 			resp.Brokers = append(resp.Brokers, kmsg.MetadataResponseBroker{NodeID: b.ID, Host: r.hostOf(n, b.ID, e.Host), Port: int32(e.Port), Rack: b.Rack})
@@ -122,6 +122,7 @@ func aliveController(n *Node, image *metadata.Image) int32 {
 // metadataQuery answers the topics of one request.
 type metadataQuery struct {
 	n     *Node
+	r     *Request
 	image *metadata.Image
 	req   *kmsg.MetadataRequest
 	view  listenerView
@@ -192,7 +193,7 @@ func (q *metadataQuery) topicsByName() []kmsg.MetadataResponseTopic {
 		unknown = append(unknown, t)
 	}
 	if len(create) > 0 && q.mayCreate() {
-		q.n.TopicCreator.Create(create...)
+		q.n.TopicCreator.Create(q.r.Caller(), create...)
 	}
 	return append(out, unknown...)
 }
