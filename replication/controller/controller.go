@@ -50,6 +50,8 @@ type Options struct {
 	OnFailure func(error)
 	// LookupHost fails on a name that stands for no address; quotas of ips may be set by name. nil: every name fails.
 	LookupHost func(ctx context.Context, name string) error
+
+	formatted formatting // read by Start
 }
 
 // Controller decides changes of the cluster's metadata while this node leads the quorum. Its goroutine runs queued decisions against the
@@ -142,6 +144,7 @@ func Start(o Options) (*Controller, error) {
 		}
 		return nil, err
 	}
+	o.formatted = q.formatted
 	c, err := newController(o, q)
 	if err != nil {
 		return nil, err
@@ -342,6 +345,7 @@ func (c *Controller) takeOver(e Election) {
 		Now: now, Rand: c.random, static: c.o.Config, names: newTopicNames(e.Image), index: newIndex(e.Image),
 	}
 	c.learn(v)
+	v.formatted = c.o.formatted
 	v.Sessions = newSessions(e.Image, v.Config().Duration("broker.session.timeout.ms"), now)
 	if !e.Former.At.IsZero() {
 		v.Sessions.lapse(e.Former.Node, e.Former.At, now, heartbeatsToFindLeader*v.Config().Duration("broker.heartbeat.interval.ms"))

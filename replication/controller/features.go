@@ -22,18 +22,20 @@ const (
 	unsafeDowngrade int8 = 3
 )
 
-// bootstrap records the features of a new cluster (ActivationRecordsGenerator.recordsForEmptyLog). A cluster that exists keeps its
+// bootstrap records the features of a new cluster, those that its folder was formatted with if it was (ActivationRecordsGenerator.recordsForEmptyLog). A cluster that exists keeps its
 // levels, as Kafka's do: those are raised by its operator.
 func bootstrap(v *View) (Decision, error) {
 	if v.Image.FeatureLevel(protocol.MetadataVersion) != 0 {
 		return Decision{}, nil
 	}
-	d := Decision{Records: []schema.MetadataRecord{
-		&schema.FeatureLevelRecord{Name: protocol.MetadataVersion, FeatureLevel: protocol.LatestMetadataVersion},
-	}}
+	var d Decision
 	if voters, known := v.votersRecord(); known && v.quorum.kraftVersion > 0 {
 		d.Controls = kraftControls(v.quorum.kraftVersion, voters)
 	}
+	if d.Records = v.formatted.begin(v); len(d.Records) > 0 {
+		return d, nil
+	}
+	d.Records = []schema.MetadataRecord{&schema.FeatureLevelRecord{Name: protocol.MetadataVersion, FeatureLevel: protocol.LatestMetadataVersion}}
 	for _, f := range protocol.Features() {
 		level := f.DefaultLevel(protocol.LatestMetadataVersion)
 		if level > 0 && f.Name != protocol.MetadataVersion && f.Name != protocol.KRaftVersion {

@@ -71,7 +71,8 @@ type raftQuorum struct {
 	id        raft.ServerID
 	address   raft.ServerAddress
 	directory protocol.UUID
-	founding  bool // this start has begun the quorum, with others
+	founding  bool       // this start has begun the quorum, with others
+	formatted formatting // of a folder without data
 	health    *health
 	reserved  *vfs.Reserved // the file system below all files of the quorum
 	entries   *raftLog

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/config"
 	"github.com/ottla/ottla/protocol/record"
 	"github.com/ottla/ottla/protocol/schema"
@@ -155,6 +156,8 @@ type member struct {
 	lone      bool // without Transport
 	failed    chan error
 	clusterID string
+
+	directoryID protocol.UUID
 }
 
 func address(id int32) string { return fmt.Sprintf("c%d:9093", id) }
@@ -192,7 +195,7 @@ func (m *member) start() {
 	}
 	m.codecs, m.failed = record.NewCodecs(), make(chan error, 8)
 	o := Options{
-		NodeID: m.id, ClusterID: m.clusterID, FS: m.fs, Dir: "/data", Config: values, Codecs: m.codecs, Logger: cmp.Or(m.q.logger, zap.NewNop()),
+		NodeID: m.id, ClusterID: m.clusterID, DirectoryID: m.directoryID, FS: m.fs, Dir: "/data", Config: values, Codecs: m.codecs, Logger: cmp.Or(m.q.logger, zap.NewNop()),
 		Transport: m.q.net.host(address(m.id)), Endpoint: Endpoint{Listener: "CONTROLLER", Host: fmt.Sprintf("c%d", m.id), Port: 9093},
 		Voters: m.q.voters, Bootstrap: m.bootstrap,
 		OnFailure: func(err error) { m.failed <- err },

@@ -94,7 +94,17 @@ func (q *raftQuorum) identify() error {
 		stored.ClusterID = q.clusterID
 	}
 	var first raft.Configuration
+	if _, snapshotted := q.snapshots.newest(); !snapshotted { // the cluster may have nothing recorded yet
+		if q.formatted, err = q.readFormatting(fresh); err != nil {
+			if q.formatted = (formatting{}); fresh {
+				return err
+			}
+		}
+	}
 	if fresh {
+		if len(q.formatted.voters) > 0 {
+			q.initial = q.formatted.voters
+		}
 		if first, err = q.firstConfiguration(&stored); err != nil {
 			return err
 		}
@@ -143,9 +153,10 @@ func (q *raftQuorum) fresh() (bool, error) {
 	return last == 0 && !snapshotted, nil
 }
 
-// begins reports whether a node without data begins a quorum of its own.
+// begins reports whether a node without data begins a quorum of its own. One whose folder was formatted without voters waits to be added to one, as with
+// Apache Kafka.
 func (q *raftQuorum) begins() bool {
-	return q.transport == nil || q.bootstrap && len(q.initial) == 0
+	return q.transport == nil || q.bootstrap && len(q.initial) == 0 && !q.formatted.done
 }
 
 // firstConfiguration is what the voters that are configured begin with, the same on each of them. It settles in own what that says of this
@@ -159,8 +170,8 @@ func (q *raftQuorum) firstConfiguration(own *quorumStateData) (raft.Configuratio
 	for _, v := range q.initial {
 		id := serverID(v.ID, v.DirectoryID)
 		c.Servers = append(c.Servers, raft.Server{Suffrage: raft.Voter, ID: id, Address: serverAddress(id, v.address())})
-		if v.ID != q.nodeID {
-			continue
+		if v.ID != q.nodeID || !static(id) && own.DirectoryID == "" && !q.directoryID.IsZero() && q.directoryID != v.DirectoryID {
+			continue // with another directory it is somebody else
 		}
 		self = true
 		if own.Static = static(id); own.Static {

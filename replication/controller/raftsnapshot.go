@@ -56,6 +56,7 @@ func openSnapshots(fs vfs.FS, dir string, codecs *record.Codecs, logger *zap.Log
 			if err := fs.Remove(path); err != nil {
 				return nil, fmt.Errorf("snapshots: %w", err)
 			}
+		case e.Name() == (metadata.CheckpointID{}).FileName(): // of the format of the folder: see readFormatting
 		case strings.HasSuffix(e.Name(), checkpointSuffix):
 			f, err := s.inspect(e.Name())
 			if err != nil {

@@ -27,7 +27,8 @@ type View struct {
 
 	mutations MutationQuota // of the request that is decided; nil: none
 
-	quorum quorumView
+	quorum    quorumView
+	formatted formatting // of this controller's folder, while the cluster is new
 
 	static config.Values
 	values *config.Values // what Config returns, until a broker config changes

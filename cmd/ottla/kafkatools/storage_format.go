@@ -33,7 +33,8 @@ type formatting struct {
 	directory protocol.UUID // the id of the metadata folder, which a voter may name
 }
 
-// storageFormat prepares the log dirs of a node as Apache Kafka does: meta.properties in each, in that of the metadata log the first checkpoints too.
+// storageFormat prepares the log dirs of a node as Apache Kafka does: meta.properties and the first features in each, in that of the metadata log the first
+// voters too.
 func storageFormat(c *call) error {
 	f, err := readFormatting(c)
 	if err != nil {
@@ -217,22 +218,25 @@ func (f *formatting) format(dir string, names []string) error {
 	what, id := "data", protocol.NewUUID()
 	if dir == f.metadata {
 		id = f.directory
-		if what = "metadata"; len(f.voters) > 0 {
+		switch {
+		case slices.ContainsFunc(f.voters, func(v schema.Voter) bool { return v.ID == int32(f.node) }):
 			what = "dynamic metadata voter"
+		case len(f.voters) > 0:
+			what = "dynamic metadata"
+		default:
+			what = "metadata"
 		}
 	}
 	f.c.printf("Formatting %s directory %s with metadata.version %s.\n", what, dir, versionName(f.level))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	if dir == f.metadata {
-		if err := f.writeBootstrap(dir, names); err != nil {
+	if err := f.writeBootstrap(dir, names); err != nil {
+		return err
+	}
+	if dir == f.metadata && len(f.voters) > 0 {
+		if err := f.writeVoters(dir); err != nil {
 			return err
-		}
-		if len(f.voters) > 0 {
-			if err := f.writeVoters(dir); err != nil {
-				return err
-			}
 		}
 	}
 	text := fmt.Sprintf("#\n#%s\nnode.id=%d\ndirectory.id=%s\nversion=1\ncluster.id=%s\n", time.Now().Format("Mon Jan 02 15:04:05 MST 2006"), f.node, id, f.cluster)
