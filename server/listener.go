@@ -87,15 +87,15 @@ func newSocketServer(node *api.Node, logger *zap.Logger) *socketServer {
 		node.Routes = api.NewRoutes(api.Table())
 	}
 	values := node.Config()
-	s := &socketServer{
 	if node.Threads == nil {
 		node.Threads = threads.New(values.Int("num.io.threads"))
 	}
+	s := &socketServer{
 		node: node, logger: logger, logs: &logLimiter{logger: logger}, slowLogs: &logLimiter{logger: logger.Named("slow")},
 		budget:     newBudget(requestMemory(values)),
 		maxFrame:   int32(values.Int("socket.request.max.bytes")),
-		maxIdle:    values.Duration("connections.max.idle.ms"),
 		queued:     values.Int("queued.max.requests"),
+		maxIdle:    values.Duration("connections.max.idle.ms"),
 		sendBuffer: values.Int("socket.send.buffer.bytes"),
 		recvBuffer: values.Int("socket.receive.buffer.bytes"),
 		open:       map[*conn]struct{}{},

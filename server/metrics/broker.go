@@ -119,6 +119,7 @@ func (c *collector) collectReplicas(image *metadata.Image, samples chan<- promet
 // collectSockets shows the listeners of clients.
 func (c *collector) collectSockets(samples chan<- prometheus.Metric) {
 	s := c.o.Sockets()
+	c.collectThreads(s, samples)
 	gauge("kafka_server_socketservermetrics_connections", "Connections of clients that are open.").send(samples, float64(s.Open))
 	counter("kafka_server_socketservermetrics_connections_total", "Connections of clients that were accepted.").send(samples, float64(s.Accepted))
 	counter("kafka_server_socketservermetrics_outgoing_byte_total", "Bytes that were sent to clients.").send(samples, float64(s.BytesOut))
@@ -126,7 +127,6 @@ func (c *collector) collectSockets(samples chan<- prometheus.Metric) {
 	gauge("kafka_server_kafkaserver_brokerstate", "State of the broker as Kafka counts it: 3 is running, 6 is leaving.").send(samples, float64(c.o.State()))
 	if c.o.Quorum == nil {
 		return
-	c.collectThreads(s, samples)
 	}
 	leader, epoch := c.o.Quorum()
 	gauge("kafka_server_raftmetrics_current_leader", "Node that leads the metadata quorum, as this node knows it; -1 unknown.").send(samples, float64(leader))
