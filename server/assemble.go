@@ -12,6 +12,7 @@ import (
 	"github.com/ottla/ottla/replication/controller"
 	"github.com/ottla/ottla/replication/metadata"
 	"github.com/ottla/ottla/server/api"
+	"github.com/ottla/ottla/server/telemetry"
 	"github.com/ottla/ottla/storage"
 )
 
@@ -177,6 +178,7 @@ func (b *Broker) assemble(clusterID string) {
 		}),
 		Logger: logger.Named("api"), Loggers: b.levels,
 	}
+	b.node.Telemetry = telemetry.New(telemetry.Options{Config: b.Config, Codecs: b.codecs, Logger: logger.Named("telemetry")})
 	b.node.Reached = reachedListeners(b.listeners)
 	b.peers.node = b.node
 	b.sockets = newSocketServer(b.node, logger.Named("network"))
@@ -192,6 +194,9 @@ func (b *Broker) observe(clusterID string) (err error) {
 	p := &publisher{
 		node: c.NodeID, static: c.Values, values: &b.values, quotas: b.quotas, store: b.store, reconfigured: b.resizeThreads, replicas: b.replicas, groups: b.groups, transactions: b.transactions,
 		lifecycle: b.lifecycle, assignments: b.assignments, internals: b.internals,
+	}
+	if b.node != nil {
+		p.telemetry = b.node.Telemetry
 	}
 	o := metadata.ObserverOptions{FS: b.o.FS, Codecs: b.codecs, Wake: b.grew, Publish: p.publish, OnFailure: b.fail, Logger: logger}
 	if b.controller != nil {

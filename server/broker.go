@@ -78,7 +78,7 @@ type Broker struct {
 // loggerNames are the loggers that the parts of a broker have.
 var loggerNames = []string{
 	"api", "controller", "controller.api", "controller.network", "controller.network.slow", "controllers", "directories", "group", "lifecycle", "metadata", "metrics", "network", "network.slow", "replication",
-	"storage", "topics", "transaction",
+	"storage", "telemetry", "topics", "transaction",
 }
 
 // New returns a broker that holds nothing yet.

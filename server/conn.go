@@ -92,7 +92,10 @@ type answer struct {
 	size  int           // of the request's frame, in bytes
 	begin time.Duration // when it was whole, by socketServer.clock
 	times meter.Times   // so far
-	ran   bool          // a handler has seen it
+	codes meter.Codes   // of its answer
+	// waiting: it is counted as one that waits for others
+	waiting bool
+	ran     bool // a handler has seen it
 }
 
 func newConn(s *socketServer, listener string, nc net.Conn) *conn {
@@ -224,6 +227,7 @@ func (c *conn) end(err error) {
 	c.cancel()
 	_ = c.nc.Close()
 	c.input.close()
+	c.server.gone(&c.state)
 }
 
 // stopWriter ends the writer when it has written what is outstanding. The next answer that has to wait starts it again.
@@ -301,7 +305,7 @@ func (c *conn) handle(a *answer) error {
 	}
 	route := c.server.node.Routes.Get(header.Key)
 	a.request = api.Request{
-		Key: header.Key, Version: header.Version, ClientID: header.ClientID, Principal: c.user(), Listener: c.listener, Remote: c.remote, Conn: &c.state,
+		Key: header.Key, Version: header.Version, ClientID: header.ClientID, Listener: c.listener, Remote: c.remote, Conn: &c.state,
 	}
 	a.correlation = header.CorrelationID
 	switch {
@@ -428,6 +432,10 @@ func (c *conn) answer(a *answer) error {
 	if c.draining.Load() && c.parked.Load() {
 		c.cancel() // the stop came before it could see this one
 	}
+	if a.result.Later != nil {
+		a.waiting = true
+		c.counts.Waiting(key, 1)
+	}
 	c.outstanding.Add(1)
 	c.answers <- a // never blocks: turn keeps outstanding below the channel's capacity
 	return nil
@@ -491,6 +499,9 @@ func (c *conn) watch(mayRun func() bool) error {
 
 // finish counts an answer, and gives back what it holds.
 func (c *conn) finish(a *answer) {
+	if a.waiting {
+		c.counts.Waiting(a.request.Key, -1)
+	}
 	if a.ran {
 		c.measured(a)
 	}

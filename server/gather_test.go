@@ -15,6 +15,7 @@ import (
 	"github.com/ottla/ottla/protocol/config"
 	"github.com/ottla/ottla/protocol/record"
 	"github.com/ottla/ottla/server/api"
+	"github.com/ottla/ottla/server/meter"
 	"github.com/ottla/ottla/storage"
 	"github.com/ottla/ottla/storage/vfs"
 )
@@ -73,6 +74,8 @@ func (g slicesOf) Parts(yield func([]byte, storage.Slice) bool) {
 	}
 	yield(between, storage.Slice{})
 }
+
+func (slicesOf) Codes(*meter.Codes) {}
 
 func (g slicesOf) Release() {
 	for _, s := range g.slices {

@@ -69,6 +69,7 @@ type socketServer struct {
 	connections, requests, refused, bytesOut atomic.Int64 // since the start
 	born                                     time.Time
 	counts                                   meter.Requests
+	codes                                    answerCodes
 	slow                                     time.Duration // requests that take so long are logged; 0: none
 
 	mu        sync.Mutex // guards what follows
@@ -315,6 +316,13 @@ func (s *socketServer) newAnswer() *answer {
 func (s *socketServer) freeAnswer(a *answer) {
 	*a = answer{}
 	s.answers.Put(a)
+}
+
+// gone tells the parts that keep something for as long as a connection lasts that it is no more.
+func (s *socketServer) gone(c *api.Conn) {
+	if id := c.TelemetryID; !id.IsZero() {
+		s.node.Telemetry.Disconnected(id)
+	}
 }
 
 // peerIP is the address of the client, the zero Addr if it has none.

@@ -13,7 +13,13 @@ func (s *socketServer) clock() time.Duration { return time.Since(s.born) }
 func (c *conn) measured(a *answer) {
 	t := &a.times
 	t.Send = c.server.clock() - a.begin - t.Queue - t.Local - t.Remote
-	c.counts.Record(a.request.Key, a.request.Version, a.size, *t)
+	switch r := a.result; {
+	case r.Response != nil:
+		c.server.codes.count(r.Response, &a.codes)
+	case r.Gather != nil:
+		r.Gather.Codes(&a.codes)
+	}
+	c.counts.Record(a.request.Key, a.request.Version, a.size, *t, &a.codes)
 	if slow := c.server.slow; slow > 0 {
 		took := t.Queue + t.Local + t.Send
 		if !waitsByNature(a.request.Key) {

@@ -162,6 +162,7 @@ func (a *restArea) closeAll(list []*restingConn) {
 	for _, r := range list {
 		if r != nil {
 			closeSocket(r.fd)
+			a.server.gone(&r.state)
 			a.server.forget(r.ip)
 		}
 	}
@@ -207,6 +208,7 @@ func (s *socketServer) wakeUp(r *restingConn) {
 	s.running.Go(func() {
 		nc, err := s.adopt(r.fd)
 		if err != nil {
+			s.gone(&r.state)
 			s.forget(r.ip)
 			return
 		}

@@ -3,6 +3,7 @@ package api
 import (
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/replication"
+	"github.com/ottla/ottla/server/meter"
 	"github.com/ottla/ottla/storage"
 )
 
@@ -41,6 +42,16 @@ func (f *fetch) Parts(yield func(b []byte, s storage.Slice) bool) {
 		}
 		if !yield(f.pieces[i].Bytes, records) {
 			return
+		}
+	}
+}
+
+// Codes implements Gather.
+func (f *fetch) Codes(to *meter.Codes) {
+	to.Add(f.response.ErrorCode)
+	for i := range f.response.Topics {
+		for k := range f.response.Topics[i].Partitions {
+			to.Add(f.response.Topics[i].Partitions[k].ErrorCode)
 		}
 	}
 }

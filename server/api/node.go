@@ -11,6 +11,7 @@ import (
 	"github.com/ottla/ottla/replication"
 	"github.com/ottla/ottla/replication/metadata"
 	"github.com/ottla/ottla/server/logs"
+	"github.com/ottla/ottla/server/telemetry"
 	"github.com/ottla/ottla/storage"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/zap"
@@ -41,6 +42,8 @@ type Node struct {
 
 	// TopicCreator creates the topics that Metadata and FindCoordinator find missing.
 	TopicCreator *TopicCreator
+	// Telemetry takes the metrics that clients push.
+	Telemetry *telemetry.Receiver
 }
 
 // onDisk does disk work that a handler left for later, with one of the threads. An error is that of ctx.

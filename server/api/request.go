@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/ottla/ottla/protocol"
-	"github.com/ottla/ottla/replication/controller"
+	"github.com/ottla/ottla/server/meter"
 	"github.com/ottla/ottla/storage"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -16,7 +16,6 @@ import (
 type Request struct {
 	Key, Version int16
 	ClientID     *string // nil if the client sent null
-	Principal    string  // the name of the user that the client is
 	Body         kmsg.Request
 	Listener     string // listener name
 	Remote       netip.AddrPort
@@ -34,8 +33,9 @@ type Limits interface {
 
 // Conn is the state of one connection that handlers may read or set. Only the connection's reader (a Handler, not its Later) touches it.
 type Conn struct {
-	SoftwareName, SoftwareVersion string // of the client, from ApiVersions v3 and later; empty if unknown
-	Reached                       string // address of this node that the client dialled, where that is what it is to be told of it; else empty
+	SoftwareName, SoftwareVersion string        // of the client, from ApiVersions v3 and later; empty if unknown
+	TelemetryID                   protocol.UUID // the id by which the client pushes metrics; zero: it did not
+	Reached                       string        // address of this node that the client dialled, where that is what it is to be told of it; else empty
 }
 
 // Handler serves one API. It runs in the connection's reader, in request order, and must not block: what waits goes into Result.Later.
@@ -61,6 +61,8 @@ type Gather interface {
 	Size() int
 	// Parts yields the parts in order: either b or s is set. b is valid until Release.
 	Parts(yield func(b []byte, s storage.Slice) bool)
+	// Codes adds the error codes in the answer to to. Not after Release.
+	Codes(to *meter.Codes)
 	// Release frees the slices and buffers; called exactly once.
 	Release()
 }
@@ -71,15 +73,6 @@ func (r *Request) hostOf(n *Node, node int32, host string) string {
 		return r.Conn.Reached
 	}
 	return host
-}
-
-// Caller is who the controller decides the request for.
-func (r *Request) Caller() controller.Caller {
-	who := controller.Caller{Principal: r.Principal, Host: r.Remote.Addr()}
-	if r.ClientID != nil {
-		who.ClientID = *r.ClientID
-	}
-	return who
 }
 
 // reply answers with a response.

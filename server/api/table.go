@@ -82,6 +82,8 @@ func Table() []Route {
 		{Key: 66, Name: "ListTransactions", Min: 0, Max: 2, Handle: handleListTransactions},
 		{Key: 68, Name: "ConsumerGroupHeartbeat", Min: 0, Max: 1, Handle: handleConsumerGroupHeartbeat},
 		{Key: 69, Name: "ConsumerGroupDescribe", Min: 0, Max: 1, Handle: handleConsumerGroupDescribe},
+		{Key: 71, Name: "GetTelemetrySubscriptions", Min: 0, Max: 0, Handle: handleGetTelemetrySubscriptions},
+		{Key: 72, Name: "PushTelemetry", Min: 0, Max: 0, Handle: handlePushTelemetry},
 		{Key: 74, Name: "ListConfigResources", Min: 0, Max: 1, Handle: handleListConfigResources},
 		{Key: 75, Name: "DescribeTopicPartitions", Min: 0, Max: 0, Handle: handleDescribeTopicPartitions},
 		{Key: 80, Name: "AddRaftVoter", Min: 0, Max: 1, Forward: true, Direct: true, Handle: handleAddRaftVoter},

@@ -6,5 +6,6 @@
 // Files:
 //
 //	requests.go    counts and times of requests, by API
+//	codes.go       error codes in answers
 //	histogram.go   durations in buckets, and quantiles of them
 package meter

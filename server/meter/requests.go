@@ -3,6 +3,8 @@ package meter
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/ottla/ottla/protocol"
 )
 
 // Kind is a part of the time that a request takes.
@@ -18,9 +20,11 @@ const (
 	kinds
 )
 
+// Keys is how many API keys are counted: from 0 on.
+const Keys = 128
+
 const (
 	shards      = 8 // a power of two
-	maxKey      = 128
 	maxVersions = 32
 )
 
@@ -35,7 +39,7 @@ type Requests struct {
 
 // Shard is what some of the connections count in.
 type Shard struct {
-	apis [maxKey]atomic.Pointer[apiShard]
+	apis [Keys]atomic.Pointer[apiShard]
 	_    [64]byte // of another cache line than the next
 }
 
@@ -44,22 +48,20 @@ type apiShard struct {
 	versions [maxVersions]atomic.Uint64
 	bytes    atomic.Uint64
 	times    [kinds]histogram
+	codes    codeCounts
+	waiting  atomic.Int64
 }
 
 // Shard returns the one that a new connection is to count in.
 func (r *Requests) Shard() *Shard { return &r.shards[r.next.Add(1)%shards] }
 
-// Record counts a request that was answered. size is that of its frame, in bytes. Keys and versions that no API has are not counted.
-func (s *Shard) Record(key, version int16, size int, t Times) {
-	if key < 0 || key >= maxKey || version < 0 || version >= maxVersions {
+// Record counts a request that was answered. size is that of its frame, in bytes; codes are those in its answer. Keys and versions that no API has are not counted.
+func (s *Shard) Record(key, version int16, size int, t Times, codes *Codes) {
+	a := s.of(key)
+	if a == nil || version < 0 || version >= maxVersions {
 		return
 	}
-	a := s.apis[key].Load()
-	if a == nil {
-		if a = new(apiShard); !s.apis[key].CompareAndSwap(nil, a) {
-			a = s.apis[key].Load()
-		}
-	}
+	a.codes.add(codes)
 	a.versions[version].Add(1)
 	a.bytes.Add(uint64(max(0, size)))
 	a.times[Total].observe(t.Queue + t.Local + t.Remote + t.Send)
@@ -69,26 +71,49 @@ func (s *Shard) Record(key, version int16, size int, t Times) {
 	a.times[Send].observe(t.Send)
 }
 
+// Waiting adds n to the requests of an API that wait for others at this time.
+func (s *Shard) Waiting(key int16, n int64) {
+	if a := s.of(key); a != nil {
+		a.waiting.Add(n)
+	}
+}
+
+// of returns what is known of an API, nil if there is no such key.
+func (s *Shard) of(key int16) *apiShard {
+	if key < 0 || key >= Keys {
+		return nil
+	}
+	a := s.apis[key].Load()
+	if a == nil {
+		if a = new(apiShard); !s.apis[key].CompareAndSwap(nil, a) {
+			a = s.apis[key].Load()
+		}
+	}
+	return a
+}
+
 // API is what was counted of one API.
 type API struct {
 	Key      int16
-	Versions []uint64 // requests, by version
-	Count    uint64   // of all versions
-	Bytes    uint64   // of their frames
+	Waiting  int64                    // requests that wait for others at this time
+	Codes    map[protocol.Code]uint64 // error codes in answers, by code, NONE among them
+	Versions []uint64                 // requests, by version
+	Count    uint64                   // of all versions
+	Bytes    uint64                   // of their frames
 	Times    [kinds]Durations
 }
 
 // APIs returns what was counted, by key, of the APIs of which there was a request.
 func (r *Requests) APIs() []API {
 	var all []API
-	for key := range maxKey {
+	for key := range Keys {
 		a := API{Key: int16(key)}
 		for i := range r.shards {
 			if shard := r.shards[i].apis[key].Load(); shard != nil {
 				a.add(shard)
 			}
 		}
-		if a.Count == 0 {
+		if a.Count == 0 && a.Waiting == 0 {
 			continue
 		}
 		for k := range a.Times {
@@ -112,6 +137,15 @@ func (a *API) add(s *apiShard) {
 		t.Sum += time.Duration(h.sum.Load())
 		for i := range h.count {
 			t.by[i] += h.count[i].Load()
+		}
+	}
+	a.Waiting += s.waiting.Load()
+	for at := range s.codes {
+		if n := s.codes[at].Load(); n > 0 {
+			if a.Codes == nil {
+				a.Codes = map[protocol.Code]uint64{}
+			}
+			a.Codes[protocol.Code(at-1)] += n
 		}
 	}
 	a.Bytes += s.bytes.Load()

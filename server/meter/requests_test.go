@@ -16,7 +16,7 @@ func TestQuantiles(t *testing.T) {
 	for range 10_000 {
 		d := time.Duration(random.ExpFloat64() * float64(3*time.Millisecond)).Truncate(time.Microsecond)
 		exact = append(exact, d)
-		s.Record(0, 3, 100, Times{Local: d})
+		s.Record(0, 3, 100, Times{Local: d}, new(Codes))
 	}
 	slices.Sort(exact)
 	all := r.APIs()
@@ -51,10 +51,10 @@ func TestBucketsCoverAll(t *testing.T) {
 func TestSince(t *testing.T) {
 	var r Requests
 	s := r.Shard()
-	s.Record(1, 0, 0, Times{Remote: time.Second})
+	s.Record(1, 0, 0, Times{Remote: time.Second}, new(Codes))
 	before := r.APIs()[0].Times[Total]
 	for range 100 {
-		s.Record(1, 0, 0, Times{Remote: time.Millisecond})
+		s.Record(1, 0, 0, Times{Remote: time.Millisecond}, new(Codes))
 	}
 	now := r.APIs()[0].Times[Total]
 	since := now.Since(&before)
@@ -70,10 +70,10 @@ func TestShardsAddUp(t *testing.T) {
 		all.Go(func() {
 			s := r.Shard()
 			for range 1000 {
-				s.Record(3, 1, 1, Times{Local: time.Millisecond})
-				s.Record(3, 2, 1, Times{})
-				s.Record(-1, 0, 1, Times{})
-				s.Record(3, 99, 1, Times{})
+				s.Record(3, 1, 1, Times{Local: time.Millisecond}, new(Codes))
+				s.Record(3, 2, 1, Times{}, new(Codes))
+				s.Record(-1, 0, 1, Times{}, new(Codes))
+				s.Record(3, 99, 1, Times{}, new(Codes))
 			}
 		})
 	}
@@ -87,7 +87,7 @@ func TestShardsAddUp(t *testing.T) {
 func TestRecordAllocatesNothing(t *testing.T) {
 	var r Requests
 	s := r.Shard()
-	if n := testing.AllocsPerRun(100, func() { s.Record(0, 9, 10, Times{1, 2000, 3000, 4000}) }); n > 0 {
+	if n := testing.AllocsPerRun(100, func() { s.Record(0, 9, 10, Times{1, 2000, 3000, 4000}, new(Codes)) }); n > 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -96,6 +96,6 @@ func BenchmarkRecord(b *testing.B) {
 	var r Requests
 	s := r.Shard()
 	for b.Loop() {
-		s.Record(0, 9, 10, Times{0, 20_000, 0, 40_000})
+		s.Record(0, 9, 10, Times{0, 20_000, 0, 40_000}, new(Codes))
 	}
 }

@@ -12,5 +12,6 @@
 //	requests.go  requests and their times, by API
 //	topics.go    brokers, topics and partitions
 //	controller.go   what controllers know of the cluster
+//	clients.go   what clients have pushed of their own metrics
 //	groups.go    consumer groups: offsets, lag, members; the group coordinator
 package metrics

@@ -32,6 +32,7 @@ type Options struct {
 	Requests   Requests
 	APIName    func(key int16) string
 	Sockets    func() Sockets
+	Clients    Clients
 	// Dirs tells of each log dir whether it is in use.
 	Dirs func() []bool
 	// State is the broker's by Kafka's numbers (BrokerState).
@@ -101,6 +102,7 @@ func (c *collector) Collect(samples chan<- prometheus.Metric) {
 	c.collectRequests(samples)
 	ends := c.collectTopics(image, samples)
 	c.collectCoordinator(samples)
+	c.collectClients(samples)
 	ctx, cancel := context.WithTimeout(context.Background(), groupsLimit)
 	defer cancel()
 	groups, err := c.o.Groups.Groups().Wait(ctx)

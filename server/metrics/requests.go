@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -55,9 +56,12 @@ func (f *former) rotate(now time.Time, apis []meter.API) map[int16]meter.API {
 func (c *collector) collectRequests(samples chan<- prometheus.Metric) {
 	const prefix = "kafka_network_requestmetrics_"
 	apis := c.o.Requests.APIs()
+	collectWaiting(apis, samples)
 	before := c.former.rotate(time.Now(), apis)
 	byVersion := counter(prefix+"requests_total", "Requests that were answered.", "request", "version")
 	perSecond := counter(prefix+"requestspersec", "Requests that were answered.", "request", "version")
+	errors := counter(prefix+"errors_total", "Error codes in answers, NONE among them: of the whole, and of each thing in it that has one.", "request", "error")
+	errorsPerSecond := counter(prefix+"errorspersec", "Error codes in answers, NONE among them: of the whole, and of each thing in it that has one.", "request", "error")
 	bytes := counter(prefix+"requestbytes_total", "Bytes of the frames of requests.", "request")
 	for i := range apis {
 		a := &apis[i]
@@ -69,6 +73,10 @@ func (c *collector) collectRequests(samples chan<- prometheus.Metric) {
 			}
 		}
 		bytes.send(samples, float64(a.Bytes), name)
+		for code, n := range a.Codes {
+			errors.send(samples, float64(n), name, code.String())
+			errorsPerSecond.send(samples, float64(n), name, code.String())
+		}
 		for _, t := range timesOf {
 			all := &a.Times[t.kind]
 			recent := *all
@@ -82,6 +90,27 @@ func (c *collector) collectRequests(samples chan<- prometheus.Metric) {
 			desc := prometheus.NewDesc(prefix+t.name, "Milliseconds of requests; quantiles of the last five to ten minutes.", []string{"request"}, nil)
 			samples <- prometheus.MustNewConstSummary(desc, all.Count, milliseconds(all.Sum), values, name)
 		}
+	}
+}
+
+// purgatories are Kafka's DelayedOperationPurgatory beans whose operations are requests here, by the keys of their APIs: a JoinGroup waits for a rebalance.
+var purgatories = [...]struct {
+	key  int16
+	name string
+}{{0, "Produce"}, {1, "Fetch"}, {11, "Rebalance"}, {21, "DeleteRecords"}, {43, "ElectLeader"}}
+
+// collectWaiting shows the requests that wait for others: kafka.server:type=DelayedOperationPurgatory.
+func collectWaiting(apis []meter.API, samples chan<- prometheus.Metric) {
+	const prefix = "kafka_server_delayedoperationpurgatory_"
+	size := gauge(prefix+"purgatorysize", "Requests that wait for others at this time.", "delayedOperation")
+	delayed := gauge(prefix+"numdelayedoperations", "Requests that wait for others at this time.", "delayedOperation")
+	for _, p := range purgatories {
+		waiting := int64(0)
+		if i := slices.IndexFunc(apis, func(a meter.API) bool { return a.Key == p.key }); i >= 0 {
+			waiting = apis[i].Waiting
+		}
+		size.send(samples, float64(waiting), p.name)
+		delayed.send(samples, float64(waiting), p.name)
 	}
 }
 
