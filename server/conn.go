@@ -305,7 +305,7 @@ func (c *conn) handle(a *answer) error {
 	}
 	route := c.server.node.Routes.Get(header.Key)
 	a.request = api.Request{
-		Key: header.Key, Version: header.Version, ClientID: header.ClientID, Listener: c.listener, Remote: c.remote, Conn: &c.state,
+		Key: header.Key, Version: header.Version, ClientID: header.ClientID, Principal: c.user(), Listener: c.listener, Remote: c.remote, Conn: &c.state,
 	}
 	a.correlation = header.CorrelationID
 	switch {

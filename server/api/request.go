@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/replication/controller"
 	"github.com/ottla/ottla/server/meter"
 	"github.com/ottla/ottla/storage"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -16,6 +17,7 @@ import (
 type Request struct {
 	Key, Version int16
 	ClientID     *string // nil if the client sent null
+	Principal    string  // the name of the user that the client is
 	Body         kmsg.Request
 	Listener     string // listener name
 	Remote       netip.AddrPort
@@ -73,6 +75,15 @@ func (r *Request) hostOf(n *Node, node int32, host string) string {
 		return r.Conn.Reached
 	}
 	return host
+}
+
+// Caller is who the controller decides the request for.
+func (r *Request) Caller() controller.Caller {
+	who := controller.Caller{Principal: r.Principal, Host: r.Remote.Addr()}
+	if r.ClientID != nil {
+		who.ClientID = *r.ClientID
+	}
+	return who
 }
 
 // reply answers with a response.
