@@ -113,6 +113,7 @@ func (b *Broker) serveMetrics() {
 	o := metrics.Options{
 		Image: b.replicas.Image, Offsets: b.offsetsOf, Groups: b.groups, Replicas: b.replicas, Requests: &b.sockets.counts, Sockets: b.sockets.shown,
 		APIName: func(key int16) string { return apiName(b.node.Routes, key) }, Clients: b.node.Telemetry, Dirs: b.dirsOnline, State: b.state, Ready: b.readiness,
+		Scrubbed: b.store.Scrubbed,
 		Profiles: b.o.Config.Values.Bool("ottla.metrics.pprof"), Logger: b.o.Logger.Named("metrics"),
 	}
 	if b.controller != nil {

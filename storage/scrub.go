@@ -34,8 +34,9 @@ type DamagedSegment struct {
 	Err        error  // CorruptMessage
 }
 
-// ScrubCounts are what the scrub has done since the start, in all dirs.
-type ScrubCounts struct{ Segments, Bytes, Damaged int64 }
+// ScrubCounts are what the scrub has done since the start, in all dirs: segments and bytes that it read, damaged segments that it found (one that stays counts in each round), and for
+// how many of these OnDamage's function has, or has not, replaced the replica.
+type ScrubCounts struct{ Segments, Bytes, Damaged, Repaired, Kept int64 }
 
 // scrubber reads the segments that are not written any more, slowly, and checks their batches: what a disk loses silently is found while another replica still has it. Each
 // dir has a goroutine of its own, which owns the place where it is.
@@ -45,7 +46,9 @@ type scrubber struct {
 	segments atomic.Int64
 	bytes    atomic.Int64
 	damaged  atomic.Int64
-	found    atomic.Pointer[func(DamagedSegment)]
+	repaired atomic.Int64
+	kept     atomic.Int64
+	found    atomic.Pointer[func(DamagedSegment) bool]
 }
 
 // startScrub begins with what ottla.scrub.bytes.per.second says, for each dir; 0 is off.
@@ -62,12 +65,13 @@ func (s *Store) startScrub() {
 	}
 }
 
-// OnDamage has fn called for each damaged segment that the scrub finds; the scrub of its dir goes on when fn returns. fn may take the log out of service.
-func (s *Store) OnDamage(fn func(DamagedSegment)) { s.scrub.found.Store(&fn) }
+// OnDamage has fn called for each damaged segment that the scrub finds; the scrub of its dir goes on when fn returns, true if it has replaced the log by another one.
+func (s *Store) OnDamage(fn func(DamagedSegment) (repaired bool)) { s.scrub.found.Store(&fn) }
 
 // Scrubbed tells what the scrub has done.
 func (s *Store) Scrubbed() ScrubCounts {
-	return ScrubCounts{s.scrub.segments.Load(), s.scrub.bytes.Load(), s.scrub.damaged.Load()}
+	x := &s.scrub
+	return ScrubCounts{x.segments.Load(), x.bytes.Load(), x.damaged.Load(), x.repaired.Load(), x.kept.Load()}
 }
 
 // run makes round after round until the Store closes or the dir fails.
@@ -216,7 +220,9 @@ func (x *scrubber) report(found DamagedSegment) {
 	x.damaged.Add(1)
 	x.store.logger.Error("a segment is damaged", zap.Stringer("partition", found.Partition), zap.String("segment", found.Path),
 		zap.Int64("good below offset", found.NextOffset), zap.Error(found.Err))
-	if fn := x.found.Load(); fn != nil {
-		(*fn)(found)
+	if fn := x.found.Load(); fn != nil && (*fn)(found) {
+		x.repaired.Add(1)
+	} else {
+		x.kept.Add(1)
 	}
 }

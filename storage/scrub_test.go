@@ -39,7 +39,10 @@ func scrubbed(t *testing.T, fsys vfs.FS, dir string, settings map[string]string)
 	o.Logger = zap.NewNop()
 	s := openStore(t, o)
 	found := &[]DamagedSegment{}
-	s.OnDamage(func(d DamagedSegment) { *found = append(*found, d) })
+	s.OnDamage(func(d DamagedSegment) bool {
+		*found = append(*found, d)
+		return len(*found) == 1
+	})
 	for p := range int32(2) {
 		if s.Log(tpOf("t", p)) == nil {
 			produce(t, create(t, s, tpOf("t", p), protocol.NewUUID()), 60, 0)
@@ -79,8 +82,12 @@ func TestScrubFindsDamage(t *testing.T) {
 			if d.Partition != tpOf("t", 1) || d.BaseOffset != bad.base || d.NextOffset <= bad.base || d.NextOffset >= segments[2].base || !errors.Is(d.Err, protocol.CorruptMessage) {
 				t.Errorf("%+v, the segment has %d to %d", d, bad.base, segments[2].base)
 			}
-			if s.offline(s.dirs[0]) != nil || s.Scrubbed().Damaged != 1 {
-				t.Errorf("%v, %+v", s.offline(s.dirs[0]), s.Scrubbed())
+			if c := s.Scrubbed(); s.offline(s.dirs[0]) != nil || c.Damaged != 1 || c.Repaired != 1 || c.Kept != 0 {
+				t.Errorf("%v, %+v", s.offline(s.dirs[0]), c)
+			}
+			round()
+			if c := s.Scrubbed(); c.Damaged != 2 || c.Repaired != 1 || c.Kept != 1 {
+				t.Errorf("after a round in which it was not repaired: %+v", c)
 			}
 		})
 	}

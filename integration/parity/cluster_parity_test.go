@@ -2,7 +2,6 @@ package parity
 
 import (
 	"fmt"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -49,11 +48,10 @@ func TestCluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tool := func(args ...string) (string, error) {
-		out, err := exec.Command("java", append([]string{"-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", libs + "/*", "org.apache.kafka.tools.TopicCommand"}, args...)...).Output()
-		return string(out), err
-	}
 	kafka := process.StartKafkaCluster(t, libs, 3, clusterSettings)
+	tool := func(args ...string) (string, error) {
+		return kafka.Tool("org.apache.kafka.tools.TopicCommand", args...)
+	}
 	ottla := startOttlaCluster(t)
 	ottla.topics = tool
 	sides := []*trio{{addrs: kafka.Addrs, controllers: kafka.Controllers, kill: kafka.Kill, topics: tool}, ottla}

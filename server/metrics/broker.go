@@ -57,6 +57,7 @@ func (c *collector) collectBroker(image *metadata.Image, samples chan<- promethe
 		}
 	}
 	c.collectReplicas(image, samples)
+	c.collectScrub(samples)
 	c.collectSockets(samples)
 }
 
@@ -114,6 +115,17 @@ func (c *collector) collectReplicas(image *metadata.Image, samples chan<- promet
 	gauge("kafka_server_replicafetchermanager_maxlag", "Records that a replica here is behind its leader, at most.").send(samples, float64(c.o.Replicas.MaxLag()))
 	offline := slices.DeleteFunc(c.o.Dirs(), func(online bool) bool { return online })
 	gauge("kafka_log_logmanager_offlinelogdirectorycount", "Log dirs that failed.").send(samples, float64(len(offline)))
+}
+
+// collectScrub shows what was found by reading segments again in the background (docs/disks.md).
+func (c *collector) collectScrub(samples chan<- prometheus.Metric) {
+	n := c.o.Scrubbed()
+	const scrub = "ottla_scrub_"
+	counter(scrub+"segments_total", "Segments that were read in the background and found right.").send(samples, float64(n.Segments))
+	counter(scrub+"bytes_total", "Bytes that were read for that.").send(samples, float64(n.Bytes))
+	counter(scrub+"damaged_segments_total", "Segments that were found damaged; one that stays so counts in each round.").send(samples, float64(n.Damaged))
+	counter(scrub+"repairs_total", "Damaged segments whose replica was replaced by a copy of its leader's.").send(samples, float64(n.Repaired))
+	counter(scrub+"failed_repairs_total", "Damaged segments that stay, as no other replica could lead.").send(samples, float64(n.Kept))
 }
 
 // collectSockets shows the listeners of clients.

@@ -18,6 +18,7 @@ import (
 	"github.com/ottla/ottla/replication"
 	"github.com/ottla/ottla/replication/controller"
 	"github.com/ottla/ottla/replication/metadata"
+	"github.com/ottla/ottla/storage"
 )
 
 // Options are the parts of a broker that are shown.
@@ -35,6 +36,8 @@ type Options struct {
 	Clients    Clients
 	// Dirs tells of each log dir whether it is in use.
 	Dirs func() []bool
+	// Scrubbed tells what the scrub of the log dirs has done.
+	Scrubbed func() storage.ScrubCounts
 	// State is the broker's by Kafka's numbers (BrokerState).
 	State func() int
 	// Quorum returns the node that leads the metadata quorum and its epoch; nil: this node has no controller.

@@ -3,6 +3,8 @@ package servertest_test
 import (
 	"crypto/rand"
 	"errors"
+	"io"
+	"net/http"
 	"path"
 	"slices"
 	"strings"
@@ -200,7 +202,9 @@ func TestLogDirFailsWhileItLeads(t *testing.T) {
 // A flipped byte in a cold segment is found by the scrub, and the replica is copied anew from another one.
 func TestScrubRepairsFromAnotherReplica(t *testing.T) {
 	b := servertest.Start(t, servertest.Brokers(3), servertest.With("log.segment.bytes", "1048576"),
-		servertest.With("ottla.scrub.bytes.per.second", "1000000000"), servertest.With("log.initial.task.delay.ms", "3000"))
+		servertest.With("ottla.scrub.bytes.per.second", "1000000000"), servertest.With("log.initial.task.delay.ms", "3000"),
+		servertest.With("ottla.metrics.listener", "127.0.0.1:0"))
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	client := clusterClient(t, b, "orders", 1)
 	value := make([]byte, 300_000)
 	for range 12 {
@@ -235,4 +239,25 @@ func TestScrubRepairsFromAnotherReplica(t *testing.T) {
 		return err == nil && slices.Equal(b, good)
 	})
 	eventually(t, "a full ISR", func() bool { return inSync(t, client, "orders", 3) })
+	for name, want := range map[string]string{"damaged_segments": "1", "repairs": "1", "failed_repairs": "0"} {
+		eventually(t, "ottla_scrub_"+name+"_total "+want, func() bool { return strings.Contains(scrape(t, b.Metrics), "\nottla_scrub_"+name+"_total "+want+"\n") })
+	}
+}
+
+// scrape returns what /metrics shows.
+func scrape(t *testing.T, addr string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr+"/metrics", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(resp.Body)
+	if err = errors.Join(err, resp.Body.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
