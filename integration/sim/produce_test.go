@@ -46,7 +46,7 @@ func (c *cluster) producer(h *history, name, topic string, partitions int32, dur
 	}
 	return &producer{
 		name: name, topic: topic, partitions: partitions, client: c.client(name, opts...), rng: rand.New(rand.NewPCG(c.seed, hash(name))),
-		h: h, every: 100 * time.Millisecond, durable: durable,
+		h: h, every: 200 * time.Millisecond, durable: durable,
 		last: map[string]string{}, failed: map[string]int{}, doubtful: map[string]bool{},
 	}
 }
