@@ -65,7 +65,7 @@ func (g *group) member(ctx context.Context) error {
 		}
 		for _, e := range fetches.Errors() {
 			var session *kgo.ErrGroupSession
-			if errors.As(e.Err, &session) || kerr.IsRetriable(e.Err) {
+			if errors.As(e.Err, &session) || kerr.IsRetriable(e.Err) || killedWhileGreeting(e.Err) {
 				continue // the client joins again by itself
 			}
 			return fmt.Errorf("%s-%d: %w", e.Topic, e.Partition, e.Err)

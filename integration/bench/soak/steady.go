@@ -140,6 +140,9 @@ func (s *steady) drained(ctx context.Context) error {
 func fetchFailure(fetches kgo.Fetches) error {
 	var out error
 	fetches.EachError(func(topic string, partition int32, err error) {
+		if killedWhileGreeting(err) {
+			return
+		}
 		var lost *kgo.ErrDataLoss
 		if errors.As(err, &lost) {
 			err = fmt.Errorf("data loss: %w", err)
@@ -147,4 +150,10 @@ func fetchFailure(fetches kgo.Fetches) error {
 		out = errors.Join(out, fmt.Errorf("%s-%d: %w", topic, partition, err))
 	})
 	return out
+}
+
+// killedWhileGreeting: the client takes the end of a connection that has just begun for one that wants TLS, and tells it; it connects again all the same.
+func killedWhileGreeting(err error) bool {
+	var first *kgo.ErrFirstReadEOF
+	return errors.As(err, &first)
 }
