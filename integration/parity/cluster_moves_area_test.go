@@ -162,13 +162,11 @@ func clusterLoss(c *conversation) {
 	for _, placed := range []map[int32][]int32{{0: {3}}, {0: {3, 1}}, {0: {1, 2}, 1: {3}}} {
 		ask[*kmsg.CreateTopicsResponse](leader, fmt.Sprint("placed ", placed), create(7, true, assigned(newTopic("lost-new", -1, -1), placed)), createdByName)
 	}
-	for _, name := range names {
-		out, err := c.server.trio.topics("--bootstrap-server", c.server.addr, "--describe", "--topic", name)
-		if err != nil || !strings.Contains(out, "\tElr: ") {
-			c.abort("kafka-topics: %v %s", err, out)
-		}
-		c.note("kafka-topics --describe --topic "+name, out)
+	out, err := c.server.trio.topics("--bootstrap-server", c.server.addr, "--describe", "--topic", "lost-.*")
+	if err != nil || !strings.Contains(out, "\tElr: 3\t") {
+		c.abort("kafka-topics: %v %s", err, out)
 	}
+	c.note("kafka-topics --describe", strings.Join(slices.Sorted(strings.Lines(out)), ""))
 }
 
 // clusterPending moves a partition to node 3, which is not there, so that nothing comes of it.
@@ -193,6 +191,25 @@ func clusterPending(c *conversation) {
 	}
 }
 
+// clusterReturn starts node 3 again, which does not know what of its data it had synced.
+func clusterReturn(c *conversation) {
+	names := []string{"lost-two", "lost-one", "lost-three", "lost-later"}
+	c.server.trio.launch(3)
+	c.whole(3)
+	for _, name := range names {
+		c.settled(name, func(r *kmsg.MetadataResponse) bool {
+			return !slices.ContainsFunc(r.Topics[0].Partitions, func(p kmsg.MetadataResponseTopicPartition) bool { return p.Leader < 0 || len(p.ISR) != len(p.Replicas) })
+		})
+	}
+	c.describe("with node 3 again", []int{1, 2, 3}, names...)
+	c.elections("the first replicas", kmsg.ElectLeadersRequestTopic{Topic: "lost-two", Partitions: []int32{0, 1, 2}}, kmsg.ElectLeadersRequestTopic{Topic: "lost-one", Partitions: []int32{0}})
+	until(c.node(3), "node 3 leads", listOffsets(7, 0, "lost-two", 0, -1), func(r *kmsg.ListOffsetsResponse) bool { return r.Topics[0].Partitions[0].ErrorCode == 0 })
+	id := until(c.node(3), "the topic", metadata(12, "lost-two"), func(r *kmsg.MetadataResponse) bool { return r.Topics[0].Partitions[0].Leader >= 0 }).Topics[0].TopicID
+	until(c.node(3), "all is committed", fetch(13, "lost-two", id, 0), func(r *kmsg.FetchResponse) bool { return r.Topics[0].Partitions[0].HighWatermark == 2 })
+	ask[*kmsg.FetchResponse](c.node(3), "what was written meanwhile", fetch(13, "lost-two", id, 0))
+	ask[*kmsg.OffsetForLeaderEpochResponse](c.node(3), "the first epoch", epochEnd(4, "lost-two", -1))
+}
+
 // clusterUnregister strikes off node 3, and asks for what cannot be.
 func clusterUnregister(c *conversation) {
 	unregister := func(label string, id int32) {
@@ -200,6 +217,8 @@ func clusterUnregister(c *conversation) {
 		req.BrokerID = id
 		ask[*kmsg.UnregisterBrokerResponse](c.node(2), label, req)
 	}
+	c.server.trio.kill(3)
+	c.whole(2)
 	unregister("a broker that is away", 3)
 	c.describe("struck off", []int{1, 2}, "lost-two", "lost-one")
 	unregister("again", 3)

@@ -13,7 +13,7 @@ import (
 // trio is one side's cluster: nodes 1 to 3, each of them broker and controller.
 type trio struct {
 	addrs, controllers []string // by node id - 1
-	kill               func(id int)
+	kill, launch       func(id int)
 	topics             func(args ...string) (string, error) // what kafka-topics prints
 }
 
@@ -39,6 +39,7 @@ var clusterAreas = []area{
 	{"ClusterControllers", clusterControllers},
 	{"ClusterLoss", clusterLoss},
 	{"ClusterPending", clusterPending},
+	{"ClusterReturn", clusterReturn},
 	{"ClusterUnregister", clusterUnregister},
 }
 
@@ -54,7 +55,7 @@ func TestCluster(t *testing.T) {
 	}
 	ottla := startOttlaCluster(t)
 	ottla.topics = tool
-	sides := []*trio{{addrs: kafka.Addrs, controllers: kafka.Controllers, kill: kafka.Kill, topics: tool}, ottla}
+	sides := []*trio{{addrs: kafka.Addrs, controllers: kafka.Controllers, kill: kafka.Kill, launch: kafka.Launch, topics: tool}, ottla}
 	compareAreas(t, server{name: "Apache Kafka", addr: sides[0].addrs[0], trio: sides[0]}, server{name: "Ottla", addr: sides[1].addrs[0], trio: sides[1]}, clusterAreas)
 }
 
@@ -82,6 +83,7 @@ func startOttlaCluster(t *testing.T) *trio {
 		n.AwaitReady(t)
 	}
 	c.kill = func(id int) { nodes[id-1].Kill(t) }
+	c.launch = func(id int) { nodes[id-1].Launch(t) }
 	return c
 }
 

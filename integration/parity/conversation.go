@@ -262,7 +262,11 @@ func (cl *client) parked(label string) {
 func until[R kmsg.Response](cl *client, label string, req kmsg.Request, done func(R) bool) R {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(answerLimit); time.Now().Before(end); <-tick.C {
+	limit := answerLimit
+	if cl.server.trio != nil { // nodes that start, or are missed
+		limit *= 4
+	}
+	for end := time.Now().Add(limit); time.Now().Before(end); <-tick.C {
 		resp, outcome := cl.send(label, req).read()
 		r, ok := resp.(R)
 		if !ok {

@@ -17,7 +17,9 @@ type KafkaCluster struct {
 	Addrs       []string // host:port of their client listeners
 	Controllers []string // of their controller listeners
 
+	t     testing.TB
 	nodes []*kafkaNode
+	files []string // their properties
 	java  func(args ...string) *exec.Cmd
 }
 
@@ -25,7 +27,7 @@ type KafkaCluster struct {
 // node's own properties, besides ids, listeners and voters. All accept connections.
 func StartKafkaCluster(t testing.TB, libs string, size int, lines func(id int) []string) *KafkaCluster {
 	t.Helper()
-	c, dir := &KafkaCluster{java: javaWith(libs)}, t.TempDir()
+	c, dir := &KafkaCluster{t: t, java: javaWith(libs), files: make([]string, size)}, t.TempDir()
 	ports, voters := make([][2]int, size), make([]string, size)
 	for i := range size {
 		ports[i] = [2]int{FreePort(t), FreePort(t)}
@@ -33,16 +35,15 @@ func StartKafkaCluster(t testing.TB, libs string, size int, lines func(id int) [
 		c.Controllers = append(c.Controllers, fmt.Sprintf("127.0.0.1:%d", ports[i][1]))
 		voters[i] = fmt.Sprintf("%d@%s", i+1, c.Controllers[i])
 	}
-	files := make([]string, size)
 	for i := range size {
-		files[i] = filepath.Join(dir, fmt.Sprintf("server-%d.properties", i+1))
+		c.files[i] = filepath.Join(dir, fmt.Sprintf("server-%d.properties", i+1))
 		own := append([]string{fmt.Sprint("node.id=", i+1), "controller.quorum.voters=" + strings.Join(voters, ","), "offsets.topic.replication.factor=3"}, lines(i+1)...)
 		text := KafkaProperties(ports[i][0], ports[i][1], dataOf(dir, i), own...) // the last line of a key counts
-		if err := os.WriteFile(files[i], []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(c.files[i], []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := FormatKafka(c.java, files[0]); err != nil {
+	if err := FormatKafka(c.java, c.files[0]); err != nil {
 		t.Fatal(err)
 	}
 	for i := 1; i < size; i++ { // which takes seconds each, as a run of the tool
@@ -50,7 +51,7 @@ func StartKafkaCluster(t testing.TB, libs string, size int, lines func(id int) [
 			t.Fatal(err)
 		}
 	}
-	for _, file := range files {
+	for _, file := range c.files {
 		c.nodes = append(c.nodes, runKafka(t, c.java("kafka.Kafka", file)))
 	}
 	for i, n := range c.nodes {
@@ -78,6 +79,11 @@ func copyFormat(from, to string, id int) error {
 
 // Kill ends a node at once, as kill -9 does.
 func (c *KafkaCluster) Kill(id int) { c.nodes[id-1].kill() }
+
+// Launch runs a node again that was killed; it does not wait.
+func (c *KafkaCluster) Launch(id int) {
+	c.nodes[id-1] = runKafka(c.t, c.java("kafka.Kafka", c.files[id-1]))
+}
 
 // Tool runs a class of Apache Kafka's tools and returns what it printed.
 func (c *KafkaCluster) Tool(class string, args ...string) (string, error) {
