@@ -65,6 +65,7 @@ var toolClasses = map[string]string{
 	"metadata-quorum":     "org.apache.kafka.tools.MetadataQuorumCommand",
 	"reassign-partitions": "org.apache.kafka.tools.reassign.ReassignPartitionsCommand",
 	"leader-election":     "org.apache.kafka.tools.LeaderElectionCommand",
+	"storage":             "kafka.tools.StorageTool",
 	"transactions":        "org.apache.kafka.tools.TransactionsCommand",
 	"verifiable-producer": "org.apache.kafka.tools.VerifiableProducer",
 	"verifiable-consumer": "org.apache.kafka.tools.VerifiableConsumer",

@@ -81,6 +81,13 @@ func StartKafka(t testing.TB, libs string, flags []string, lines ...string) stri
 	return addr
 }
 
+// RunKafka runs a node of Apache Kafka, whose jars are in libs, on folders that are formatted, until the test ends. addr is where its properties, a file, let
+// it listen; it accepts connections there.
+func RunKafka(t testing.TB, libs, properties, addr string) {
+	t.Helper()
+	runKafka(t, javaWith(libs)("kafka.Kafka", properties)).listening(t, addr)
+}
+
 // kafkaNode is a process of Apache Kafka.
 type kafkaNode struct {
 	cmd    *exec.Cmd
