@@ -26,8 +26,9 @@
 //
 // Appends wake the fetches of followers, moves of the high watermark those of consumers. A fetch without a session waits on each of its partitions (fetchWaiter). A session has a Watch
 // on each, which puts the partition into the session's WatchSet when something changes, so that a session of ten thousand partitions looks at those that did. What it did not look
-// at counts as fetched for the follower's progress (FetchClock). Followers ask to be woken by commits only where consumers may read from them (replica.selector.class): else they
-// learn of a commit with the next records, or when their fetch has waited for long enough.
+// at counts as fetched for the follower's progress (FetchClock). Followers ask to be woken by commits (KIP-1166) only where consumers may read from them
+// (replica.selector.class): else they learn of a commit with the next records, or when their fetch has waited for long enough, as in Apache Kafka 4.3.1, where only
+// followers of the metadata ask.
 //
 // fetchers.mu guards which fetcher has which partition, and inbox.mu what a fetcher is told; neither is held over anything that waits, and inbox.mu is the last of all. All else of a
 // fetcher belongs to its goroutine. Manager.Close ends them.
