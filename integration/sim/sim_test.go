@@ -27,6 +27,7 @@ const (
 	scatterTopic = "scatter" // transactions over all partitions
 	trimTopic    = "trim"    // data whose first records are deleted
 	keyedTopic   = "keyed"   // compacted
+	riskyTopic   = "risky"   // acks=1, and whoever is there may lead
 	partitions   = 3
 )
 
@@ -220,6 +221,7 @@ func (s *simulation) createTopics() {
 		trimmed["retention.bytes"] = "10000"
 	}
 	create(trimmed, trimTopic)
+	create(map[string]string{"unclean.leader.election.enable": "true", "min.insync.replicas": "1"}, riskyTopic)
 }
 
 // retains reports whether a topic has a limit of its size in this run.
@@ -248,6 +250,7 @@ func (s *simulation) workloads() {
 		s.others = append(s.others, s.reader(s.h, "reader-"+topic, topic, fromStart, false))
 	}
 	s.producers = append(s.producers, s.producer(s.h, "trimmed", trimTopic, partitions, true))
+	s.producers = append(s.producers, s.producer(s.h, "risky", riskyTopic, partitions, false)) // what is lost is not known: nobody reads it before the end
 	s.keyed = s.producer(s.h, "keyed", keyedTopic, partitions, true)
 	s.keyed.keys = 20
 	s.producers = append(s.producers, s.keyed)
@@ -297,7 +300,7 @@ func (s *simulation) settle(stop func(), others *sync.WaitGroup) {
 		step("all vote", func() error { return s.awaitVoters(ctx) })
 	}
 	step("failovers", func() error { return s.failovers(ctx) })
-	for _, topic := range []string{dataTopic, looseTopic, copyTopic, scatterTopic} {
+	for _, topic := range []string{dataTopic, looseTopic, copyTopic, scatterTopic, riskyTopic} {
 		step("read "+topic, func() error { return s.readAll(ctx, topic) })
 	}
 	step("read "+trimTopic, func() error { return s.readTrimmed(ctx, trimTopic) })
