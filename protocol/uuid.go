@@ -26,8 +26,8 @@ func (u UUID) String() string { return base64.RawURLEncoding.EncodeToString(u[:]
 // IsZero reports whether u is the zero UUID, Kafka's "no id".
 func (u UUID) IsZero() bool { return u == UUID{} }
 
-// Reserved reports whether u is one of the first 100 numbers, which Kafka keeps for itself.
-func (u UUID) Reserved() bool {
+// reserved reports whether u is one of the first 100 numbers, which Kafka keeps for itself.
+func (u UUID) reserved() bool {
 	return binary.BigEndian.Uint64(u[:8]) == 0 && binary.BigEndian.Uint64(u[8:]) < uuidFirstFree
 }
 
@@ -56,7 +56,7 @@ func NewUUID() UUID {
 		_, _ = rand.Read(u[:]) // never fails: crypto/rand.Read ends the process instead
 		u[uuidVersionOffset] = u[uuidVersionOffset]&0x0f | 0x40
 		u[uuidVariantOffset] = u[uuidVariantOffset]&0x3f | 0x80
-		if !u.Reserved() && u.String()[0] != '-' {
+		if !u.reserved() && u.String()[0] != '-' {
 			return u
 		}
 	}

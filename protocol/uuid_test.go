@@ -49,7 +49,7 @@ func TestNewUUID(t *testing.T) {
 	for range 2000 { // one in 64 would begin with '-'
 		u := NewUUID()
 		text := u.String()
-		if text[0] == '-' || u.Reserved() || seen[u] || u[6]>>4 != 4 || u[8]>>6 != 2 {
+		if text[0] == '-' || u.reserved() || seen[u] || u[6]>>4 != 4 || u[8]>>6 != 2 {
 			t.Fatalf("bad id %s", text)
 		}
 		seen[u] = true
@@ -57,7 +57,7 @@ func TestNewUUID(t *testing.T) {
 			t.Fatalf("%s reads as %v, %v", text, back, err)
 		}
 	}
-	if !(UUID{15: 99}).Reserved() || (UUID{15: 100}).Reserved() || (UUID{7: 1}).Reserved() {
+	if !(UUID{15: 99}).reserved() || (UUID{15: 100}).reserved() || (UUID{7: 1}).reserved() {
 		t.Error("the ids 0 to 99 are reserved, and no others")
 	}
 }

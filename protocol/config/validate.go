@@ -111,25 +111,30 @@ var clientParameters = []string{
 // for match patterns, as in Kafka (ClientMetricsConfigs.validate).
 func ValidateClientMetrics(overrides map[string]string) error {
 	for _, name := range slices.Sorted(maps.Keys(overrides)) {
-		k := metrics.lookup(name)
-		if k == nil {
+		if metrics.lookup(name) == nil {
 			return protocol.Errorf(protocol.InvalidRequest, "Unknown client metrics configuration: %s", name)
 		}
-		v, problem := parseValue(k.Type, overrides[name])
+	}
+	parsed := map[string]value{}
+	for name, text := range overrides {
+		k := metrics.lookup(name)
+		v, problem := parseValue(k.Type, text)
 		if problem != "" {
-			return k.invalid(overrides[name], problem)
+			return k.invalid(text, problem)
 		}
-		switch {
-		case name == "interval.ms" && k.check(k, v) != nil:
+		if slices.Contains(v.list, "") {
+			return protocol.Errorf(protocol.InvalidConfig, "Configuration '%s' values must not be empty.", name)
+		}
+		parsed[name] = v
+	}
+	if v, set := parsed["interval.ms"]; set {
+		if k := metrics.lookup("interval.ms"); k.check(k, v) != nil {
 			return protocol.Errorf(protocol.InvalidRequest,
 				"Invalid value %s for interval.ms, interval must be between 100 and 3600000 (1 hour)", v.text)
-		case name == "match":
-			if _, err := ClientMatch(v.list); err != nil {
-				return err
-			}
 		}
 	}
-	return nil
+	_, err := ClientMatch(parsed["match"].list)
+	return err
 }
 
 // ClientMatch reads the value of the match key of a client metrics subscription: the pattern of each parameter that has one, which the whole of the
@@ -155,93 +160,69 @@ func ClientMatch(list []string) (map[string]*regexp.Regexp, error) {
 	return match, nil
 }
 
-// threadCounts may only be halved or doubled by one dynamic change.
-var threadCounts = []string{
-	"num.io.threads", "num.network.threads", "num.replica.fetchers", "num.recovery.threads.per.data.dir", "background.threads",
-	"log.cleaner.threads", "remote.log.reader.threads", "remote.log.manager.copier.thread.pool.size",
-	"remote.log.manager.expiration.thread.pool.size", "remote.log.manager.follower.thread.pool.size",
-}
-
-// startOnly are the keys that Kafka changes at run time and this broker reads at start only. A change is refused.
-var startOnly = []string{
-	"listeners", "listener.security.protocol.map", "num.recovery.threads.per.data.dir",
-}
-
-// ValidateDynamic checks what the dynamic configs of one broker (perBroker) or of all brokers would be. v is the broker's
-// values as of now. The error is InvalidRequest, in Kafka's words (DynamicBrokerConfig.validate). Unknown names pass, as
-// Kafka's brokers keep them for plugins.
-func (v Values) ValidateDynamic(overrides map[string]string, perBroker bool) error {
-	refused := func(what string, bad func(k *Key) bool) error {
-		var names []string
-		for _, name := range slices.Sorted(maps.Keys(overrides)) {
-			if k := Lookup(Broker, name); k != nil && bad(k) {
-				names = append(names, name)
-			}
-		}
-		if len(names) == 0 {
-			return nil
-		}
-		return protocol.Errorf(protocol.InvalidRequest, "%s: [%s]", what, strings.Join(names, ", "))
-	}
-	if err := refused("Cannot update these configs dynamically", func(k *Key) bool { return k.Update == ReadOnly }); err != nil {
-		return err
-	}
-	if err := refused("These security configs can be dynamically updated only per-listener using the listener prefix", securityWithoutPrefix); err != nil {
-		return err
-	}
-	for _, name := range slices.Sorted(maps.Keys(overrides)) {
-		if k := Lookup(Broker, name); k != nil {
-			if err := k.Check(overrides[name]); err != nil {
-				return protocol.Errorf(protocol.InvalidRequest, "%s", *protocol.MessageOf(err))
-			}
-		}
-	}
-	if !perBroker {
-		err := refused("Cannot update these configs at default cluster level, broker id must be specified",
-			func(k *Key) bool { return k.Update == PerBroker })
-		if err != nil {
+// Validate checks what no single key's rule can see, for a broker's or a topic's values: nil or the first InvalidConfig error,
+// in Kafka's words.
+func (v Values) Validate() error {
+	if v.s.table == brokers {
+		if err := v.validateBroker(); err != nil {
 			return err
 		}
+		return v.validateConsumerGroups()
 	}
-	if err := refused("Cannot update these configs dynamically", func(k *Key) bool { return slices.Contains(startOnly, k.Name) }); err != nil {
-		return err
+	if v.s.table != topics {
+		return nil
 	}
-	if err := v.WithDynamic(nil, overrides).Validate(); err != nil {
-		return protocol.Errorf(protocol.InvalidRequest, "%s", *protocol.MessageOf(err))
-	}
-	return v.validateThreads(overrides)
-}
-
-// securityWithoutPrefix reports whether k is one of the keys that change for one listener only.
-func securityWithoutPrefix(k *Key) bool {
-	if brokers.lookup(k.Name) == nil || k.Update != PerBroker {
-		return false
-	}
-	return strings.HasPrefix(k.Name, "ssl.") || strings.HasPrefix(k.Name, "sasl.")
-}
-
-// validateThreads keeps thread counts between half and double of what they are.
-func (v Values) validateThreads(overrides map[string]string) error {
-	for _, name := range threadCounts {
-		text, ok := overrides[name]
-		if !ok {
-			continue
-		}
-		next, err := brokers.lookup(name).parse(text)
-		if err != nil {
-			return err
-		}
-		var limit string
-		switch now := v.Int64(name); {
-		case next.n > 2*now:
-			limit = "value should not be greater than double the current value " + formatInt(now)
-		case next.n < now/2:
-			limit = "value should be at least half the current value " + formatInt(now)
-		default:
-			continue
-		}
-		return protocol.Errorf(protocol.InvalidRequest, "Invalid value org.apache.kafka.common.config.ConfigException: "+
-			"Dynamic thread count update validation failed for %s=%d, %s for configuration Invalid dynamic configuration", name, next.n, limit)
+	if low, high := v.Int64("min.compaction.lag.ms"), v.Int64("max.compaction.lag.ms"); low > high {
+		return protocol.Errorf(protocol.InvalidConfig,
+			"conflict topic config setting min.compaction.lag.ms (%d) > max.compaction.lag.ms (%d)", low, high)
 	}
 	return nil
+}
+
+// parsing begins the error of a value that is more than one value.
+const parsing = "Error parsing configuration property "
+
+// validateBroker is KafkaConfig.validateValues, in its order, of what concerns Ottla.
+func (v Values) validateBroker() error {
+	invalid := func(format string, args ...any) error {
+		return protocol.Errorf(protocol.InvalidConfig, format, args...)
+	}
+	for item := range strings.SplitSeq(v.String("max.connections.per.ip.overrides"), ",") {
+		if item = strings.TrimSpace(item); item != "" && !strings.Contains(item, ":") {
+			return invalid(parsing+"'max.connections.per.ip.overrides': begin 0, end -1, length %d", len(item)) // so Java says that there is no colon
+		}
+	}
+	if missing := v.missingDirs(); len(missing) > 0 {
+		return invalid("All entries in cordoned.log.dirs must be present in log.dirs or log.dir. Missing entries : %s", strings.Join(missing, ", "))
+	}
+	topic := v.Topic(nil)
+	switch threads := v.Int64(cleanerThreads); {
+	case topic.Int64("segment.ms") < 1:
+		return invalid("log.roll.ms must be greater than or equal to 1")
+	case topic.Int64("segment.jitter.ms") < 0:
+		return invalid("log.roll.jitter.ms must be greater than or equal to 0")
+	case topic.Int64("retention.ms") == 0:
+		return invalid("log.retention.ms must be unlimited (-1) or, greater than or equal to 1")
+	case threads < 1:
+		return invalid("log.cleaner.threads must be at least 1")
+	case v.Int64("log.cleaner.dedupe.buffer.size")/threads <= 1<<20:
+		return invalid("log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread.")
+	case v.Int("max.connections.per.ip") == 0 && v.String("max.connections.per.ip.overrides") == "":
+		return invalid("max.connections.per.ip can be set to zero only if max.connections.per.ip.overrides property is set.")
+	}
+	return nil
+}
+
+// missingDirs are the folders of cordoned.log.dirs that are no log dirs.
+func (v Values) missingDirs() (missing []string) {
+	dirs := v.List("log.dirs")
+	if v.IsNull("log.dirs") {
+		dirs = []string{v.String("log.dir")}
+	}
+	for _, dir := range v.List("cordoned.log.dirs") {
+		if dir != "*" && !slices.Contains(dirs, dir) {
+			missing = append(missing, dir)
+		}
+	}
+	return missing
 }

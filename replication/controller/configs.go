@@ -245,7 +245,7 @@ func applyOp(v *View, t configTarget, current, next map[string]string, op config
 		delete(next, op.name)
 	case opAppend, opSubtract:
 		k := config.Lookup(t.scope, op.name)
-		if k == nil || k.Type != config.List {
+		if k == nil || k.Type != config.List || t.scope == config.ClientMetrics { // whose types Kafka's controller does not know
 			return notAList(t.scope, op)
 		}
 		value, set := current[op.name]
@@ -304,40 +304,7 @@ func checkConfig(v *View, t configTarget, next map[string]string) error {
 		return config.ValidateClientMetrics(next)
 	case config.Broker:
 	}
-	return checkBrokerConfig(t, next)
-}
-
-// checkBrokerConfig is DynamicBrokerConfig.validate: only keys that can change at run time, per-broker ones only for one broker.
-func checkBrokerConfig(t configTarget, next map[string]string) error {
-	invalid := func(format string, args ...any) error {
-		return protocol.Errorf(protocol.InvalidRequest, format, args...)
-	}
-	var static, perBroker []string
-	for _, name := range slices.Sorted(maps.Keys(next)) {
-		k := config.Lookup(config.Broker, name)
-		switch {
-		case k == nil:
-			// Keys of plugins pass: Kafka's brokers keep them for those that know them.
-		case k.Update == config.ReadOnly && !k.DynamicOnly:
-			static = append(static, name)
-		case k.Update == config.PerBroker && t.name == "":
-			perBroker = append(perBroker, name)
-		}
-	}
-	if len(static) > 0 {
-		return invalid("Cannot update these configs dynamically: [%s]", strings.Join(static, ", "))
-	}
-	if len(perBroker) > 0 {
-		return invalid("Cannot update these configs at default cluster level, broker id must be specified: [%s]", strings.Join(perBroker, ", "))
-	}
-	for _, name := range slices.Sorted(maps.Keys(next)) {
-		if k := config.Lookup(config.Broker, name); k != nil {
-			if err := k.Check(next[name]); err != nil {
-				return invalid("%s", *protocol.MessageOf(err))
-			}
-		}
-	}
-	return nil
+	return config.CheckDynamic(next, t.name != "")
 }
 
 // configRecords are the records from current to next. A broker's are written even where nothing changes, as that makes it reload

@@ -122,7 +122,7 @@ func TestGroupsAndSubscriptionsHaveConfigs(t *testing.T) {
 	v := newTestView(t, nil, one(liveBroker(1))...)
 	alter(t, v,
 		alteration{config.Group, "g", []configOp{set("consumer.session.timeout.ms", "50000")}},
-		alteration{config.ClientMetrics, "m", []configOp{set("interval.ms", "1000"), add("metrics", "org.apache")}})
+		alteration{config.ClientMetrics, "m", []configOp{set("interval.ms", "1000"), set("metrics", "org.apache")}})
 	if got := v.Image.Config(config.Group, "g"); !maps.Equal(got, map[string]string{"consumer.session.timeout.ms": "50000"}) {
 		t.Errorf("%v", got)
 	}

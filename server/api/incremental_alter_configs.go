@@ -151,7 +151,9 @@ func incrementalChange(r *kmsg.IncrementalAlterConfigsRequestResource) configCha
 		case configAppend:
 			c.add[change.Name] = change.Value
 		default:
-			c.badOp = true
+			if c.badOp = true; change.Value == nil {
+				c.set[change.Name] = nil // which is refused before
+			}
 		}
 	}
 	return c

@@ -187,7 +187,7 @@ func (r *Receiver) Disconnected(id protocol.UUID) {
 
 // admit decides by Kafka's rules whether a push is taken.
 func (r *Receiver) admit(p *Push, c *Client) (err error) {
-	if p.InstanceID.Reserved() {
+	if p.InstanceID.IsZero() || p.InstanceID == protocol.MetadataTopicID {
 		return protocol.Errorf(protocol.InvalidRequest, "Invalid request from the client [%s], invalid client instance id", p.InstanceID)
 	}
 	r.mu.Lock()

@@ -89,7 +89,7 @@ func TestSubscriptions(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := get(t, newReceiver(t, all...), protocol.UUID{}, tc.client)
-			if got := fmt.Sprint(s.Metrics, s.Interval); got != tc.want || s.InstanceID.Reserved() || s.MaxBytes != 1<<20 || !slices.Equal(s.Accepted, []int8{4, 3, 1, 2}) {
+			if got := fmt.Sprint(s.Metrics, s.Interval); got != tc.want || s.InstanceID.IsZero() || s.MaxBytes != 1<<20 || !slices.Equal(s.Accepted, []int8{4, 3, 1, 2}) {
 				t.Errorf("%+v", s)
 			}
 		})
