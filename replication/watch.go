@@ -113,6 +113,11 @@ func (w *Watch) TellCommits(on bool) {
 	}
 }
 
+// LogStartMoved reports whether the log start of w's partition is another one than was known, which no watch tells of.
+func (w *Watch) LogStartMoved(known int64) bool {
+	return w.p == nil || w.p.Log().Offsets().LogStart != known
+}
+
 // Unbind takes w from its partition. It may be in its set still.
 func (w *Watch) Unbind() {
 	if w.p == nil {

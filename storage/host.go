@@ -37,6 +37,8 @@ type openOptions struct {
 	host   host         // may be nil
 	marked *atomic.Bool // set when the high watermark moves; may be nil
 
+	buffers *buffers // nil: the log has its own
+
 	fresh         bool  // just created: partition.metadata and the folder itself are not synced yet
 	clean         bool  // the last stop was clean: nothing at all is recovered
 	recoveryPoint int64 // first offset not known to be synced; 0 if unknown

@@ -19,7 +19,9 @@ import (
 // openLog loads the log in o.dir, or starts one if the folder holds none (Kafka's LogLoader).
 func openLog(o openOptions) (*Log, error) {
 	l := &Log{fs: o.fs, folder: newFolder(o.dir), tp: o.tp, codecs: o.codecs, logger: o.logger, host: o.host, marked: o.marked, firstUnstable: noOffset, fullySynced: math.MaxInt64}
-	l.scratch.size, l.copies.size = scratchSize, copySize
+	if l.buffers = o.buffers; l.buffers == nil {
+		l.buffers = newBuffers()
+	}
 	config := o.config
 	l.config.Store(&config)
 	l.metaSynced.Store(o.clean && !o.fresh) // what a killed process wrote may not be durable

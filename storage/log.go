@@ -29,8 +29,7 @@ type Log struct {
 	alone  *standalone
 	marked *atomic.Bool // of the log's dir, set when the high watermark moves; nil for a log on its own
 
-	scratch bufferPool // of scratchSize, for lookups
-	copies  bufferPool // of copySize, for copying
+	*buffers
 
 	config  atomic.Pointer[LogConfig]
 	topicID atomic.Pointer[protocol.UUID]
@@ -86,6 +85,16 @@ var (
 	errLogClosed  = errors.New("the log is closed")
 	errLogRemoved = errors.New("the replica was removed")
 )
+
+// buffers are what logs need for a moment, all of a Store together: one of each of ten thousand logs would be the most of their memory.
+type buffers struct {
+	scratch bufferPool // of scratchSize, for lookups
+	copies  bufferPool // of copySize, for copying
+}
+
+func newBuffers() *buffers {
+	return &buffers{scratch: bufferPool{size: scratchSize}, copies: bufferPool{size: copySize}}
+}
 
 // bufferPool keeps buffers of one size.
 type bufferPool struct {

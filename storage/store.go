@@ -60,6 +60,7 @@ type Store struct {
 	background   *threads.Pool  // background.threads: their jobs hold one each
 	cleaner      *cleaner       // nil with log.cleaner.enable=false
 	mover        *mover
+	buffers      *buffers
 	scrub        scrubber
 	verify       atomic.Bool  // transaction.partition.verification.enable
 	expiration   atomic.Int64 // producer.id.expiration.ms

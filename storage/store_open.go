@@ -35,7 +35,7 @@ const (
 func Open(o Options) (*Store, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Store{
-		fs: o.FS, config: o.Config, nodeID: o.NodeID, codecs: o.Codecs, logger: o.Logger, ctx: ctx, stop: stop, starting: o.Context,
+		fs: o.FS, config: o.Config, nodeID: o.NodeID, codecs: o.Codecs, logger: o.Logger, ctx: ctx, stop: stop, starting: o.Context, buffers: newBuffers(),
 		logs: map[protocol.TopicPartition]*hostedLog{}, claimed: map[protocol.TopicPartition]chan struct{}{},
 		futures: map[protocol.TopicPartition]*hostedLog{}, preferred: map[protocol.TopicPartition]string{},
 	}
@@ -258,7 +258,7 @@ func reservedTopic(name string) bool {
 // openOptions is what all of d's logs are opened with.
 func (s *Store) openOptions(d *logDir, tp protocol.TopicPartition, c LogConfig) openOptions {
 	return openOptions{
-		fs: d.fs, dir: d.partitionDir(tp), tp: tp, config: c, codecs: s.codecs, logger: s.logger, host: d.worker, marked: &d.marked,
+		fs: d.fs, dir: d.partitionDir(tp), tp: tp, config: c, codecs: s.codecs, logger: s.logger, host: d.worker, marked: &d.marked, buffers: s.buffers,
 		producers: producerConfig{expiration: &s.expiration, verify: &s.verify},
 	}
 }

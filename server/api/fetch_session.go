@@ -83,7 +83,7 @@ type fetchSession struct {
 	turns      int64              // that were given so far
 	due        []*cachedPartition // those that are due
 	looking    []*cachedPartition // what the newest request looks at
-	swept      int64              // ms: when all partitions were due last
+	swept      int64              // ms: when it looked at all of them last
 	reader     fetchReader        // of the newest request
 	closed     bool
 }
@@ -94,7 +94,7 @@ type fetchReader struct {
 	committed bool // no open transactions
 }
 
-// sweepInterval is how often, in ms, a session looks at all its partitions. That finds what no watch tells of: a log start that retention has raised.
+// sweepInterval is how often, in ms, a session looks for what no watch tells of: a log start that retention has raised.
 const sweepInterval = int64(10 * time.Second / time.Millisecond)
 
 func newFetchSession(usesTopicIDs, privileged bool, now int64) *fetchSession {
@@ -180,10 +180,12 @@ func (s *fetchSession) look(r fetchReader, now int64, nodes []*cachedPartition) 
 	}
 	s.looking = s.looking[:0]
 	s.changed.Take(func(w *replication.Watch) { s.makeDue(w.Reader.(*cachedPartition)) })
-	if r != s.reader || now-s.swept >= sweepInterval {
+	if anew := r != s.reader; anew || now-s.swept >= sweepInterval {
 		s.reader, s.swept = r, now
 		for _, c := range s.partitions {
-			s.makeDue(c)
+			if anew || c.watch.LogStartMoved(c.logStart) {
+				s.makeDue(c)
+			}
 		}
 	}
 	for _, c := range s.due {
