@@ -38,7 +38,7 @@ func TestKillOfTheController(t *testing.T) {
 		c.node(id).Start(t)
 		c.awaitInSync()
 	}
-	within(t, load.stop(), sessionTimeout+2*time.Second+slack)
+	within(t, load.stop(), sessionTimeout+time.Second+slack)
 }
 
 // TestKillOfLeaders kills the leader of a partition, and the next while the first is still away.

@@ -29,7 +29,8 @@
 //     a storage.Log, raftstate.go its term and vote, raftsnapshot.go its snapshots as Kafka's .checkpoint files, raftlogger.go its logging, raftroom.go what a full disk means
 //   - rafttransport.go the seam to the network; raftnetwork.go its connections and how they begin; raftidentity.go ids, addresses and the first
 //     configuration; raftmembers.go who joins, votes and is forgotten; raftpeers.go how far the others are, and the news of a commit
-//   - voters.go voters_registration.go   AddRaftVoter, RemoveRaftVoter and ControllerRegistration
+//   - voters.go voters_registration.go voters_record.go   AddRaftVoter, RemoveRaftVoter and ControllerRegistration; kraft.version and the voters in the log
+//   - raftformatted.go what kafka-storage format has left for the first start
 //   - raftrecover.go a quorum of one folder that is left, offline
 //   - checkpoint.go  the format of .checkpoint files
 //   - following.go observers.go   what a controller listener shows of the log to nodes that follow it; who follows (both have a mutex of their own)
