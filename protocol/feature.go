@@ -14,7 +14,7 @@ const (
 	EligibleLeaderReplicasVersion = "eligible.leader.replicas.version" // 1: KIP-966 part 1
 	ShareVersion                  = "share.version"                    // 1: share groups may be served (KIP-932)
 	StreamsVersion                = "streams.version"                  // 1: streams groups may be served (KIP-1071)
-	// KRaftVersion is 1 where the voters of the controllers' quorum can change (KIP-853). The quorum decides that, not its log.
+	// KRaftVersion is 1 where the voters of the controllers' quorum can change (KIP-853). Control records tell it, not a FeatureLevelRecord.
 	KRaftVersion = "kraft.version"
 )
 
