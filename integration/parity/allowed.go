@@ -9,15 +9,16 @@ import (
 
 // allowance is a difference that is right.
 type allowance struct {
+	step   *regexp.Regexp // nil: in any step
 	path   *regexp.Regexp
 	set    bool // only where neither side is null, empty, zero or -1
 	reason string
 }
 
-// covers reports whether a difference at path is allowed; the values are as a difference shows them.
-func (a allowance) covers(path, kafka, ottla string) bool {
+// covers reports whether a difference of a step at path is allowed; the values are as a difference shows them.
+func (a allowance) covers(step, path, kafka, ottla string) bool {
 	unset := func(shown string) bool { return slices.Contains([]string{"null", `""`, "0", "-1"}, shown) }
-	if a.set && (unset(kafka) || unset(ottla)) {
+	if a.step != nil && !a.step.MatchString(step) || a.set && (unset(kafka) || unset(ottla)) {
 		return false
 	}
 	return a.path.MatchString(path)
@@ -30,7 +31,20 @@ var allowed = []allowance{
 	{path: regexp.MustCompile(`\.FinalizedFeaturesEpoch$`), set: true, reason: "offset of the last metadata record, as many as each server needed"},
 	{path: regexp.MustCompile(`^FetchResponse\.SessionID$`), set: true, reason: "random"},
 	{path: regexp.MustCompile(`^DescribeConfigsResponse\..*\.IsDefault$`), reason: "Kafka 3.9 says false of every key; Ottla what is true"},
+	brokerKey(`listener\.security\.protocol\.map`, "a listener cannot be added, changed or removed while the broker runs, and the answer says so"),
+	brokerKey(`num\.recovery\.threads\.per\.data\.dir`, "logs are recovered before the metadata is known, so only a properties file can say it"),
+	brokerKey(`log\.cleaner\.threads=0$`, "Kafka says that it cannot divide by zero, Ottla what the least number is"),
+	brokerKey(`metric\.reporters`, "there is no Java virtual machine to load classes: the key has no effect"),
+	brokerKey(`principal\.builder\.class`, "as before"),
+	brokerKey(`ssl\.engine\.factory\.class`, "as before"),
 	{path: regexp.MustCompile(`^DescribeLogDirsResponse\..*\.(Dir|Size|TotalBytes|UsableBytes)$`), set: true, reason: "each server has its own folder, and its own files in it"},
+}
+
+// brokerKey is a difference in what is said of a dynamic change of a broker key.
+func brokerKey(key, reason string) allowance {
+	return allowance{
+		step: regexp.MustCompile(`^IncrementalAlterConfigs v1: broker "1?" ` + key), path: regexp.MustCompile(`\.Error(Code|Message)$`), reason: reason,
+	}
 }
 
 // newConfigs are the keys that Apache Kafka has since 4.4 and Ottla too.

@@ -76,7 +76,7 @@ type comparison struct {
 
 func (c *comparison) add(path, kafka, ottla string) {
 	if !slices.ContainsFunc(allowed, func(a allowance) bool {
-		return a.covers(path, kafka, ottla)
+		return a.covers(c.step, path, kafka, ottla)
 	}) {
 		c.found = append(c.found, difference{c.step, path, kafka, ottla})
 	}

@@ -136,6 +136,8 @@ var areas = []area{
 	{"Epochs", epochs},
 	{"DeleteRecords", deleteRecordsArea},
 	{"UpdateFeatures", updateFeatures},
+	{"ScramUsers", scramUsers},
+	{"BrokerConfigs", brokerConfigs},
 	{"ElectLeaders", electLeaders},
 	{"Reassignments", reassignments},
 	{"Quorum", quorum},

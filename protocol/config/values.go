@@ -5,8 +5,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-
-	"github.com/ottla/ottla/protocol"
 )
 
 // Values is an immutable set of config values: explicit layers over the defaults. Reading an unknown key panics (a
@@ -226,23 +224,4 @@ func (s *snapshot) find(name string) (*Key, *value) {
 		}
 	}
 	panic("config: unknown key " + name)
-}
-
-// Validate checks what no single key's rule can see, for a broker's or a topic's values: nil or the first InvalidConfig error,
-// in Kafka's words.
-func (v Values) Validate() error {
-	if v.s.table == brokers {
-		if v.Int64("log.cleaner.dedupe.buffer.size")/int64(max(1, v.Int("log.cleaner.threads"))) <= 1<<20 {
-			return protocol.Errorf(protocol.InvalidConfig, "log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread.")
-		}
-		return v.validateConsumerGroups()
-	}
-	if v.s.table != topics {
-		return nil
-	}
-	if low, high := v.Int64("min.compaction.lag.ms"), v.Int64("max.compaction.lag.ms"); low > high {
-		return protocol.Errorf(protocol.InvalidConfig,
-			"conflict topic config setting min.compaction.lag.ms (%d) > max.compaction.lag.ms (%d)", low, high)
-	}
-	return nil
 }

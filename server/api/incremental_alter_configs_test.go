@@ -138,7 +138,7 @@ func TestIncrementalAlterConfigsAsKafka(t *testing.T) {
 		{
 			"start only", 4, "1",
 			[]change{{"listeners", 0, v("PLAINTEXT://:9")}},
-			42, "Cannot update these configs dynamically: [listeners]",
+			42, "Cannot update these configs while the broker runs, as they are read at its start: [listeners]",
 		},
 	}
 	for _, tt := range tests {
