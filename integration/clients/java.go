@@ -66,6 +66,7 @@ var toolClasses = map[string]string{
 	"reassign-partitions": "org.apache.kafka.tools.reassign.ReassignPartitionsCommand",
 	"leader-election":     "org.apache.kafka.tools.LeaderElectionCommand",
 	"storage":             "kafka.tools.StorageTool",
+	"client-metrics":      "org.apache.kafka.tools.ClientMetricsCommand",
 	"transactions":        "org.apache.kafka.tools.TransactionsCommand",
 	"verifiable-producer": "org.apache.kafka.tools.VerifiableProducer",
 	"verifiable-consumer": "org.apache.kafka.tools.VerifiableConsumer",
