@@ -16,7 +16,7 @@ var differences = []string{
 	"`--help` lists the same options in the same shape, in other words.",
 	"Where Java prints a set, whose order changes from run to run, the order here is fixed.",
 	"`kafka-console-consumer` without `--group` joins no group: it reads the partitions at once, and leaves nothing behind. The hint at the consumer protocol is not printed.",
-	"`kafka-console-consumer --formatter` knows the default, the logging and the silent formatter; `ottla log dump` decodes internal topics.",
+	"`kafka-console-consumer --formatter` knows Kafka's own formatters, but that of share groups, and no other classes; `ottla log dump` decodes what they leave out.",
 	"`kafka-console-consumer` says what is wrong with `--isolation-level` and `--max-messages`, where Kafka's ends without a word.",
 	"Key stores must be PEM files (`ssl.keystore.type=PEM`), and Kerberos is not spoken.",
 	"`kafka-storage format --add-scram` is refused: passwords are set once the cluster runs.",

@@ -7,8 +7,8 @@
 //	call.go        what a running tool has: parsed options, streams, the client
 //	collection.go  the order in which Java prints some sets
 //
-// then one file (or two) for each tool: topics, configs, groups (consumer-groups), reset (its offsets), offsets (get-offsets), producer, consumer, acls,
-// versions (broker-api-versions), storage.
+// then one file (or two) for each tool: topics, configs, groups (consumer-groups), reset (its offsets), offsets (get-offsets), producer, consumer (with formatter
+// and formatter_coordinator), acls, versions (broker-api-versions), storage.
 //
 // No state: a tool runs once and ends.
 package kafkatools

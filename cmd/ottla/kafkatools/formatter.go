@@ -52,6 +52,9 @@ func newFormatter(c *call) (formatter, error) {
 	if class == "kafka.tools.DefaultMessageFormatter" {
 		class = plainFormatter // as it was called before 4.0
 	}
+	if f := coordinatorFormatters()[class]; f != nil {
+		return f, nil
+	}
 	switch class {
 	case silentFormatter:
 		return silent{}, nil
