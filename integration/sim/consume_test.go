@@ -156,7 +156,7 @@ func (m *member) options(name string) []kgo.Opt {
 	}
 	opts := []kgo.Opt{
 		kgo.ConsumerGroup(m.group), kgo.ConsumeTopics(m.topics...), commitsBy(version), kgo.Rack(rack(1 + m.rng.IntN(len(m.c.nodes)))), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.SessionTimeout(10 * time.Second), kgo.HeartbeatInterval(time.Second),
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()), kgo.SessionTimeout(10 * time.Second), kgo.HeartbeatInterval(time.Second),
 		kgo.RebalanceTimeout(20 * time.Second), kgo.FetchMaxWait(500 * time.Millisecond),
 		kgo.OnPartitionsAssigned(func(_ context.Context, client *kgo.Client, assigned map[string][]int32) {
 			_, generation := client.GroupMetadata()
@@ -181,17 +181,23 @@ func (m *member) run(ctx context.Context) {
 		client := m.c.client(name, m.options(name)...)
 		until, cancel := context.WithTimeout(ctx, 5*time.Second+time.Duration(m.rng.Int64N(int64(40*time.Second))))
 		for until.Err() == nil {
-			m.work(until, client, name)
+			if err := m.work(until, client, name); err != nil {
+				m.h.trace.addf("%s: %v", name, err)
+				break
+			}
 		}
 		cancel()
 		depart(client)
 	}
 }
 
-// work polls once and commits what it has got.
-func (m *member) work(ctx context.Context, client *kgo.Client, name string) {
+// work polls once and commits what it has got. An error ends the client.
+func (m *member) work(ctx context.Context, client *kgo.Client, name string) error {
 	defer client.AllowRebalance()
 	fetches := client.PollRecords(ctx, 100)
+	if err := outOfRange(fetches); err != nil {
+		return err
+	}
 	ends := map[tp]int64{}
 	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
 		if f.Err != nil && ctx.Err() == nil {
@@ -203,7 +209,7 @@ func (m *member) work(ctx context.Context, client *kgo.Client, name string) {
 		}
 	})
 	if len(ends) == 0 {
-		return
+		return nil
 	}
 	within, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
@@ -212,6 +218,27 @@ func (m *member) work(ctx context.Context, client *kgo.Client, name string) {
 	} else {
 		m.h.trace.addf("%s: commit: %v", name, err)
 	}
+	return nil
+}
+
+// beginGroups commits the first offsets of groups, so that nobody has to choose where to begin.
+func (c *cluster) beginGroups(groups map[string][]string) error {
+	client := c.client("begin")
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for group, topics := range groups {
+		var offsets kadm.Offsets
+		for _, topic := range topics {
+			for p := range int32(partitions) {
+				offsets.AddOffset(topic, p, 0, -1)
+			}
+		}
+		if err := kadm.NewClient(client).CommitAllOffsets(ctx, group, offsets); err != nil {
+			return fmt.Errorf("begin group %s: %w", group, err)
+		}
+	}
+	return nil
 }
 
 func (m *member) wind(context.Context) error { return nil }

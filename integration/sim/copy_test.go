@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -20,10 +21,11 @@ type copier struct {
 	name     string
 	from, to string
 	rng      *rand.Rand
+	next     map[int32]int64 // of the input, by partition
 }
 
 func (c *cluster) copier(h *history, name, from, to string) *copier {
-	return &copier{c, h, name, from, to, rand.New(rand.NewPCG(c.seed, hash(name)))}
+	return &copier{c, h, name, from, to, rand.New(rand.NewPCG(c.seed, hash(name))), map[int32]int64{}}
 }
 
 // copyGroup is the group of the copiers of a topic.
@@ -35,7 +37,7 @@ func (w *copier) run(ctx context.Context) {
 		name := fmt.Sprintf("%s.%d", w.name, life)
 		s, err := kgo.NewGroupTransactSession(w.c.options(name, []kgo.Opt{
 			kgo.ConsumerGroup(copyGroup(w.from)), kgo.ConsumeTopics(w.from), kgo.TransactionalID(w.name), kgo.TransactionTimeout(20 * time.Second),
-			kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+			kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 			kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.SessionTimeout(10 * time.Second), kgo.HeartbeatInterval(time.Second),
 			kgo.RebalanceTimeout(20 * time.Second), kgo.FetchMaxWait(500 * time.Millisecond), kgo.UnknownTopicRetries(-1), kgo.Balancers(kgo.RangeBalancer()),
 			kgo.ProduceRequestTimeout(5 * time.Second), kgo.RecordDeliveryTimeout(15 * time.Second),
@@ -57,14 +59,22 @@ func (w *copier) run(ctx context.Context) {
 
 func (w *copier) copy(ctx context.Context, s *kgo.GroupTransactSession) error {
 	fetches := s.PollRecords(ctx, 200)
-	if ctx.Err() != nil || fetches.NumRecords() == 0 {
+	if ctx.Err() != nil {
 		return nil
+	}
+	if err := outOfRange(fetches); err != nil || fetches.NumRecords() == 0 {
+		return err
 	}
 	if err := s.Begin(); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
 	var failed error
+	_, generation := s.Client().GroupMetadata()
 	fetches.EachRecord(func(r *kgo.Record) {
+		if next := w.next[r.Partition]; r.Offset != next {
+			w.h.trace.addf("%s: in generation %d partition %d at %d, was at %d", w.name, generation, r.Partition, r.Offset, next)
+		}
+		w.next[r.Partition] = r.Offset + 1
 		s.Produce(ctx, &kgo.Record{Topic: w.to, Partition: r.Partition, Key: r.Key, Value: r.Value}, func(_ *kgo.Record, err error) {
 			failed = errors.Join(failed, err) // promises are called one by one
 		})
@@ -76,6 +86,9 @@ func (w *copier) copy(ctx context.Context, s *kgo.GroupTransactSession) error {
 	within, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	committed, err := s.End(within, end)
+	if err != nil || !committed {
+		w.h.trace.addf("%s: the transaction up to %v is not committed: %v", w.name, w.next, err)
+	}
 	if err != nil {
 		return fmt.Errorf("end: %w", err)
 	}
@@ -83,6 +96,17 @@ func (w *copier) copy(ctx context.Context, s *kgo.GroupTransactSession) error {
 		w.h.count("copied", fetches.NumRecords())
 	}
 	return failed
+}
+
+// outOfRange is the error of a partition that ends before its committed offset. A leader that was deposed and cut off, and that a new client asks first, says so. A client that resets its
+// offset then begins anew, as on Apache Kafka.
+func outOfRange(fetches kgo.Fetches) error {
+	for _, f := range fetches.Errors() {
+		if errors.Is(f.Err, kerr.OffsetOutOfRange) {
+			return fmt.Errorf("%s-%d: %w", f.Topic, f.Partition, f.Err)
+		}
+	}
+	return nil
 }
 
 func (w *copier) wind(context.Context) error { return nil }

@@ -259,7 +259,14 @@ func (s *simulation) workloads() {
 	s.others = append(s.others, trimmed.withGaps(), s.trimmer, s.reader(s.h, "reader-"+keyedTopic, keyedTopic, fromStart, false).withGaps())
 	near := kgo.Rack(rack(1 + int(s.seed)%len(s.nodes))) //nolint:gosec // a small number
 	s.others = append(s.others, s.reader(s.h, "near-"+dataTopic, dataTopic, fromStart, false, near), s.reader(s.h, "near-"+scatterTopic, scatterTopic, fromStart, true, near))
-	for protocol, topics := range map[string][]string{eagerGroup: {dataTopic}, cooperativeGroup: {dataTopic, scatterTopic}, serverSideGroup: {dataTopic, copyTopic}} {
+	groups := map[string][]string{eagerGroup: {dataTopic}, cooperativeGroup: {dataTopic, scatterTopic}, serverSideGroup: {dataTopic, copyTopic}}
+	if err := s.beginGroups(map[string][]string{copyGroup(dataTopic): {dataTopic}}); err != nil {
+		s.fatalf("%v", err)
+	}
+	if err := s.beginGroups(groups); err != nil {
+		s.fatalf("%v", err)
+	}
+	for protocol, topics := range groups {
 		for i := range 2 {
 			s.others = append(s.others, s.member(s.h, fmt.Sprintf("%s-%d", protocol, i), protocol, protocol, topics...))
 		}
