@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"strconv"
@@ -72,7 +73,7 @@ func (b *Broker) joinQuorum(ctx context.Context) (clusterID string, err error) {
 func (b *Broker) startController() (err error) {
 	c := b.o.Config
 	o := controller.Options{
-		NodeID: c.NodeID, ClusterID: b.store.ClusterID(), DirectoryID: b.metadataDirectory(), FS: b.o.FS, Dir: c.MetadataLogDir, Config: c.Values, Codecs: b.codecs,
+		NodeID: c.NodeID, ClusterID: cmp.Or(b.store.ClusterID(), c.ClusterID), DirectoryID: b.metadataDirectory(), FS: b.o.FS, Dir: c.MetadataLogDir, Config: c.Values, Codecs: b.codecs,
 		Logger: b.o.Logger, OnFailure: b.fail, Bootstrap: c.Quorum.Begin, Mutations: b.quotas.mutations,
 		LookupHost: func(ctx context.Context, name string) error {
 			_, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name)

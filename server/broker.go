@@ -130,6 +130,9 @@ func (b *Broker) Start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if want := b.o.Config.ClusterID; want != "" && want != clusterID {
+		return fmt.Errorf("this node belongs to cluster %s, and the environment (CLUSTER_ID) wants cluster %s: unset it, or use other log.dirs", clusterID, want)
+	}
 	identified := make(chan error, 1)
 	go func() { identified <- b.store.SetClusterID(clusterID) }() // meanwhile, as it syncs the disk when the id is new
 	return errors.Join(b.startParts(ctx, clusterID), <-identified)

@@ -21,8 +21,8 @@ func TestVariablesOfTheImages(t *testing.T) {
 		{[]string{"KAFKA_NUM_PARTITIONS=a=b"}, "num.partitions", "a=b"},
 	} {
 		s := &settings{byName: map[string]setting{}}
-		warnings := readEnvironment(s, c.variables)
-		if len(warnings) != 0 || len(s.byName) != 1 || s.byName[c.key].value != c.value {
+		warnings, err := readEnvironment(s, c.variables)
+		if err != nil || len(warnings) != 0 || len(s.byName) != 1 || s.byName[c.key].value != c.value {
 			t.Errorf("%q: %+v, warnings %q", c.variables, s.byName, warnings)
 		}
 	}
@@ -31,14 +31,14 @@ func TestVariablesOfTheImages(t *testing.T) {
 // What other programs and the images' start scripts use stands for no key.
 func TestVariablesThatStandForNoKey(t *testing.T) {
 	s := &settings{byName: map[string]setting{}}
-	warnings := readEnvironment(s, []string{
+	warnings, err := readEnvironment(s, []string{
 		"KAFKA_HEAP_OPTS=-Xmx1g", "KAFKA_VERSION=4.3.1", "KAFKA_HOME=/opt/kafka", "KAFKA_PORT_9092_TCP_ADDR=10.0.0.1", "KAFKA_SERVICE_HOST=10.0.0.1",
-		"KAFKA_REST_BOOTSTRAP_SERVERS=x:1", "KAFKA_LOG4J_LOGGERS=a=INFO", "KAFKA_BROKERS=x", "PATH=/bin", "NUM_PARTITIONS=3", "KAFKA_CLUSTER_ID=abc",
+		"KAFKA_REST_BOOTSTRAP_SERVERS=x:1", "KAFKA_LOG4J_LOGGERS=a=INFO", "KAFKA_BROKERS=x", "PATH=/bin", "NUM_PARTITIONS=3", "KAFKA_CLUSTER_ID=",
 	})
-	if len(s.byName) != 0 || len(warnings) != 0 {
+	if err != nil || len(s.byName) != 0 || len(warnings) != 0 {
 		t.Errorf("%+v %q", s.byName, warnings)
 	}
-	warnings = readEnvironment(s, []string{"KAFKA_NUM_PARTITION=3", "KAFKA_ADVERTISED_HOST_NAME=h", "KAFKA_ZOOKEEPER_CONNECT=z:2181"})
+	warnings, _ = readEnvironment(s, []string{"KAFKA_NUM_PARTITION=3", "KAFKA_ADVERTISED_HOST_NAME=h", "KAFKA_ZOOKEEPER_CONNECT=z:2181"})
 	if len(s.byName) != 0 || len(warnings) != 3 || !containsText(warnings, "did you mean KAFKA_NUM_PARTITIONS?") ||
 		!containsText(warnings, "set KAFKA_ADVERTISED_LISTENERS") || !containsText(warnings, "KAFKA_ZOOKEEPER_CONNECT has no effect: there is no ZooKeeper") {
 		t.Errorf("%+v %q", s.byName, warnings)
@@ -114,6 +114,44 @@ KAFKA_LISTENER_SECURITY_PROTOCOL_MAP=PLAINTEXT:PLAINTEXT,HOST:PLAINTEXT`,
 		}
 		if name == "testcontainers" && (len(s.Listeners) != 2 || s.Listeners[0].AdvertisedPort != 32789 || s.InterBroker != "BROKER" || len(s.Controllers) != 1) {
 			t.Errorf("%+v %+v", s.Listeners, s.Controllers)
+		}
+	}
+}
+
+// A variable may name the file that has the value: it wins, whichever stands first.
+func TestVariablesThatNameFiles(t *testing.T) {
+	file := writeFile(t, "7\n")
+	for _, variables := range [][]string{
+		{"KAFKA_NUM_PARTITIONS_FILE=" + file}, {"KAFKA_CFG_NUM_PARTITIONS_FILE=" + file}, {"KAFKA_NUM_PARTITIONS_FILE=" + file, "KAFKA_NUM_PARTITIONS=8"},
+		{"KAFKA_NUM_PARTITIONS=8", "KAFKA_NUM_PARTITIONS_FILE=" + file},
+	} {
+		s := &settings{byName: map[string]setting{}}
+		warnings, err := readEnvironment(s, variables)
+		if err != nil || len(warnings) != 0 || len(s.byName) != 1 || s.byName["num.partitions"].value != "7" {
+			t.Errorf("%q: %+v, warnings %q, %v", variables, s.byName, warnings, err)
+		}
+	}
+	_, err := Sources{File: writeFile(t, stock), Environment: []string{"KAFKA_NUM_PARTITIONS_FILE=/nowhere/it/is"}}.Load()
+	if err == nil || !strings.HasPrefix(err.Error(), "KAFKA_NUM_PARTITIONS_FILE: open /nowhere/it/is: ") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestClusterIDOfTheEnvironment(t *testing.T) {
+	const id, other = "5L6g3nShT-eMCtK--X86sw", "4L6g3nShT-eMCtK--X86sw"
+	for _, c := range []struct {
+		variables []string
+		want      string
+		warnings  int
+	}{
+		{nil, "", 0},
+		{[]string{"CLUSTER_ID=" + id}, id, 0},
+		{[]string{"KAFKA_KRAFT_CLUSTER_ID=" + id, "KAFKA_CLUSTER_ID=" + other, "CLUSTER_ID=" + other}, id, 0},
+		{[]string{"CLUSTER_ID=production"}, "", 1},
+	} {
+		s, err := Sources{File: writeFile(t, stock), Environment: c.variables}.Load()
+		if err != nil || s.ClusterID != c.want || len(s.Warnings) != c.warnings {
+			t.Errorf("%q: %+v, %v", c.variables, s, err)
 		}
 	}
 }

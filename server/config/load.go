@@ -22,6 +22,7 @@ type Server struct {
 	Controllers    []Listener // controller listeners of this node; none on a dedicated broker
 	InterBroker    string     // name of the listener that brokers use among themselves; "" on a dedicated controller
 	Quorum         Quorum
+	ClusterID      string // that the cluster is to have; "": its own, or one that is made up for a new cluster
 	Metrics        string // host:port of the metrics; "": nowhere
 	LogDirs        []string
 	MetadataLogDir string
@@ -51,7 +52,8 @@ type setting struct {
 
 // settings is everything that was given, later entries over earlier ones.
 type settings struct {
-	byName map[string]setting
+	byName    map[string]setting
+	clusterID string // see Server.ClusterID
 }
 
 func (s *settings) put(name, value, place string) {
@@ -96,7 +98,8 @@ func (from Sources) Load() (*Server, error) {
 		}
 		problems = append(problems, readFile(s, filepath.Base(file), content))
 	}
-	warnings := readEnvironment(s, from.Environment)
+	warnings, err := readEnvironment(s, from.Environment)
+	problems = append(problems, err)
 	for _, o := range overrides {
 		name, value, ok := strings.Cut(o, "=")
 		name = strings.TrimSpace(name)
@@ -110,7 +113,7 @@ func (from Sources) Load() (*Server, error) {
 	if err := errors.Join(append(problems, err)...); err != nil {
 		return nil, err
 	}
-	server.Warnings = append(warnings, server.Warnings...)
+	server.Warnings, server.ClusterID = append(warnings, server.Warnings...), s.clusterID
 	if file == "" {
 		server.Notices = append(server.Notices, noticesWithoutFile(s)...)
 	}
@@ -151,7 +154,7 @@ func withoutFile(s *settings, from Sources) error {
 	s.put("listeners", "PLAINTEXT://localhost:9092", "")
 	s.put(rebalanceDelay, "0", "")
 	given := &settings{byName: map[string]setting{}}
-	readEnvironment(given, from.Environment)
+	_, _ = readEnvironment(given, from.Environment) // Load tells what is wrong with it
 	if given.given("log.dirs") || given.given("log.dir") ||
 		slices.ContainsFunc(from.Overrides, func(o string) bool { return strings.HasPrefix(o, "log.dir") }) {
 		return nil // no need for a home folder
