@@ -145,7 +145,7 @@ func (l *ledger) known(group string) []cell {
 			some = append(some, at)
 		}
 	}
-	slices.SortFunc(some, func(a, b cell) int { return strings.Compare(a.tp.String(), b.tp.String()) })
+	slices.SortFunc(some, func(a, b cell) int { return strings.Compare(a.String(), b.String()) })
 	return some
 }
 
