@@ -15,7 +15,7 @@
 //	mem.go              Mem: the tree of names
 //	mem_file.go         content of a file in memory, in chunks
 //	mem_crash.go        Mem.Crash: what a power loss leaves
-//	faulty.go           Faulty: errors on demand
+//	faulty.go           Faulty: errors and delays on demand
 //	reserved.go         Reserved: room in reserve for what must be written to a full disk
 //	limited.go          Limited: a disk with little room
 package vfs
