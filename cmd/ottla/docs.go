@@ -19,7 +19,6 @@ var differences = []string{
 	"`kafka-console-consumer --formatter` knows Kafka's own formatters, but that of share groups, and no other classes; `ottla log dump` decodes what they leave out.",
 	"`kafka-console-consumer` says what is wrong with `--isolation-level` and `--max-messages`, where Kafka's ends without a word.",
 	"Key stores must be PEM files (`ssl.keystore.type=PEM`), and Kerberos is not spoken.",
-	"`kafka-storage format --add-scram` is refused: passwords are set once the cluster runs.",
 }
 
 // docsCommand writes docs/cli.md.

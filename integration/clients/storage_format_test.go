@@ -100,6 +100,8 @@ func TestFormattedFolders(t *testing.T) {
 		{"initial", dynamic, []string{"--initial-controllers", "1@{controller}:5GePcwRvSRmSPmpRU3xoZg,2@127.0.0.1:19092:vBSDcrZXTdSbFLRhhAbKSg"}},
 		{"other", dynamic, []string{"--initial-controllers", "2@127.0.0.1:19092:vBSDcrZXTdSbFLRhhAbKSg"}},
 		{"later", dynamic, []string{"--no-initial-controllers"}},
+		{"users", static, []string{"--add-scram", "SCRAM-SHA-256=[name=alice,password=alice-secret,salt=c2FsdHlzYWx0eXNhbHR5,iterations=8192]",
+			"--add-scram", `SCRAM-SHA-512=[name="bob",saltedpassword=c2VjcmV0c2VjcmV0,salt=c2FsdHlzYWx0eXNhbHR5]`}},
 	} {
 		var nodes [2]*process.Broker
 		var outputs, contents [2]string
@@ -152,9 +154,10 @@ func TestFormattedFolders(t *testing.T) {
 	matches(t, out, `group.version\s.*FinalizedVersionLevel: 1\s`)
 	matches(t, out, `transaction.version\s.*FinalizedVersionLevel: 0\s`)
 
-	voters := made["static"].kafka
+	voters := made["users"].kafka
 	voters.Start(t)
 	matches(t, describe(voters.Addr), `kraft.version\s.*FinalizedVersionLevel: 0\s`)
+	matches(t, voters.Output(), `WARN.*SCRAM credentials.*alice.*bob`)
 	if lines, status, err := f.tools.run("features", "--bootstrap-server", voters.Addr, "upgrade", "--feature", "kraft.version=1"); err != nil || status != 0 {
 		t.Errorf("kafka-features upgrade: status %d, %v\n%s", status, err, strings.Join(lines, "\n"))
 	}

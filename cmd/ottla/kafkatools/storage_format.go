@@ -27,6 +27,7 @@ type formatting struct {
 	node      int
 	level     int16 // of metadata.version
 	features  map[string]int16
+	users     []*schema.UserScramCredentialRecord
 	voters    []schema.Voter // those of a quorum whose voters can change; none where they stand in the file
 	dirs      []string
 	metadata  string
@@ -65,6 +66,9 @@ func storageFormat(c *call) error {
 			shown = append(shown, fmt.Sprintf("ApiMessageAndVersion(FeatureLevelRecord(name='%s', featureLevel=%d) at version 0)", name, f.features[name]))
 		}
 	}
+	for _, r := range f.users {
+		shown = append(shown, scramInWords(r))
+	}
 	c.printf("Bootstrap metadata: BootstrapMetadata(records=[%s], metadataVersionLevel=%d, source=format command)\n", strings.Join(shown, ", "), f.level)
 	for _, d := range fresh {
 		if err := f.format(d, names); err != nil {
@@ -92,8 +96,8 @@ func readFormatting(c *call) (*formatting, error) {
 	if f.node, err = strconv.Atoi(cmp.Or(f.settings["node.id"], f.settings["broker.id"])); err != nil {
 		return nil, fmt.Errorf("%s: node.id is not a number", file)
 	}
-	if c.has("add-scram") {
-		return nil, errors.New("--add-scram is not taken: set passwords once the cluster runs, with `ottla user set` or kafka-configs --alter --entity-type users")
+	if f.users, err = readScram(c.all("add-scram")); err != nil {
+		return nil, err
 	}
 	release, err := c.one("release-version")
 	if err != nil {
@@ -285,6 +289,9 @@ func (f *formatting) writeBootstrap(dir string, names []string) error {
 		if level := f.features[name]; level > 0 {
 			p.w.Add(p.at, nil, (&schema.FeatureLevelRecord{Name: name, FeatureLevel: level}).Append(nil))
 		}
+	}
+	for _, r := range f.users {
+		p.w.Add(p.at, nil, r.Append(nil))
 	}
 	p.end()
 	p.control(&schema.SnapshotFooter{})
