@@ -55,6 +55,7 @@
 //	fetcher.go         which partition is fetched by whom
 //	fetcher_run.go     one fetcher: its rounds
 //	fetcher_answer.go  what an answer brings
+//	fetcher_troubles.go    what it logs of its partitions, one line a round
 //	fetcher_session.go requests and the fetch session
 //	fetcher_inbox.go   what a fetcher is told from outside
 //	fetcher_missing.go replicas whose logs could not be created

@@ -116,13 +116,13 @@ func (f *fetcher) react(x *followed, code protocol.Code) {
 	case fetchElsewhere:
 		f.outside = append(f.outside, x)
 	case fetchNever:
-		f.logger.Info("a leader has a later epoch: waiting for the metadata", zap.Stringer("partition", x.p.tp), zap.Int32("epoch", x.epoch))
+		f.logger.Debug("a leader has a later epoch: waiting for the metadata", zap.Stringer("partition", x.p.tp), zap.Int32("epoch", x.epoch))
 		f.suspend(x)
 	case fetchSoon:
 		f.delay(x, backoffAfter(x.failures, f.backoff()))
 	case fetchLater:
 		if x.failures == 0 {
-			f.logger.Error("a leader cannot be fetched from", zap.Stringer("partition", x.p.tp), zap.Stringer("code", code))
+			f.complain("a leader cannot be fetched from: trying again", x, code)
 		}
 		f.delay(x, f.backoff())
 	}

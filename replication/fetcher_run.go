@@ -63,6 +63,7 @@ type fetcher struct {
 	diverged []divergence
 	outside  []*followed // whose offset the leader does not have
 	flushes  []flushing
+	troubles []trouble
 }
 
 // divergence is a leader's word that a follower has other records than it.
@@ -118,6 +119,7 @@ func (f *fetcher) run() {
 			f.downs, f.wait = 0, min(2*f.wait, maxWait)
 			f.take(resp)
 		}
+		f.tellTroubles()
 	}
 }
 
@@ -177,7 +179,7 @@ func (f *fetcher) failed(x *followed, err error) {
 		return
 	}
 	if x.failures == 0 {
-		f.logger.Error("cannot replicate a partition: trying again", zap.Stringer("partition", x.p.tp), zap.Error(err))
+		f.complain("cannot replicate partitions: trying again", x, err)
 	}
 	f.delay(x, f.backoff())
 }

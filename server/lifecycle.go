@@ -67,7 +67,10 @@ type lifecycle struct {
 	answered   time.Time // when a controller last answered; owned by run, as what follows
 	registered bool      // once at least
 	wait       time.Duration
-	letGo      bool // released is closed
+	letGo      bool   // released is closed
+	failure    string // what was logged last of why the controller could not be told; "": it answers
+
+	fenced bool // as it was logged; owned by applied
 }
 
 func newLifecycle(o lifecycleOptions) *lifecycle {
@@ -135,13 +138,38 @@ func (lc *lifecycle) others(like func(*metadata.Broker) bool) bool {
 // applied notes that image is in force on this broker.
 func (lc *lifecycle) applied(image *metadata.Image) {
 	lc.image.Store(image)
-	if b := image.Broker(lc.o.register.BrokerID); b != nil && b.Epoch == lc.epoch.Load() && !b.Fenced {
-		lc.readyOnce.Do(func() { close(lc.ready) })
+	if b := image.Broker(lc.o.register.BrokerID); b != nil && b.Epoch == lc.epoch.Load() {
+		if !b.Fenced {
+			lc.readyOnce.Do(func() { close(lc.ready) })
+		}
+		lc.tellFenced(b.Fenced)
 	}
 	select {
 	case lc.changed <- struct{}{}:
 	default: // a heartbeat is due already
 	}
+}
+
+// tellFenced logs when the controller fences this broker that was ready, and when it no longer does.
+func (lc *lifecycle) tellFenced(fenced bool) {
+	select {
+	case <-lc.leaving: // it is fenced because it leaves
+		return
+	default:
+	}
+	select {
+	case <-lc.ready:
+	default:
+		return
+	}
+	if fenced == lc.fenced {
+		return
+	}
+	if lc.fenced = fenced; fenced {
+		lc.o.logger.Warn("this broker is fenced: the controller did not hear from it in time, and it leads nothing until it is heard again")
+		return
+	}
+	lc.o.logger.Info("this broker is not fenced any more")
 }
 
 // offset is that of the image that was applied last.
@@ -272,8 +300,11 @@ func (lc *lifecycle) heartbeat(ctx context.Context) {
 		lc.wait = 0
 	case resp.ErrorCode != 0:
 		lc.logFailure(ctx, "the controller refused the heartbeat", protocol.Code(resp.ErrorCode))
-	case resp.ShouldShutdown && req.WantShutdown:
-		lc.release()
+	default:
+		lc.answeredWell()
+		if resp.ShouldShutdown && req.WantShutdown {
+			lc.release()
+		}
 	}
 }
 
@@ -320,9 +351,22 @@ func (lc *lifecycle) release() {
 	}
 }
 
+// logFailure logs why the controller could not be told something; the same once, until it answers again.
 func (lc *lifecycle) logFailure(ctx context.Context, what string, err error) {
-	if ctx.Err() == nil && !errors.Is(err, context.Canceled) {
+	if ctx.Err() != nil || errors.Is(err, context.Canceled) {
+		return
+	}
+	if text := what + protocol.CodeOf(err).String(); text != lc.failure {
+		lc.failure = text
 		lc.o.logger.Warn(what, zap.Error(err))
+	}
+}
+
+// answeredWell notes that the controller took what it was told.
+func (lc *lifecycle) answeredWell() {
+	if lc.failure != "" {
+		lc.failure = ""
+		lc.o.logger.Info("the controller answers this broker again")
 	}
 }
 

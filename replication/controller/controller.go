@@ -503,11 +503,14 @@ func (c *Controller) fenceStale() {
 		if !ok {
 			return
 		}
-		c.o.Logger.Info("fencing a broker whose session has timed out", zap.Int32("broker", id))
-		c.counters.expired.Add(1)
+		partitions := 0
 		c.start(newTask(func(v *View) (Decision, error) {
-			return Decision{Records: fence(v, id, nil), Split: true}, nil
+			records := fence(v, id, nil)
+			partitions = max(0, len(records)-1)
+			return Decision{Records: records, Split: true}, nil
 		}))
+		c.counters.expired.Add(1)
+		c.o.Logger.Info("fencing a broker whose session has timed out", zap.Int32("broker", id), zap.Int("partitions that go on without it", partitions))
 		if b := l.view.Image.Broker(id); b != nil && !b.Fenced {
 			l.view.Sessions.touch(id, time.Now(), l.view.Sessions.applied(id)) // it could not be recorded: try again later
 			return
