@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,48 +21,14 @@ func writeFile(t *testing.T, content string) string {
 	return file
 }
 
-// shippedTail is what all of Kafka's own files for servers have in common.
-const shippedTail = `controller.listener.names=CONTROLLER
-num.network.threads=3
-num.io.threads=8
-socket.send.buffer.bytes=102400
-socket.receive.buffer.bytes=102400
-socket.request.max.bytes=104857600
-num.partitions=1
-num.recovery.threads.per.data.dir=1
-offsets.topic.replication.factor=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-log.retention.hours=168
-log.segment.bytes=1073741824
-log.retention.check.interval.ms=300000
-`
-
-const shippedMap = "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL\n"
-
-const shippedShare = "share.coordinator.state.topic.replication.factor=1\nshare.coordinator.state.topic.min.isr=1\n"
-
-// shipped are the settings of the files for servers in config/ of Apache Kafka 4.3.1 and in config/kraft/ of 3.9.1.
-var shipped = map[string]string{
-	"4.3.1 server.properties": stock,
-	"4.3.1 broker.properties": "process.roles=broker\nnode.id=2\ncontroller.quorum.bootstrap.servers=localhost:9093\nlisteners=PLAINTEXT://localhost:9092\n" +
-		"inter.broker.listener.name=PLAINTEXT\nadvertised.listeners=PLAINTEXT://localhost:9092\nlog.dirs=/tmp/kraft-broker-logs\n" + shippedMap + shippedShare + shippedTail,
-	"4.3.1 controller.properties": "process.roles=controller\nnode.id=1\ncontroller.quorum.bootstrap.servers=localhost:9093\nlisteners=CONTROLLER://:9093\n" +
-		"advertised.listeners=CONTROLLER://localhost:9093\nlog.dirs=/tmp/kraft-controller-logs\n" + shippedShare + shippedTail,
-	"3.9.1 server.properties": "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@localhost:9093\nlisteners=PLAINTEXT://:9092,CONTROLLER://:9093\n" +
-		"inter.broker.listener.name=PLAINTEXT\nadvertised.listeners=PLAINTEXT://localhost:9092\nlog.dirs=/tmp/kraft-combined-logs\n" + shippedMap + shippedTail,
-	"3.9.1 reconfig-server.properties": "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.bootstrap.servers=localhost:9093\n" +
-		"listeners=PLAINTEXT://:9092,CONTROLLER://:9093\ninter.broker.listener.name=PLAINTEXT\n" +
-		"advertised.listeners=PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093\nlog.dirs=/tmp/kraft-combined-logs\n" + shippedMap + shippedTail,
-	"3.9.1 broker.properties": "process.roles=broker\nnode.id=2\ncontroller.quorum.voters=1@localhost:9093\nlisteners=PLAINTEXT://localhost:9092\n" +
-		"inter.broker.listener.name=PLAINTEXT\nadvertised.listeners=PLAINTEXT://localhost:9092\nlog.dirs=/tmp/kraft-broker-logs\n" + shippedMap + shippedTail,
-	"3.9.1 controller.properties": "process.roles=controller\nnode.id=1\ncontroller.quorum.voters=1@localhost:9093\nlisteners=CONTROLLER://:9093\n" +
-		"log.dirs=/tmp/kraft-controller-logs\n" + shippedTail,
-}
-
+// testdata/shipped has the settings of the files for servers in config/ of Apache Kafka 4.3.1 and in config/kraft/ of 3.9.1.
 func TestShippedFilesLoad(t *testing.T) {
-	for name, content := range shipped {
-		s, err := Load(writeFile(t, content), nil)
+	files, err := filepath.Glob("testdata/shipped/*.properties")
+	if err != nil || len(files) != 7 {
+		t.Fatalf("%q, %v", files, err)
+	}
+	for _, name := range files {
+		s, err := Load(name, nil)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -151,6 +118,48 @@ func TestEachKeyWrongOnce(t *testing.T) {
 		}
 		if len(told) != len(mistakes) {
 			t.Errorf("%d errors for %d mistakes: %q", len(told), len(mistakes), told[:min(3, len(told))])
+		}
+	}
+}
+
+// Each key that the files have is wrong once, in its place: the error names the line and the key, and nothing else is complained about.
+func TestShippedFilesWithAMistake(t *testing.T) {
+	files, err := filepath.Glob("testdata/shipped/*.properties")
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := map[string]string{}
+	for _, name := range files {
+		content, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Split(string(content), "\n")
+		for i, line := range lines {
+			key, _, ok := strings.Cut(line, "=")
+			if !ok || key == "log.dirs" { // any text is a folder
+				continue
+			}
+			changed := slices.Clone(lines)
+			changed[i] = key + "=?nonsense?"
+			_, err := Load(writeFile(t, strings.Join(changed, "\n")), nil)
+			if err == nil {
+				t.Errorf("%s: no error for %s", name, changed[i])
+				continue
+			}
+			place := fmt.Sprintf("server.properties:%d: ", i+1)
+			if !strings.Contains(err.Error(), place) || !strings.Contains(err.Error(), key) && !strings.Contains(err.Error(), "?nonsense?") {
+				t.Errorf("%s with %s: %v", name, changed[i], err)
+			}
+			told[key] = err.Error()
+		}
+	}
+	if len(told) < 20 {
+		t.Errorf("only %d keys", len(told))
+	}
+	if testing.Verbose() {
+		for _, key := range slices.Sorted(maps.Keys(told)) {
+			t.Logf("%s: %s", key, told[key])
 		}
 	}
 }
