@@ -23,7 +23,7 @@
 //	producer_ids.go     blocks of producer ids
 //	peers.go            requests to the brokers of the cluster; peers_conn.go the connections to other nodes
 //	scrape.go           the HTTP server of the metrics, which server/metrics makes, and of the probes
-//	measure.go          counts requests and their times; logs the slow ones
+//	measure.go          counts requests and their times; logs the slow ones; answered.go finds the error codes in answers
 //	coordinator_log.go  a led partition as a coordinator's shard sees it
 //	listener.go         accepting connections, limits, draining
 //	conn.go             one connection: reading and handling; conn_write.go: answering

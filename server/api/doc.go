@@ -8,6 +8,6 @@
 // held while the cache's is taken). All else belongs to the parts that Node holds.
 //
 // Files: node.go and request.go say what handlers are given and what they answer; table.go is the table, of which docs/apis.md is
-// generated; leader_hint.go names leaders to clients that asked another broker; every other file is the API it is named after, with its
+// generated; leader_hint.go names leaders to clients that asked another broker; broker_loggers.go is what two APIs do to levels of loggers; every other file is the API it is named after, with its
 // versions at the top. Fetch has its sessions in fetch_session.go and their cache in fetch_session_cache.go.
 package api
