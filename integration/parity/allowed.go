@@ -30,6 +30,7 @@ var allowed = []allowance{
 	{path: regexp.MustCompile(`\.ThrottleMillis$`), reason: "time"},
 	{path: regexp.MustCompile(`\.FinalizedFeaturesEpoch$`), set: true, reason: "offset of the last metadata record, as many as each server needed"},
 	{path: regexp.MustCompile(`^FetchResponse\.SessionID$`), set: true, reason: "random"},
+	{path: regexp.MustCompile(`^DescribeQuorumResponse\..*\.ReplicaDirectoryID$`), reason: "Apache Kafka runs with controller.quorum.voters here, and such voters have none"},
 	{path: regexp.MustCompile(`^DescribeConfigsResponse\..*\.IsDefault$`), reason: "Kafka 3.9 says false of every key; Ottla what is true"},
 	brokerKey(`listener\.security\.protocol\.map`, "a listener cannot be added, changed or removed while the broker runs, and the answer says so"),
 	brokerKey(`num\.recovery\.threads\.per\.data\.dir`, "logs are recovered before the metadata is known, so only a properties file can say it"),

@@ -23,7 +23,9 @@ const slow = time.Second
 
 // TestParity runs every area's script on both servers. The first areas see an empty cluster.
 func TestParity(t *testing.T) {
-	compareServers(t, "4.3.1", nil, settings, areas)
+	if kafka := compareServers(t, "4.3.1", nil, settings, areas); len(kafka) == len(areas) { // all of them ran
+		checkRefusals(t, kafka)
+	}
 }
 
 // TestOldVersions compares the versions that Apache Kafka dropped in 4.0 with the last release that has them.
@@ -34,8 +36,8 @@ func TestOldVersions(t *testing.T) {
 }
 
 // compareServers starts Ottla and a release of Apache Kafka, formatted with more flags, with the same settings, and compares what they
-// answer.
-func compareServers(t *testing.T, release string, format, settings []string, areas []area) {
+// answer. It returns what Apache Kafka did.
+func compareServers(t *testing.T, release string, format, settings []string, areas []area) (ran []*conversation) {
 	libs, err := process.KafkaJars("../clients/java/" + release)
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +45,7 @@ func compareServers(t *testing.T, release string, format, settings []string, are
 	kafka := server{name: "Apache Kafka", addr: process.StartKafka(t, libs, format, settings...)}
 	broker := process.New(t, ottlaSettings(settings)...)
 	broker.Start(t)
-	compareAreas(t, kafka, server{name: "Ottla", addr: broker.Addr}, areas)
+	return compareAreas(t, kafka, server{name: "Ottla", addr: broker.Addr}, areas)
 }
 
 // ottlaSettings are those of Ottla for settings of both, besides what process.StartKafka sets.
@@ -51,8 +53,8 @@ func ottlaSettings(settings []string) []string {
 	return append([]string{"node.id=1", "process.roles=broker,controller", "offsets.topic.replication.factor=1"}, settings...)
 }
 
-// compareAreas runs the scripts on both servers and compares what they answer.
-func compareAreas(t *testing.T, kafka, ottla server, areas []area) {
+// compareAreas runs the scripts on both servers and compares what they answer. It returns Apache Kafka's runs.
+func compareAreas(t *testing.T, kafka, ottla server, areas []area) (ran []*conversation) {
 	now := time.Now().Truncate(time.Second)
 	for _, area := range areas {
 		t.Run(area.name, func(t *testing.T) {
@@ -66,8 +68,10 @@ func compareAreas(t *testing.T, kafka, ottla server, areas []area) {
 			for _, c := range runs {
 				c.check(t)
 			}
+			ran = append(ran, runs[0])
 		})
 	}
+	return ran
 }
 
 // check fails the test if the script could not go on, and tells of slow steps.
@@ -112,6 +116,7 @@ type area struct {
 var areas = []area{
 	{"ApiVersions", apiVersions},
 	{"Frames", frames},
+	{"InnerAPIs", innerAPIs},
 	{"EmptyCluster", emptyCluster},
 	{"Metadata", metadataArea},
 	{"AutoCreate", autoCreate},
@@ -142,8 +147,11 @@ var areas = []area{
 	{"Reassignments", reassignments},
 	{"Quorum", quorum},
 	{"LogDirs", logDirs},
+	{"ClientQuotas", clientQuotas},
+	{"DataQuotas", dataQuotas},
+	{"MutationQuota", mutationQuota},
+	{"Refusals", refusals},
 	{"Coordinators", coordinators},
-	{"ScramUsers", scramUsers},
 	{"GroupVersions", groupVersions},
 	{"GroupRefusals", groupRefusals},
 	{"GroupRebalance", groupRebalance},

@@ -1,7 +1,9 @@
 package parity
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -71,7 +73,7 @@ func txnVerification(c *conversation) {
 		p.next[1]++
 		both := p.produce(v, "verified", id, 1, "b")
 		both.Topics[0].Partitions = append(both.Topics[0].Partitions, p.produce(v, "verified", id, 2, "b").Topics[0].Partitions[0])
-		ask[*kmsg.ProduceResponse](cl, "one of two added", both)
+		ask[*kmsg.ProduceResponse](cl, "one of two added", both, producedByPartition)
 		p.next[1]++
 		mixed := produce(v, -1, "verified", id, 1, of(c.now.UnixMilli(), "plain").by(p.id, p.epoch, p.next[1]).bytes())
 		mixed.TransactionID = &p.txn
@@ -217,4 +219,11 @@ func txnCommit(version int16, p *producer, group string, generation int32, membe
 	}
 	req.Topics = append(req.Topics, t)
 	return req
+}
+
+// producedByPartition puts partitions in order: Apache Kafka answers in that of a hash of the topic's id.
+func producedByPartition(_ server, answer kmsg.Response) {
+	for _, t := range answer.(*kmsg.ProduceResponse).Topics {
+		slices.SortFunc(t.Partitions, func(a, b kmsg.ProduceResponseTopicPartition) int { return cmp.Compare(a.Partition, b.Partition) })
+	}
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // higher are the versions that Ottla serves above Apache Kafka 4.3.1: those of 4.4.
-var higher = map[int16]int16{18: 4, 42: 2}
+var higher = map[int16]int16{18: 4, 28: 5, 42: 2}
 
 // servedAPIs leaves the APIs that Ottla serves with Kafka's highest version. Ottla serves more low versions on purpose: those
 // of 3.9.
@@ -30,8 +30,9 @@ func servedAPIs(s server, answer kmsg.Response) {
 
 // served are the keys of Ottla; lowest is Kafka 4.3.1's lowest version where it is not 0.
 var (
-	served = []int16{0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23, 32, 33, 34, 35, 37, 42, 43, 44, 45, 46, 47, 55, 57, 60, 61, 64, 74, 75}
-	lowest = map[int16]int16{2: 1, 8: 2, 9: 1, 19: 2, 20: 1, 23: 2, 32: 1, 34: 1, 35: 1}
+	served = []int16{0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 32, 33, 34, 35, 37, 42, 43, 44, 45, 46, 47, 48, 49,
+		55, 57, 60, 61, 64, 65, 66, 68, 69, 74, 75, 80, 81}
+	lowest = map[int16]int16{2: 1, 8: 2, 9: 1, 19: 2, 20: 1, 23: 2, 27: 1, 32: 1, 34: 1, 35: 1}
 )
 
 // byName puts features in order: Kafka keeps them in a map.

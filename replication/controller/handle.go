@@ -55,10 +55,10 @@ func (c *Controller) Handle(ctx context.Context, req kmsg.Request, caller Caller
 		return c.alterConfigs(ctx, req)
 	case *kmsg.AlterClientQuotasRequest:
 		return c.alterClientQuotas(ctx, req)
-	case *kmsg.UpdateFeaturesRequest:
-		return c.updateFeatures(ctx, req)
 	case *kmsg.AlterUserSCRAMCredentialsRequest:
 		return c.alterScram(ctx, req)
+	case *kmsg.UpdateFeaturesRequest:
+		return c.updateFeatures(ctx, req)
 	case *kmsg.ElectLeadersRequest:
 		return c.electLeaders(ctx, req)
 	case *kmsg.AlterPartitionAssignmentsRequest:
