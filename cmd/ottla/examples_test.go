@@ -50,7 +50,7 @@ func TestExamples(t *testing.T) {
 		err := cmd.Run()
 		return out.String(), err
 	}
-	prepare := "for t in orders payments greetings; do ottla topic create $t -p 3 --if-not-exists >/dev/null; done; printf '1:a\\n2:b\\n' >orders.txt; echo '{}' >order.json; echo secret >alice.txt; printf 'process.roles=broker,controller\\nnode.id=1\\n' >server.properties; " +
+	prepare := "for t in orders payments greetings; do ottla topic create $t -p 3 --if-not-exists >/dev/null; done; printf '1:a\\n2:b\\n' >orders.txt; echo '{}' >order.json; echo secret >alice.txt; for m in 256 512; do ottla user set alice --mechanism SCRAM-SHA-$m --password-file alice.txt >/dev/null; done; printf 'process.roles=broker,controller\\nnode.id=1\\n' >server.properties; " +
 		"ottla produce orders -k : -f orders.txt; ottla produce greetings -f orders.txt; ottla consume orders -g billing --from-beginning -n 1 >/dev/null; mkdir -p ~/.local/share; ln -sfn $PWD ~/.local/share/ottla"
 	var walk func(c *cobra.Command)
 	walk = func(c *cobra.Command) {

@@ -2,7 +2,7 @@
 //
 //	ottla                                                            a broker on localhost:9092
 //	ottla server [server.properties] [--override key=value]... [--ephemeral]
-//	ottla topic|group|produce|consume|config|acl|user|quota|log      what people do with a cluster
+//	ottla topic|group|produce|consume|config|acl|user|quota|log|doctor   what people do with a cluster
 //	ottla kafka-topics ...                                           Apache Kafka's tools; also by linking them to the binary
 //	ottla recover server.properties [--yes]                          a quorum of the controller that is left
 //	ottla version

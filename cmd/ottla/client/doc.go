@@ -1,4 +1,4 @@
-// Package client holds the commands with which people use a cluster: topic, group, produce, consume, config, acl, user, quota and log. They speak Kafka's
+// Package client holds the commands with which people use a cluster: topic, group, produce, consume, config, acl, user, quota, log and doctor. They speak Kafka's
 // protocol through franz-go, so that they serve any Kafka cluster.
 //
 //	session.go     flags that all commands share, and the client that they stand for
@@ -11,6 +11,7 @@
 //	produce.go consume.go           records
 //	config.go acl.go user.go quota.go  the admin commands
 //	config_file.go config explain and check, which read the server's settings on this machine
+//	doctor.go      tries the addresses that clients are told
 //	log.go         log dump, which reads files and no server
 //
 // Commands has no state; a session belongs to one run of one command.

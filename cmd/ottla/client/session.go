@@ -37,7 +37,7 @@ type session struct {
 
 // Commands makes the commands, which share one set of flags. group is the group of the help that they are in.
 func Commands(group string) []*cobra.Command {
-	makers := []func(*session) *cobra.Command{topicCommand, groupCommand, produceCommand, consumeCommand, configCommand, aclCommand, userCommand, quotaCommand}
+	makers := []func(*session) *cobra.Command{topicCommand, groupCommand, produceCommand, consumeCommand, configCommand, aclCommand, userCommand, quotaCommand, doctorCommand}
 	var all []*cobra.Command
 	for _, m := range makers {
 		s := &session{}
