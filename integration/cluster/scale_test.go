@@ -30,6 +30,7 @@ func TestScale(t *testing.T) {
 	c.join("broker", quorum)
 	c.join("broker", quorum)
 	c.awaitReplicas(brokers, protocol.GroupMetadataTopic, protocol.TransactionStateTopic)
+	c.awaitMinISR(protocol.TransactionStateTopic, "2")
 	c.kept()
 	c.create(topic, partitions)
 	load, copier := c.load(), c.copier()
@@ -131,6 +132,36 @@ func (c *cluster) awaitReplicas(n int, topics ...string) {
 		}
 		return moving == 0
 	})
+}
+
+// awaitMinISR waits until a topic has as high a min.insync.replicas.
+func (c *cluster) awaitMinISR(topic, want string) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), limit)
+	defer cancel()
+	client := c.client()
+	defer client.Close()
+	for tick := time.NewTicker(50 * time.Millisecond); ; {
+		answer, err := kadm.NewClient(client).DescribeTopicConfigs(ctx, topic)
+		if err != nil || len(answer) != 1 || answer[0].Err != nil {
+			c.t.Fatalf("%v, %+v", err, answer)
+		}
+		got := ""
+		for _, config := range answer[0].Configs {
+			if config.Key == "min.insync.replicas" {
+				got = config.MaybeValue()
+			}
+		}
+		if got == want {
+			tick.Stop()
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			c.t.Fatalf("min.insync.replicas of %s is %s, want %s", topic, got, want)
+		}
+	}
 }
 
 // awaitTopics waits until topics, and the number of partitions that are being moved, are as they should be.
