@@ -39,7 +39,7 @@ func clusterCases() []benchCase {
 			name: "cluster-failover", about: "as before, from kill -9 of a partition's leader to the next acknowledged record, where the leader is a broker, and where it is the active controller, too; " +
 				"and how long no record is acknowledged when a leader stops cleanly",
 			metrics: []metric{{"broker", "s", false}, {"controller", "s", false}, {"clean stop", "ms", false}},
-			rounds:  2, without: []string{keyKfake, keyLimit}, limit: clusterLimit, fresh: clusterFailoverRound,
+			rounds:  1, without: []string{keyKfake, keyLimit}, limit: clusterLimit, fresh: clusterFailoverRound,
 		},
 		{
 			name: "cluster-partitions", about: fmt.Sprintf("%d partitions of three replicas: created, until all are in sync; memory of the largest broker; from kill -9 of a broker until each has another leader, "+
