@@ -18,7 +18,7 @@ import (
 // command lines are those of the transcripts that the tools' own tests replay; what may differ, and why, is listed in docs/cli.md.
 func TestOwnTools(t *testing.T) {
 	k := kafkaRelease(t, "4.3.1")
-	for _, file := range []string{"topics", "groups", "offsets"} {
+	for _, file := range []string{"topics", "groups", "offsets", "users"} {
 		t.Run(file, func(t *testing.T) {
 			t.Parallel()
 			cases, err := transcript.Read(filepath.Join("../../cmd/ottla/kafkatools/testdata", file+".txt"))
