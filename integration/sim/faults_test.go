@@ -85,9 +85,19 @@ func (c *cluster) another(n *node) *node {
 	}
 }
 
-// restart starts a node that was killed or stopped. It need not come up before others are there.
+// restart starts a node that was killed or stopped. It need not come up before a majority of the controllers is there: then the end of another fault starts it, or the repair.
 func (c *cluster) restart(n *node) {
 	if n.broker != nil {
+		return
+	}
+	all, running := c.controllers(), 0
+	for _, other := range all {
+		if other.broker != nil || other == n {
+			running++
+		}
+	}
+	if running <= len(all)/2 {
+		c.trace.addf("%s waits for others to start", n.name)
 		return
 	}
 	err := c.boot(n)
