@@ -92,7 +92,9 @@ func (c *coder) int64(v *int64) {
 func (c *coder) float64(v *float64) {
 	bits := int64(math.Float64bits(*v))
 	c.int64(&bits)
-	*v = math.Float64frombits(uint64(bits))
+	if c.reading {
+		*v = math.Float64frombits(uint64(bits))
+	}
 }
 
 func (c *coder) uuid(v *protocol.UUID) {
@@ -195,7 +197,7 @@ func array[T any](c *coder, v *[]T, size int, element func(*coder, *T)) {
 		c.fail("null for an array that cannot be null")
 	}
 	elements(c, v, n, element)
-	if len(*v) == 0 {
+	if c.reading && len(*v) == 0 { // a record that is written may be read by others meanwhile
 		*v = nil
 	}
 }
@@ -207,7 +209,9 @@ func nullableArray[T any](c *coder, v *[]T, size int, element func(*coder, *T)) 
 		n = -1
 	}
 	if n = c.length(n, size); n < 0 {
-		*v = nil
+		if c.reading {
+			*v = nil
+		}
 		return
 	}
 	elements(c, v, n, element)
