@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -515,5 +516,5 @@ func (c *conn) finish(a *answer) {
 // isNetwork reports whether err came from the socket: the client went away, or never read what it asked for.
 func isNetwork(err error) bool {
 	var op *net.OpError
-	return errors.As(err, &op)
+	return errors.As(err, &op) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) // which sendfile returns bare
 }

@@ -3,8 +3,11 @@ package server
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"io"
+	"net"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,6 +36,18 @@ func produceRequest(acks int16) *kmsg.ProduceRequest {
 	r := kmsg.NewPtrProduceRequest()
 	r.Version, r.Acks = 9, acks
 	return r
+}
+
+// TestAClientThatLeftIsNotRefused: what a socket says of a client that went away is no bad input.
+func TestAClientThatLeftIsNotRefused(t *testing.T) {
+	for _, err := range []error{syscall.EPIPE, fmt.Errorf("sendfile: %w", syscall.ECONNRESET), &net.OpError{Op: "read", Err: syscall.ETIMEDOUT}} {
+		if !isNetwork(err) {
+			t.Errorf("%v counts as bad input", err)
+		}
+	}
+	if isNetwork(syscall.EIO) {
+		t.Error("a disk's error counts as the client's going")
+	}
 }
 
 // TestAnswersLeaveInRequestOrder pipelines a request behind a parked one.
