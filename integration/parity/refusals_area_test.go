@@ -57,6 +57,7 @@ func hasError(v reflect.Value) bool {
 				return true
 			}
 		}
+	default:
 	}
 	return false
 }
