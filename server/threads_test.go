@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,9 +13,9 @@ import (
 )
 
 // onDisk is echo that lasts until release is closed, of an API that works on disks.
-func onDisk(release <-chan struct{}, begun *int) api.Route {
+func onDisk(release <-chan struct{}, begun *atomic.Int64) api.Route {
 	r := row(metadataRequest(), func(ctx context.Context, n *api.Node, r *api.Request) api.Result {
-		*begun++
+		begun.Add(1)
 		<-release
 		return echo(ctx, n, r)
 	})
@@ -25,8 +26,8 @@ func onDisk(release <-chan struct{}, begun *int) api.Route {
 // Of the requests that work on disks as many run at once as there are threads, and the others wait; beyond queued.max.requests none is read.
 func TestRequestsOnDisks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		release, begun := make(chan struct{}), 0
-		s := newFakeServer(t, map[string]string{"num.io.threads": "2", "queued.max.requests": "2"}, onDisk(release, &begun))
+		release, begun := make(chan struct{}), new(atomic.Int64)
+		s := newFakeServer(t, map[string]string{"num.io.threads": "2", "queued.max.requests": "2"}, onDisk(release, begun))
 		frame := frameOf(1, metadataRequest())
 		var clients []*client
 		for range 5 {
@@ -35,8 +36,8 @@ func TestRequestsOnDisks(t *testing.T) {
 			go func() { _, _ = c.Write(frame) }()
 			synctest.Wait()
 		}
-		if begun != 2 || s.node.Threads.Waiting() != 2 || s.node.Threads.Waited() != 2 {
-			t.Fatalf("%d work, %d wait", begun, s.node.Threads.Waiting())
+		if begun.Load() != 2 || s.node.Threads.Waiting() != 2 || s.node.Threads.Waited() != 2 {
+			t.Fatalf("%d work, %d wait", begun.Load(), s.node.Threads.Waiting())
 		}
 		if s.requests.Load() != 4 {
 			t.Errorf("%d of 5 were read", s.requests.Load())
@@ -47,8 +48,8 @@ func TestRequestsOnDisks(t *testing.T) {
 		}
 		s.resize(values)
 		synctest.Wait()
-		if begun != 3 || s.requests.Load() != 5 {
-			t.Errorf("%d work with three threads, %d were read", begun, s.requests.Load())
+		if begun.Load() != 3 || s.requests.Load() != 5 {
+			t.Errorf("%d work with three threads, %d were read", begun.Load(), s.requests.Load())
 		}
 		time.Sleep(time.Second)
 		close(release)
@@ -58,8 +59,8 @@ func TestRequestsOnDisks(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		if begun != 5 || s.node.Threads.Waiting() != 0 || s.node.Threads.Busy() != 3*time.Second {
-			t.Errorf("%d have worked, %d wait, %v", begun, s.node.Threads.Waiting(), s.node.Threads.Busy())
+		if begun.Load() != 5 || s.node.Threads.Waiting() != 0 || s.node.Threads.Busy() != 3*time.Second {
+			t.Errorf("%d have worked, %d wait, %v", begun.Load(), s.node.Threads.Waiting(), s.node.Threads.Busy())
 		}
 		if shown := s.shown(); shown.Handlers.Size != 3 || shown.Handlers.Waited != 3 {
 			t.Errorf("%+v", shown.Handlers)
@@ -71,8 +72,8 @@ func TestRequestsOnDisks(t *testing.T) {
 // A request that waits for a thread goes with its connection, and takes no thread along.
 func TestWaitingForAThreadEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		release, begun := make(chan struct{}), 0
-		s := newFakeServer(t, map[string]string{"num.io.threads": "1"}, onDisk(release, &begun))
+		release, begun := make(chan struct{}), new(atomic.Int64)
+		s := newFakeServer(t, map[string]string{"num.io.threads": "1"}, onDisk(release, begun))
 		for range 2 {
 			c := s.pipe.dial(t)
 			go func() { _, _ = c.Write(frameOf(1, metadataRequest())) }()
@@ -82,8 +83,8 @@ func TestWaitingForAThreadEnds(t *testing.T) {
 		synctest.Wait()
 		close(release)
 		synctest.Wait()
-		if begun != 1 || !s.node.Threads.TryAcquire() {
-			t.Errorf("%d have worked", begun)
+		if begun.Load() != 1 || !s.node.Threads.TryAcquire() {
+			t.Errorf("%d have worked", begun.Load())
 		}
 	})
 }
@@ -93,10 +94,10 @@ func TestReadersOfAListener(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeServer(t, map[string]string{"num.network.threads": "2", "listener.name.inside.num.network.threads": "1"}, row(metadataRequest(), echo))
 		ctx, cancel := context.WithCancel(t.Context())
-		reading, release := 0, make(chan struct{})
+		reading, release := new(atomic.Int64), make(chan struct{})
 		read := func(listener string) {
 			c := &conn{server: s.socketServer, ctx: ctx, sending: s.senders(listener)}
-			err := c.reading(func() error { reading++; <-release; return nil })
+			err := c.reading(func() error { reading.Add(1); <-release; return nil })
 			if err != nil && !errors.Is(err, context.Canceled) {
 				t.Error(err)
 			}
@@ -106,15 +107,15 @@ func TestReadersOfAListener(t *testing.T) {
 			go read("INSIDE")
 		}
 		synctest.Wait()
-		if got := s.allSenders(); reading != 3 || got.Size != 3 || got.Waiting != 3 {
-			t.Errorf("%d read, %+v", reading, got)
+		if got := s.allSenders(); reading.Load() != 3 || got.Size != 3 || got.Waiting != 3 {
+			t.Errorf("%d read, %+v", reading.Load(), got)
 		}
 		cancel()
 		synctest.Wait()
 		close(release)
 		synctest.Wait()
-		if reading != 3 {
-			t.Errorf("%d read although their connections ended", reading)
+		if reading.Load() != 3 {
+			t.Errorf("%d read although their connections ended", reading.Load())
 		}
 		s.stop()
 	})

@@ -83,26 +83,26 @@ func TestResize(t *testing.T) {
 			}
 		}
 		p.Resize(2)
-		got := 0
+		var got atomic.Int64
 		for range 4 {
 			go func() {
 				if p.Acquire(t.Context()) == nil {
-					got++
+					got.Add(1)
 				}
 			}()
 			synctest.Wait()
 		}
-		for i, want := range []int{0, 0, 1, 2} {
+		for i, want := range []int64{0, 0, 1, 2} {
 			p.Release(0)
 			synctest.Wait()
-			if got != want {
-				t.Fatalf("after %d were given back %d had one, want %d", i+1, got, want)
+			if got.Load() != want {
+				t.Fatalf("after %d were given back %d had one, want %d", i+1, got.Load(), want)
 			}
 		}
 		p.Resize(4)
 		synctest.Wait()
-		if got != 4 || p.Size() != 4 {
-			t.Errorf("%d have one of %d", got, p.Size())
+		if got.Load() != 4 || p.Size() != 4 {
+			t.Errorf("%d have one of %d", got.Load(), p.Size())
 		}
 		p.Resize(0)
 		if p.Size() != 1 {
