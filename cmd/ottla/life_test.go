@@ -3,6 +3,7 @@ package main
 import (
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -11,6 +12,9 @@ import (
 )
 
 func TestSignalsStopItCleanly(t *testing.T) {
+	heard := make(chan os.Signal, 1)
+	signal.Notify(heard, syscall.SIGHUP) // if it is ignored here, as under nohup, the process must not inherit that
+	t.Cleanup(func() { signal.Stop(heard) })
 	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
 		t.Run(s.String(), func(t *testing.T) {
 			t.Parallel()

@@ -185,7 +185,7 @@ log.retention.check.interval.ms=300000
 func TestStockPropertiesFile(t *testing.T) {
 	data, port := t.TempDir(), freePort(t)
 	content := strings.NewReplacer("9092", port, "9093", freePort(t), "/tmp/kraft-combined-logs", filepath.ToSlash(data)).Replace(stock)
-	p := launch(t, environment(t), "server", writeFile(t, content+"log.retention.huors=1\n"), "--override", "num.partitions=3")
+	p := launch(t, environment(t), "server", writeFile(t, content+"log.retention.huors=1\ngroup.coordinator.threads=4\n"), "--override", "num.partitions=3")
 	p.waitReady()
 	if bootstrap, dir := ready(t, p); bootstrap != "localhost:"+port || dir != filepath.ToSlash(data) {
 		t.Errorf("bootstrap %s, data in %s", bootstrap, dir)
@@ -194,7 +194,7 @@ func TestStockPropertiesFile(t *testing.T) {
 	if len(warnings) != 1 || !strings.HasSuffix(warnings[0], "server.properties:25: unknown key log.retention.huors, did you mean log.retention.hours?") {
 		t.Errorf("warnings %q", warnings)
 	}
-	if got := p.linesWith("no effect here: num.io.threads, num.network.threads"); len(got) != 1 {
+	if got := p.linesWith("no effect here: group.coordinator.threads"); len(got) != 1 {
 		t.Errorf("keys without effect are told %d times:\n%s", len(got), p.text())
 	}
 	if got := p.linesWith("rebalance.delay"); len(got) != 0 {
