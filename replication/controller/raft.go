@@ -547,6 +547,7 @@ func (q *raftQuorum) shutdown() error {
 		}
 	}()
 	q.handOver()
+	q.changing <- struct{}{} // for good: raft gives no answer to a change of members that is committed while it ends
 	ended := q.raft.Shutdown()
 	var err error
 	if q.network != nil {

@@ -3,6 +3,8 @@ package controller
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -289,4 +291,32 @@ func TestRefusals(t *testing.T) {
 			cancel()
 		}
 	})
+}
+
+// TestALeaderEndsWhileOthersJoin: raft never answers a change of members that is committed in the moment of its end.
+func TestALeaderEndsWhileOthersJoin(t *testing.T) {
+	for seed := range 60 {
+		synctest.Test(t, func(t *testing.T) {
+			q, first := newDynamic(t, map[string]string{"controller.quorum.auto.join.enable": "true"})
+			defer q.stopAll()
+			second, third := q.add(2), q.add(3)
+			second.start()
+			third.start()
+			for busy := 0; busy <= seed; {
+				if len(first.quorum.(*raftQuorum).changing) > 0 {
+					busy++
+					runtime.Gosched()
+				} else {
+					time.Sleep(time.Millisecond)
+				}
+			}
+			ended := make(chan struct{})
+			go func() { first.stop(); close(ended) }()
+			select {
+			case <-ended:
+			case <-time.After(time.Minute):
+				panic(fmt.Sprintf("%d: the leader does not end", seed))
+			}
+		})
+	}
 }

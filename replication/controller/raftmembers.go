@@ -434,13 +434,15 @@ func (q *raftQuorum) tend() {
 	}
 }
 
-// lockVoters makes the caller the only one that changes the members.
+// lockVoters makes the caller the only one that changes the members. At the end it is NotController.
 func (q *raftQuorum) lockVoters(ctx context.Context) error {
 	select {
 	case q.changing <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-q.stop:
+		return protocol.NotController
 	}
 }
 
