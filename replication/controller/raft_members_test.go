@@ -295,7 +295,7 @@ func TestRefusals(t *testing.T) {
 
 // TestALeaderEndsWhileOthersJoin: raft never answers a change of members that is committed in the moment of its end.
 func TestALeaderEndsWhileOthersJoin(t *testing.T) {
-	for seed := range 60 {
+	for seed := range 12 {
 		synctest.Test(t, func(t *testing.T) {
 			q, first := newDynamic(t, map[string]string{"controller.quorum.auto.join.enable": "true"})
 			defer q.stopAll()
