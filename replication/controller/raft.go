@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -490,6 +492,9 @@ func (q *raftQuorum) Replicas() (voting, observing []QuorumReplica, kraftVersion
 			observing = append(observing, r)
 		}
 	}
+	byID := func(a, b QuorumReplica) int { return cmp.Compare(a.ID, b.ID) } // as Kafka tells them, not as they joined
+	slices.SortStableFunc(voting, byID)
+	slices.SortStableFunc(observing, byID)
 	return voting, observing, q.kraftVersion()
 }
 

@@ -320,3 +320,25 @@ func TestALeaderEndsWhileOthersJoin(t *testing.T) {
 		})
 	}
 }
+
+// TestVotersAreToldByID: not in the order in which they joined.
+func TestVotersAreToldByID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, first := newDynamic(t, map[string]string{"controller.quorum.auto.join.enable": "true"})
+		defer q.stopAll()
+		second, third := q.add(2), q.add(3)
+		joined := func(voters int) func() bool {
+			return func() bool { p, _ := first.described(t); return len(p.CurrentVoters) == voters }
+		}
+		third.start()
+		q.await("the third votes", 20*time.Second, joined(2))
+		second.start()
+		q.await("the second votes", 20*time.Second, joined(3))
+		p, _ := first.described(t)
+		for i, v := range p.CurrentVoters {
+			if v.ReplicaID != int32(i+1) {
+				t.Errorf("voter %d is %d", i, v.ReplicaID)
+			}
+		}
+	})
+}
