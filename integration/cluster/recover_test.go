@@ -68,14 +68,14 @@ func TestRecoverOfTheLastController(t *testing.T) {
 // electUncleanly makes the broker that is left lead every partition, once the others are fenced; until then a request may go to one of them, and fail.
 func electUncleanly(ctx context.Context, t *testing.T, client *kgo.Client) {
 	t.Helper()
-	admin, led := kadm.NewClient(client), 0
+	admin := kadm.NewClient(client)
 	for tick := time.NewTicker(100 * time.Millisecond); ; {
 		_, err := admin.ElectLeaders(ctx, kadm.ElectLiveReplica, kadm.TopicsSet{topic: {0: {}, 1: {}, 2: {}, 3: {}, 4: {}, 5: {}}})
 		var topics kadm.TopicDetails
 		if err == nil {
 			topics, err = admin.ListTopics(ctx, topic)
 		}
-		led = 0
+		led := 0
 		for _, p := range topics[topic].Partitions {
 			if p.Leader == 3 {
 				led++
