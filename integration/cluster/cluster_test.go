@@ -133,6 +133,25 @@ func (c *cluster) client(opts ...kgo.Opt) *kgo.Client {
 // limit is how long the cluster may take to become whole again.
 const limit = 2 * time.Minute
 
+// ends is how far the partitions of a topic reach that have records.
+func (c *cluster) ends(ctx context.Context, client *kgo.Client, topic string) map[int32]int64 {
+	c.t.Helper()
+	all, err := kadm.NewClient(client).ListEndOffsets(ctx, topic)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	ends := map[int32]int64{}
+	all.Each(func(o kadm.ListedOffset) {
+		if o.Err != nil {
+			c.t.Errorf("the end of %s-%d: %v", topic, o.Partition, o.Err)
+		}
+		if o.Offset > 0 {
+			ends[o.Partition] = o.Offset
+		}
+	})
+	return ends
+}
+
 // awaitInSync waits until every running broker says that all replicas of all partitions are in sync.
 func (c *cluster) awaitInSync() {
 	c.t.Helper()

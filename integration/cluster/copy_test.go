@@ -137,19 +137,7 @@ func (c *cluster) values(ctx context.Context, topic string) (values []string) {
 	t.Helper()
 	client := c.client(kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords())
 	defer client.Close()
-	ends, err := kadm.NewClient(client).ListEndOffsets(ctx, topic)
-	if err != nil {
-		t.Fatal(err)
-	}
-	left := map[int32]int64{}
-	ends.Each(func(o kadm.ListedOffset) {
-		if o.Err != nil {
-			t.Errorf("the end of %s-%d: %v", topic, o.Partition, o.Err)
-		}
-		if o.Offset > 0 {
-			left[o.Partition] = o.Offset
-		}
-	})
+	left := c.ends(ctx, client, topic)
 	for len(left) > 0 {
 		fetches := client.PollFetches(ctx)
 		if ctx.Err() != nil {

@@ -167,19 +167,7 @@ func (l *load) readAll(ctx context.Context) (values []string) {
 	t.Helper()
 	client := l.c.client(kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	defer client.Close()
-	ends, err := kadm.NewClient(client).ListEndOffsets(ctx, topic)
-	if err != nil {
-		t.Fatal(err)
-	}
-	left := map[int32]int64{}
-	ends.Each(func(o kadm.ListedOffset) {
-		if o.Err != nil {
-			t.Errorf("the end of partition %d: %v", o.Partition, o.Err)
-		}
-		if o.Offset > 0 {
-			left[o.Partition] = o.Offset
-		}
-	})
+	left := l.c.ends(ctx, client, topic)
 	for len(left) > 0 {
 		fetches := client.PollFetches(ctx)
 		if ctx.Err() != nil {

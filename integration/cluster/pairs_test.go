@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -83,19 +82,7 @@ func (p *pairs) stop() {
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	ends, err := kadm.NewClient(client).ListEndOffsets(ctx, pairsTopic)
-	if err != nil {
-		t.Fatal(err)
-	}
-	left := map[int32]int64{}
-	ends.Each(func(o kadm.ListedOffset) {
-		if o.Err != nil {
-			t.Errorf("the end of partition %d: %v", o.Partition, o.Err)
-		}
-		if o.Offset > 0 {
-			left[o.Partition] = o.Offset
-		}
-	})
+	left := p.c.ends(ctx, client, pairsTopic)
 	for len(left) > 0 {
 		client.PollFetches(ctx).EachRecord(func(r *kgo.Record) {
 			if !r.Attrs.IsControl() {

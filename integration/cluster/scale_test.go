@@ -134,15 +134,33 @@ func (c *cluster) awaitReplicas(n int, topics ...string) {
 	})
 }
 
+// await asks until nothing is missing. When limit has passed the test fails, and tells what is.
+func (c *cluster) await(missing func(context.Context, *kadm.Client) string) {
+	c.t.Helper()
+	client := c.client()
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(c.t.Context(), limit)
+	defer cancel()
+	admin := kadm.NewClient(client)
+	for tick := time.NewTicker(50 * time.Millisecond); ; {
+		still := missing(ctx, admin)
+		if still == "" {
+			tick.Stop()
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			c.t.Fatal(still)
+		}
+	}
+}
+
 // awaitMinISR waits until a topic has as high a min.insync.replicas.
 func (c *cluster) awaitMinISR(topic, want string) {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), limit)
-	defer cancel()
-	client := c.client()
-	defer client.Close()
-	for tick := time.NewTicker(50 * time.Millisecond); ; {
-		answer, err := kadm.NewClient(client).DescribeTopicConfigs(ctx, topic)
+	c.await(func(ctx context.Context, admin *kadm.Client) string {
+		answer, err := admin.DescribeTopicConfigs(ctx, topic)
 		if err != nil || len(answer) != 1 || answer[0].Err != nil {
 			c.t.Fatalf("%v, %+v", err, answer)
 		}
@@ -153,31 +171,21 @@ func (c *cluster) awaitMinISR(topic, want string) {
 			}
 		}
 		if got == want {
-			tick.Stop()
-			return
+			return ""
 		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			c.t.Fatalf("min.insync.replicas of %s is %s, want %s", topic, got, want)
-		}
-	}
+		return fmt.Sprintf("min.insync.replicas of %s is %s, want %s", topic, got, want)
+	})
 }
 
 // awaitTopics waits until topics, and the number of partitions that are being moved, are as they should be.
 func (c *cluster) awaitTopics(what string, done func(all kadm.TopicDetails, moving int) bool) {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), limit)
-	defer cancel()
-	client := c.client()
-	defer client.Close()
-	admin := kadm.NewClient(client)
-	for tick := time.NewTicker(50 * time.Millisecond); ; {
+	c.await(func(ctx context.Context, admin *kadm.Client) string {
 		all, err := admin.ListTopicsWithInternal(ctx)
 		if err != nil {
 			c.t.Fatal(err)
 		}
-		moves, err := admin.ListPartitionReassignments(ctx, nil)
+		moves, err := admin.ListPartitionReassignments(ctx, all.TopicsSet()) // without topics kadm asks nobody
 		if err != nil {
 			c.t.Fatal(err)
 		}
@@ -186,15 +194,10 @@ func (c *cluster) awaitTopics(what string, done func(all kadm.TopicDetails, movi
 			moving += len(t)
 		}
 		if done(all, moving) {
-			tick.Stop()
-			return
+			return ""
 		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			c.t.Fatalf("no %s: %d partitions are being moved, %+v", what, moving, all)
-		}
-	}
+		return fmt.Sprintf("no %s: %d partitions are being moved, %+v", what, moving, all)
+	})
 }
 
 // empty moves all partitions of which a broker has replicas to others, in turns.

@@ -54,12 +54,8 @@ func TestSlowDisk(t *testing.T) {
 // awaitOutOfSync waits until a broker is out of sync where it does not lead, and returns these partitions.
 func (c *cluster) awaitOutOfSync(id int) (others []int32) {
 	c.t.Helper()
-	client := c.client()
-	defer client.Close()
-	ctx, cancel := context.WithTimeout(c.t.Context(), limit)
-	defer cancel()
-	for {
-		topics, err := kadm.NewClient(client).ListTopics(ctx, topic)
+	c.await(func(ctx context.Context, admin *kadm.Client) string {
+		topics, err := admin.ListTopics(ctx, topic)
 		if err != nil {
 			c.t.Fatal(err)
 		}
@@ -75,14 +71,11 @@ func (c *cluster) awaitOutOfSync(id int) (others []int32) {
 			}
 		}
 		if in == 0 {
-			return others
+			return ""
 		}
-		select {
-		case <-time.After(50 * time.Millisecond):
-		case <-ctx.Done():
-			c.t.Fatalf("broker %d is in sync in %d of %d partitions", id, in, len(others))
-		}
-	}
+		return fmt.Sprintf("broker %d is in sync in %d of %d partitions", id, in, len(others))
+	})
+	return others
 }
 
 // slowest writes records one after the other for a while, and returns how long the slowest took to be acknowledged.
