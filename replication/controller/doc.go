@@ -25,7 +25,7 @@
 //   - index.go       finds the partitions that a change of a broker or directory touches; duties.go what is due from time to time; counts.go for metrics
 //   - sessions.go    which brokers are alive and how far they have applied the metadata (soft state)
 //   - quorum.go      the total order as an interface
-//   - raft.go        that order on hashicorp/raft; raftmachine.go the entries and what is captured of the state, raftlog.go its log as
+//   - raft.go        that order on hashicorp/raft; raftmachine.go applies its entries and captures the state, raftlog.go its log as
 //     a storage.Log, raftstate.go its term and vote, raftsnapshot.go its snapshots as Kafka's .checkpoint files, raftlogger.go its logging, raftroom.go what a full disk means
 //   - rafttransport.go the seam to the network; raftnetwork.go its connections and how they begin; raftidentity.go ids, addresses and the first
 //     configuration; raftmembers.go who joins, votes and is forgotten; raftpeers.go how far the others are, and the news of a commit

@@ -5,13 +5,159 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/hashicorp/raft"
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/record"
 	"github.com/ottla/ottla/protocol/schema"
 	"github.com/ottla/ottla/replication/metadata"
+	"github.com/ottla/ottla/storage"
 )
+
+// stateMachine applies committed entries to the image and to __cluster_metadata-0. It lives on raft's state machine goroutine.
+type stateMachine struct {
+	*applier
+	q   *raftQuorum
+	log *storage.Log
+
+	telling sync.Mutex // makes calls of the listener one at a time; guards nothing else
+}
+
+// The kinds of raft entries.
+const (
+	entryBatch     byte = 0 // the batch of one decision
+	entryBegun     byte = 1 // a leadership begins, as entries said it that knew of one voter without its directory
+	entryBeginning byte = 2 // a leadership begins
+)
+
+// Apply implements raft.FSM. It returns an error if the entry changes nothing, which is decided alike on every node. What this release does not
+// understand ends the controller: others of a newer release do, and it must not go on without.
+func (m *stateMachine) Apply(l *raft.Log) any {
+	if err := m.q.health.check(); err != nil {
+		return err
+	}
+	if len(l.Data) == 0 {
+		return errors.New("controller: an empty entry")
+	}
+	epoch := int32(l.Term)
+	switch l.Data[0] {
+	case entryBatch:
+		b := record.Batch(l.Data[1:])
+		if err := b.Check(); err != nil {
+			return err
+		}
+		if b.BaseOffset() != m.next || b.LeaderEpoch() != epoch {
+			return fmt.Errorf("controller: a proposal for offset %d in epoch %d came too late", b.BaseOffset(), b.LeaderEpoch())
+		}
+		err := m.commit(b)
+		m.q.announce(announcement{l.Index, l.Term})
+		return err
+	case entryBegun, entryBeginning:
+		begin, err := decodeBeginning(l.Data)
+		if err != nil {
+			return m.q.health.fail(err)
+		}
+		if err := m.q.settle(begin.cluster); err != nil {
+			return m.q.health.fail(err)
+		}
+		b, err := begin.batch(m.next, epoch)
+		if err != nil {
+			return err
+		}
+		if err := m.commit(b); err != nil {
+			return err
+		}
+		if begin.leader == m.q.nodeID {
+			m.elected(begin.leadership, epoch)
+			m.q.announce(announcement{l.Index, l.Term})
+		}
+		return nil
+	}
+	return m.q.health.fail(fmt.Errorf("the log has an entry of kind %d, which this release does not know", l.Data[0]))
+}
+
+// commit applies b to the image and the log, and tells the listener.
+func (m *stateMachine) commit(b record.Batch) any {
+	c, err := m.apply(b)
+	if err != nil {
+		return m.q.health.fail(err)
+	}
+	if err := m.q.room(func() error { return m.write(b) }); err != nil {
+		if errors.Is(err, errStopping) {
+			return err
+		}
+		return m.q.health.fail(fmt.Errorf("__cluster_metadata-0: %w", err))
+	}
+	m.telling.Lock()
+	m.q.listener.Committed(c)
+	m.telling.Unlock()
+	if m.q.onAppend != nil {
+		m.q.onAppend()
+	}
+	if m.q.bytes.Add(int64(len(b))) >= m.q.snapshotBytes {
+		select {
+		case m.q.want <- struct{}{}:
+		default:
+		}
+	}
+	return nil
+}
+
+// write appends b unless the log has it from before a restart. What was written in another epoch at its place goes.
+func (m *stateMachine) write(b record.Batch) error {
+	o := m.log.Offsets()
+	base, next := b.BaseOffset(), b.NextOffset()
+	if base < o.LogEnd {
+		if next <= o.LogEnd && m.log.EpochOf(base) == b.LeaderEpoch() {
+			return nil
+		}
+		if err := m.log.TruncateTo(base); err != nil {
+			return err
+		}
+	}
+	_, err := m.log.Append(b, storage.AppendOptions{Origin: storage.OriginReplication, LeaderEpoch: b.LeaderEpoch(), Now: b.MaxTimestamp()})
+	if err != nil {
+		return err
+	}
+	m.log.AdvanceHighWatermark(next)
+	return nil
+}
+
+// align makes the log begin where the image ends, or before, without a gap.
+func (m *stateMachine) align() error {
+	o := m.log.Offsets()
+	if o.LogEnd < m.next || o.LogStart > m.next {
+		if err := m.log.ResetTo(m.next); err != nil {
+			return fmt.Errorf("controller: __cluster_metadata-0: %w", err)
+		}
+	}
+	m.log.AdvanceHighWatermark(m.log.Offsets().LogEnd) // it holds nothing but committed records
+	return nil
+}
+
+// elected tells the listener that this node leads, if the claim still stands.
+func (m *stateMachine) elected(leadership uint64, epoch int32) {
+	m.telling.Lock()
+	defer m.telling.Unlock()
+	if m.q.claim.Load() == leadership {
+		m.q.tenure.Store(uint64(epoch))
+		e := Election{Leadership: leadership, Epoch: epoch, Image: m.image.Load(), NextOffset: m.next}
+		if former := m.q.sighted.Swap(nil); former != nil {
+			e.Former = *former
+		}
+		m.q.listener.Elected(e)
+		if m.q.network != nil {
+			m.q.listener.Met(controllerRegistration{id: m.q.nodeID, incarnation: m.q.incarnation, endpoint: m.q.endpoint, features: ownFeatures()})
+		}
+	}
+}
+
+func (m *stateMachine) deposed(leadership uint64) {
+	m.telling.Lock()
+	defer m.telling.Unlock()
+	m.q.listener.Deposed(leadership)
+}
 
 // Snapshot implements raft.FSM: the image is immutable, so it is captured by keeping it.
 func (m *stateMachine) Snapshot() (raft.FSMSnapshot, error) {
