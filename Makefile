@@ -4,10 +4,12 @@ GO            ?= go
 GOLANGCI_LINT ?= $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 FUZZTIME      ?= 60s
 SECONDS_LIMIT ?= 60
+PATIENCE      ?= 25m
 SOAK          ?= 1h
 SIM_CLUSTERS  ?= 1000
 VERSION       ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
-LDFLAGS       := -s -w -X main.version=$(VERSION)
+COMMIT        ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
+LDFLAGS       := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
 .PHONY: run build test race test-clients test-cluster lint fuzz sim soak soak-load soak-crash full-disk bench docs
 
@@ -18,10 +20,10 @@ build: ## the static binary, ./ottla
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o ottla ./cmd/ottla
 
 test: ## every test that needs Go alone
-	$(GO) test ./...
+	$(GO) test -timeout $(PATIENCE) ./...
 
 race: ## the same with the race detector
-	$(GO) test -race ./...
+	$(GO) test -race -timeout $(PATIENCE) ./...
 
 test-clients: build ## stock tools and clients of other languages against Ottla and Apache Kafka
 	OTTLA=$(CURDIR)/ottla $(MAKE) -C integration clients

@@ -20,7 +20,7 @@ import (
 )
 
 // clientLimit bounds what a client may take for one step.
-const clientLimit = 30 * time.Second
+const clientLimit = 2 * time.Minute
 
 func newClient(t *testing.T, b *servertest.Broker, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()

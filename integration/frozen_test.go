@@ -28,7 +28,7 @@ import (
 var freeze = flag.String("freeze", "", "leave the log dir of TestFreeze in this file")
 
 // frozenLimit bounds what is asked of one broker.
-const frozenLimit = time.Minute
+const frozenLimit = 3 * time.Minute
 
 // frozenTime is the timestamp of the frozen records: far ahead, so that their producers and they themselves do not expire.
 var frozenTime = time.Date(2090, 1, 1, 0, 0, 0, 0, time.UTC)

@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -82,9 +83,21 @@ func (d *twoDirs) move(dir string, partitions ...int32) {
 // throttle sets how many bytes per second the broker's moves may copy.
 func (d *twoDirs) throttle(rate string) {
 	d.t.Helper()
-	_, err := d.admin.AlterBrokerConfigs(d.t.Context(), []kadm.AlterConfig{{Name: "replica.alter.log.dirs.io.max.bytes.per.second", Value: &rate}})
+	const key = "replica.alter.log.dirs.io.max.bytes.per.second"
+	_, err := d.admin.AlterBrokerConfigs(d.t.Context(), []kadm.AlterConfig{{Name: key, Value: &rate}})
 	if err != nil {
 		d.t.Fatal(err)
+	}
+	for limit := time.After(clientLimit); ; { // the controller has decided; the broker applies it a moment later
+		described, err := d.admin.DescribeBrokerConfigs(d.t.Context(), 1)
+		if err == nil && slices.ContainsFunc(described[0].Configs, func(c kadm.Config) bool { return c.Key == key && c.MaybeValue() == rate }) {
+			return
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-limit:
+			d.t.Fatalf("the broker does not say that %s is %s: %v", key, rate, err)
+		}
 	}
 }
 

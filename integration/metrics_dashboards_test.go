@@ -44,6 +44,7 @@ func TestDashboardMetrics(t *testing.T) {
 	if err := cl.CommitUncommittedOffsets(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	awaitSamples(t, b.Metrics, map[string]string{`kafka_network_requestmetrics_totaltimems_count{request="Produce"}`: fmt.Sprint(records)}) // the last is counted when it has left
 	samples := scrape(t, b.Metrics)
 	findDashboardMetrics(t, samples)
 

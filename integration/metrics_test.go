@@ -1,10 +1,12 @@
 package integration
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -35,6 +37,28 @@ func scrape(t *testing.T, address string) map[string]string {
 		}
 	}
 	return samples
+}
+
+// awaitSamples waits until samples are as they should be: what a request has changed is counted about when it is answered, not before.
+func awaitSamples(t *testing.T, address string, wanted map[string]string) {
+	t.Helper()
+	limit := time.After(clientLimit)
+	for {
+		samples, wrong := scrape(t, address), ""
+		for name, want := range wanted {
+			if got := samples[name]; got != want {
+				wrong += fmt.Sprintf("\n%s is %q, want %q", name, got, want)
+			}
+		}
+		if wrong == "" {
+			return
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-limit:
+			t.Fatalf("after %v:%s", clientLimit, wrong)
+		}
+	}
 }
 
 // TestMetrics has a group read a part of a topic, and looks at what Prometheus is shown.
@@ -71,8 +95,7 @@ func TestMetrics(t *testing.T) {
 	if err := admin.CommitAllOffsets(t.Context(), `sim"ple`, offsets); err != nil {
 		t.Fatal(err)
 	}
-	samples := scrape(t, b.Metrics)
-	for name, want := range map[string]string{
+	awaitSamples(t, b.Metrics, map[string]string{
 		`kafka_brokers`: "1",
 		`kafka_controller_kafkacontroller_activebrokercount`:                                                       "1",
 		`kafka_controller_kafkacontroller_fencedbrokercount`:                                                       "0",
@@ -102,9 +125,5 @@ func TestMetrics(t *testing.T) {
 		`kafka_server_group_coordinator_metrics_offset_commit_count`:                                               "4",
 		`kafka_server_group_coordinator_metrics_group_completed_rebalance_count`:                                   "1",
 		`kafka_server_group_coordinator_metrics_consumer_group_count{state="stable"}`:                              "0",
-	} {
-		if got := samples[name]; got != want {
-			t.Errorf("%s is %q, want %s", name, got, want)
-		}
-	}
+	})
 }

@@ -119,7 +119,7 @@ func TestATransactionThatTakesTooLong(t *testing.T) {
 	createTopic(t, b, "topic", 1)
 	ctx, cancel := context.WithTimeout(t.Context(), clientLimit)
 	defer cancel()
-	client := newClient(t, b, kgo.TransactionalID("tx"), kgo.TransactionTimeout(300*time.Millisecond))
+	client := newClient(t, b, kgo.TransactionalID("tx"), kgo.TransactionTimeout(2*time.Second))
 	if err := client.BeginTransaction(); err != nil {
 		t.Fatal(err)
 	}

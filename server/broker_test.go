@@ -21,7 +21,7 @@ import (
 )
 
 // startLimit is how long a start or a stop of a test may take.
-const startLimit = 30 * time.Second
+const startLimit = 2 * time.Minute
 
 // settings are those of a node in memory; more are key, value, key, value.
 func settings(t *testing.T, more ...string) *config.Server {
@@ -381,7 +381,7 @@ func TestShutdownDoesNotWaitForParkedRequests(t *testing.T) {
 	}
 	began := time.Now()
 	shutdown(t, b)
-	if took := time.Since(began); took > startLimit/10 {
+	if took := time.Since(began); took > 30*time.Second { // half of what the fetch waits for; a loaded machine takes some of it
 		t.Errorf("the stop took %v", took)
 	}
 }

@@ -298,14 +298,12 @@ func (s *socketServer) openConnections() int {
 }
 
 func TestShutdownLetsAnswersFinish(t *testing.T) {
-	release := make(chan struct{})
-	s := newFakeServer(t, nil, row(produceRequest(-1), parked(release, nil)), row(metadataRequest(), echo))
+	release, waits := make(chan struct{}), make(chan error, 2)
+	s := newFakeServer(t, nil, row(produceRequest(-1), parked(release, waits)), row(metadataRequest(), echo))
 	idle, busy := s.pipe.dial(t), s.pipe.dial(t)
 	idle.ask(metadataRequest())
 	correlation := busy.send(produceRequest(-1))
-	for s.requests.Load() < 2 {
-		idle.ask(metadataRequest())
-	}
+	within(t, "the parked request", waits)
 	down := make(chan struct{})
 	go func() {
 		defer close(down)

@@ -221,7 +221,8 @@ func parked(release <-chan struct{}, ended chan<- error) api.Handler {
 
 var errParked = errors.New("parked")
 
-const patience = 10 * time.Second
+// patience is how long the slowest machine may take for what is a matter of milliseconds.
+const patience = time.Minute
 
 // within fails the test if what does not come soon.
 func within[T any](t testing.TB, what string, c <-chan T) T {

@@ -137,10 +137,14 @@ func TestPeerConnReadsFetchIntoItsBuffer(t *testing.T) {
 }
 
 func TestPeerConnGivesUpWithItsContext(t *testing.T) {
-	release := make(chan struct{})
-	c, dials := newTestPeer(t, newFakeServer(t, nil, apiVersions(), row(kmsg.NewPtrMetadataRequest(), parked(release, nil))))
+	release, waits := make(chan struct{}), make(chan error, 4)
+	c, dials := newTestPeer(t, newFakeServer(t, nil, apiVersions(), row(kmsg.NewPtrMetadataRequest(), parked(release, waits))))
 	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(20*time.Millisecond, cancel)
+	defer cancel()
+	go func() { // once the request is there
+		<-waits
+		cancel()
+	}()
 	if _, err := c.Do(ctx, kmsg.NewPtrMetadataRequest()); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}

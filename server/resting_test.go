@@ -123,7 +123,7 @@ func TestRestIsNotTakenInsideARequest(t *testing.T) {
 
 // TestRestingConnectionsAreWatched: the client's going, and idleness, end them.
 func TestRestingConnectionsAreWatched(t *testing.T) {
-	s, addr := newTCPServer(t, map[string]string{"connections.max.idle.ms": "600"}, row(metadataRequest(), echo))
+	s, addr := newTCPServer(t, map[string]string{"connections.max.idle.ms": "3000"}, row(metadataRequest(), echo))
 	gone, idle := dialTCP(t, addr), dialTCP(t, addr)
 	gone.ask(metadataRequest())
 	idle.ask(metadataRequest())
@@ -132,7 +132,7 @@ func TestRestingConnectionsAreWatched(t *testing.T) {
 	_ = gone.Close()
 	until(t, "the end of the closed one", func() bool { return s.conns() == 1 })
 	idle.closed()
-	if took := time.Since(began); took < 500*time.Millisecond {
+	if took := time.Since(began); took < 2500*time.Millisecond {
 		t.Errorf("closed as idle after %v", took)
 	}
 	until(t, "the end of the idle one", func() bool { return s.conns() == 0 })

@@ -8,14 +8,19 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // portsInARow is the first of three ports for brokers, with those of their controllers a hundred above, on which nobody listened a moment ago.
 func portsInARow(t *testing.T) int {
 	t.Helper()
 	for range 100 {
-		base, err := strconv.Atoi(freePort(t))
+		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
+			t.Fatal(err)
+		}
+		base := l.Addr().(*net.TCPAddr).Port
+		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
 		free := base < 65000
@@ -35,9 +40,23 @@ func portsInARow(t *testing.T) int {
 }
 
 func TestBrokersInOneProcess(t *testing.T) {
-	data, base := t.TempDir(), portsInARow(t)
-	p := launch(t, environment(t), "server", "--brokers", "3", "--override", fmt.Sprint("listeners=PLAINTEXT://127.0.0.1:", base), "--override", "log.dirs="+data)
-	p.waitReady()
+	data := t.TempDir()
+	var base int
+	var p *process
+	for attempt := 0; p == nil; attempt++ { // somebody else may be given one of the ports meanwhile
+		base = portsInARow(t)
+		p = launch(t, environment(t), "server", "--brokers", "3", "--override", fmt.Sprint("listeners=PLAINTEXT://127.0.0.1:", base), "--override", "log.dirs="+data)
+		select {
+		case <-p.ready:
+		case <-p.done:
+			if attempt < 5 && strings.Contains(p.text(), "is in use by another program") {
+				p = nil
+				continue
+			}
+		case <-time.After(patience):
+		}
+		p.waitReady()
+	}
 	for i := range 3 {
 		want := fmt.Sprintf("bootstrap 127.0.0.1:%d, data in %s,", base+i, filepath.Join(data, strconv.Itoa(i+1)))
 		if got := p.linesWith(want); len(got) > 1 {

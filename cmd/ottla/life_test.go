@@ -26,7 +26,7 @@ func TestSignalsStopItCleanly(t *testing.T) {
 			}
 			defer func() { _ = c.Close() }()
 			code, took := p.stop(s)
-			if code != 0 || took > 5*time.Second {
+			if code != 0 || took > 30*time.Second { // a loaded machine takes some of it
 				t.Errorf("exit %d after %v:\n%s", code, took, p.text())
 			}
 			if _, err := os.Stat(filepath.Join(dir, ".kafka_cleanshutdown")); err != nil {

@@ -10,10 +10,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/ottla/ottla/server/servertest/port"
 )
 
 // asCommand in the environment makes the test's own binary the ottla command.
@@ -28,7 +31,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience is how long a process may take to say or do something.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // environment is what a process of the test sees: HOME and temporary folder are the test's, settings of the user are not there.
 func environment(t *testing.T, more ...string) []string {
@@ -43,7 +46,10 @@ func runToEnd(t *testing.T, env []string, args ...string) (stdout, stderr string
 	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
 	var out, errs bytes.Buffer
 	cmd.Env, cmd.Stdout, cmd.Stderr = env, &out, &errs
-	timer := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	timer := time.AfterFunc(patience, func() {
+		t.Errorf("ottla %q has not ended after %v", args, patience)
+		_ = cmd.Process.Kill()
+	})
 	defer timer.Stop()
 	var exit *exec.ExitError
 	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
@@ -164,18 +170,15 @@ func (p *process) stop(s os.Signal) (code int, took time.Duration) {
 	return p.cmd.ProcessState.ExitCode(), time.Since(begin)
 }
 
+// freePort is a port that is the test's until it ends.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	p, release, err := port.Reserve()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
+	t.Cleanup(release)
+	return strconv.Itoa(p)
 }
 
 func writeFile(t *testing.T, content string) string {

@@ -276,16 +276,21 @@ func (r *memberRun) settled(what string, members ...*groupMember) time.Duration 
 	r.t.Helper()
 	begin := time.Now()
 	n := r.partitions()
+	var held []int
+	defer func() {
+		if r.t.Failed() {
+			r.t.Logf("%s: of %d partitions the members hold %v", what, n, held)
+		}
+	}()
 	await(r.t, what, func() bool {
+		held = held[:0]
 		total := 0
 		for _, m := range members {
-			held := m.holds()
-			if held < n/len(members) || held > (n+len(members)-1)/len(members) {
-				return false
-			}
-			total += held
+			has := m.holds()
+			held = append(held, has)
+			total += has
 		}
-		return total == n
+		return total == n && slices.Min(held) >= n/len(members) && slices.Max(held) <= (n+len(members)-1)/len(members)
 	})
 	return time.Since(begin)
 }

@@ -50,10 +50,10 @@ func TestQuotas(t *testing.T) {
 	if err != nil {
 		b := process.New(t, "quota.window.num=2")
 		b.Start(t)
-		measureQuotas(t, b.Addr, measured{times: 4, skip: 3, seconds: 15, over: 0.08, under: 0.2}) // on a machine that may be busy with other tests
+		measureQuotas(t, b.Addr, measured{attempts: 3, times: 4, skip: 3, seconds: 15, over: 0.08, under: 0.2}) // on a machine that may be busy with other tests
 		return
 	}
-	minute := measured{times: 1.5, seconds: seconds, over: 0.05, under: 0.05}
+	minute := measured{attempts: 1, times: 1.5, seconds: seconds, over: 0.05, under: 0.05}
 	t.Run("Ottla", func(t *testing.T) {
 		b := process.New(t)
 		b.Start(t)
@@ -66,6 +66,7 @@ func TestQuotas(t *testing.T) {
 
 // measured is how long the clients run, and by what part of it their rate may be off.
 type measured struct {
+	attempts      int     // of which one counts: the machine may have stood still in the others
 	times         float64 // what they want, of what they may have
 	skip, seconds int     // before it counts, and while it does
 	over, under   float64
@@ -80,6 +81,21 @@ func measureQuotas(t *testing.T, addr string, m measured) {
 	}
 	free := freeClient(t, addr)
 	setQuotas(t, shell{kafka: kafkaRelease(t, "4.3.1"), at: addr})
+	for n := 1; ; n++ {
+		wrong := measureOnce(t, addr, m, runs, free)
+		if len(wrong) == 0 {
+			return
+		}
+		if n == m.attempts {
+			t.Fatalf("attempt %d of %d: %s", n, m.attempts, strings.Join(wrong, "; "))
+		}
+		t.Logf("attempt %d of %d: %s", n, m.attempts, strings.Join(wrong, "; "))
+	}
+}
+
+// measureOnce is one attempt. It tells what was not as it should be.
+func measureOnce(t *testing.T, addr string, m measured, runs []quotaRun, free *freeWriter) (wrong []string) {
+	free.throttle.reset()
 	results := make([]quotaResult, len(runs))
 	var wg sync.WaitGroup
 	for i, r := range runs {
@@ -98,20 +114,21 @@ func measureQuotas(t *testing.T, addr string, m measured) {
 		rate := float64(got.Bytes) / got.Seconds
 		t.Logf("%s: %.0f bytes a second, %.3f of what it may, throttled for %.0f ms on average, %.0f at most", r.name, rate, rate/quotaRate, got.Average, got.Longest)
 		if r.limited && (rate < quotaRate*(1-m.under) || rate > quotaRate*(1+m.over)) {
-			t.Errorf("%s: %.0f bytes a second, not %d", r.name, rate, quotaRate)
+			wrong = append(wrong, fmt.Sprintf("%s: %.0f bytes a second, not %d", r.name, rate, quotaRate))
 		}
 		if !r.limited && rate > 1.8*quotaRate {
-			t.Errorf("%s: %.0f bytes a second in spite of its request_percentage", r.name, rate)
+			wrong = append(wrong, fmt.Sprintf("%s: %.0f bytes a second in spite of its request_percentage", r.name, rate))
 		}
 		if got.Longest <= 0 {
-			t.Errorf("%s: it was told of no throttle", r.name)
+			wrong = append(wrong, r.name+": it was told of no throttle")
 		}
 	}
 	other := <-beside
 	t.Logf("the client without a limit: %.1f records a second of %d, the slowest hundredth took %v", other.rate, freeRecords, other.slow)
 	if other.throttled > 0 || other.rate < freeRecords*0.95 || other.slow > 500*time.Millisecond {
-		t.Errorf("the client without a limit: %+v", other)
+		wrong = append(wrong, fmt.Sprintf("the client without a limit: %+v", other))
 	}
+	return wrong
 }
 
 // runQuota runs a client to its end.
@@ -168,6 +185,12 @@ func (c *throttleCount) OnBrokerThrottle(kgo.BrokerMetadata, time.Duration, bool
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.n++
+}
+
+func (c *throttleCount) reset() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n = 0
 }
 
 // freeClient makes the topics, fills the one that is read, and returns a client that has no limit of bytes that it could reach.

@@ -115,8 +115,8 @@ func (c *cluster) options(more ...kgo.Opt) []kgo.Opt {
 			seeds = append(seeds, n.Addr)
 		}
 	}
-	return append([]kgo.Opt{
-		kgo.SeedBrokers(seeds...), kgo.RetryBackoffFn(func(int) time.Duration { return 20 * time.Millisecond }), kgo.MetadataMinAge(50 * time.Millisecond),
+	return append([]kgo.Opt{ // kgo's twenty attempts last no longer than a coordinator loads on a busy machine; what ends a request is its context
+		kgo.SeedBrokers(seeds...), kgo.RetryBackoffFn(func(int) time.Duration { return 20 * time.Millisecond }), kgo.RequestRetries(10_000), kgo.MetadataMinAge(50 * time.Millisecond),
 		kgo.DialTimeout(2 * time.Second), kgo.RequestTimeoutOverhead(2 * time.Second),
 	}, more...)
 }
@@ -207,14 +207,18 @@ func (c *cluster) controller() int {
 	defer cancel()
 	req := kmsg.NewPtrDescribeQuorumRequest()
 	req.Topics = []kmsg.DescribeQuorumRequestTopic{{Topic: "__cluster_metadata", Partitions: []kmsg.DescribeQuorumRequestTopicPartition{{Partition: 0}}}}
-	answer, err := req.RequestWith(ctx, client)
-	if err != nil {
-		c.t.Fatal(err)
+	for tick := time.NewTicker(50 * time.Millisecond); ; { // there may be an election
+		answer, err := req.RequestWith(ctx, client)
+		if err == nil && len(answer.Topics) == 1 && len(answer.Topics[0].Partitions) == 1 && answer.Topics[0].Partitions[0].LeaderID > 0 {
+			tick.Stop()
+			return int(answer.Topics[0].Partitions[0].LeaderID)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			c.t.Fatalf("no controller leads: %+v %v", answer, err)
+		}
 	}
-	if len(answer.Topics) != 1 || len(answer.Topics[0].Partitions) != 1 {
-		c.t.Fatalf("DescribeQuorum: %+v", answer)
-	}
-	return int(answer.Topics[0].Partitions[0].LeaderID)
 }
 
 // leader is the node id of the leader of a partition.
@@ -224,11 +228,18 @@ func (c *cluster) leader(partition int32) int {
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(c.t.Context(), time.Minute)
 	defer cancel()
-	topics, err := kadm.NewClient(client).ListTopics(ctx, topic)
-	if err != nil {
-		c.t.Fatal(err)
+	for tick := time.NewTicker(50 * time.Millisecond); ; { // there may be an election
+		topics, err := kadm.NewClient(client).ListTopics(ctx, topic)
+		if p := topics[topic].Partitions[partition]; p.Leader > 0 {
+			tick.Stop()
+			return int(p.Leader)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			c.t.Fatalf("partition %d has no leader: %+v %v", partition, topics, err)
+		}
 	}
-	return int(topics[topic].Partitions[partition].Leader)
 }
 
 // node returns the node of an id.

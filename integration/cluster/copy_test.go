@@ -91,11 +91,15 @@ func (w *copier) stop() {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	for tick := time.NewTicker(50 * time.Millisecond); !w.caughtUp(ctx); {
+	for tick := time.NewTicker(50 * time.Millisecond); ; {
+		behind := w.behind(ctx)
+		if behind == "" {
+			break
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Fatal("not all records are copied")
+			t.Fatalf("not all records are copied: %s", behind)
 		}
 	}
 	w.cancel()
@@ -109,26 +113,26 @@ func (w *copier) stop() {
 	t.Logf("%d copies, by %d clients", len(got), w.lives)
 }
 
-// caughtUp reports whether the copiers have committed the end of each partition.
-func (w *copier) caughtUp(ctx context.Context) bool {
+// behind tells of which partitions the copiers have not committed the end.
+func (w *copier) behind(ctx context.Context) (partitions string) {
 	w.c.t.Helper()
 	client := w.c.client()
 	defer client.Close()
 	admin := kadm.NewClient(client)
 	ends, err := admin.ListEndOffsets(ctx, topic)
 	if err != nil {
-		w.c.t.Fatal(err)
+		return err.Error()
 	}
 	offsets, err := admin.FetchOffsets(ctx, "copiers")
 	if err != nil {
-		w.c.t.Fatal(err)
+		return err.Error()
 	}
-	all := true
 	ends.Each(func(end kadm.ListedOffset) {
-		at, ok := offsets.Lookup(topic, end.Partition)
-		all = all && end.Err == nil && (end.Offset == 0 || (ok && at.At >= end.Offset))
+		if at, ok := offsets.Lookup(topic, end.Partition); end.Err != nil || end.Offset > 0 && (!ok || at.At < end.Offset) {
+			partitions += fmt.Sprintf(" %d is at %d of %d (%v, %v);", end.Partition, at.At, end.Offset, end.Err, at.Err)
+		}
 	})
-	return all
+	return partitions
 }
 
 // values reads what is committed of a topic, from the beginning to its end.

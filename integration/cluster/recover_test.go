@@ -42,7 +42,7 @@ func TestRecoverOfTheLastController(t *testing.T) {
 	c.nodes = c.nodes[2:]
 	client := c.client(kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	electUncleanly(ctx, t, client)
 	one := "1" // nothing is committed any more while the topic asks for two replicas in sync
@@ -102,7 +102,7 @@ func writeAll(t *testing.T, c *cluster, records int) {
 	for i := range records {
 		all = append(all, &kgo.Record{Partition: int32(i % partitions), Value: fmt.Append(nil, i)}) //nolint:gosec // a handful
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	if err := client.ProduceSync(ctx, all...).FirstErr(); err != nil {
 		t.Fatal(err)

@@ -162,7 +162,7 @@ func (c *cluster) awaitMinISR(topic, want string) {
 	c.await(func(ctx context.Context, admin *kadm.Client) string {
 		answer, err := admin.DescribeTopicConfigs(ctx, topic)
 		if err != nil || len(answer) != 1 || answer[0].Err != nil {
-			c.t.Fatalf("%v, %+v", err, answer)
+			return fmt.Sprintf("%v, %+v", err, answer)
 		}
 		got := ""
 		for _, config := range answer[0].Configs {
@@ -183,11 +183,11 @@ func (c *cluster) awaitTopics(what string, done func(all kadm.TopicDetails, movi
 	c.await(func(ctx context.Context, admin *kadm.Client) string {
 		all, err := admin.ListTopicsWithInternal(ctx)
 		if err != nil {
-			c.t.Fatal(err)
+			return err.Error()
 		}
 		moves, err := admin.ListPartitionReassignments(ctx, all.TopicsSet()) // without topics kadm asks nobody
 		if err != nil {
-			c.t.Fatal(err)
+			return err.Error()
 		}
 		moving := 0
 		for _, t := range moves {

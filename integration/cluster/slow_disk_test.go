@@ -5,6 +5,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -37,8 +38,11 @@ func TestSlowDisk(t *testing.T) {
 	wait(t, 3*time.Second)
 	end()
 	end = b.Slow(id-1, slowWrite)
-	others := c.awaitOutOfSync(id)
-	if worst := c.slowest(others, 2*time.Second); worst > slowWrite*2/3 {
+	worst := time.Duration(math.MaxInt64)
+	for n := 0; worst > slowWrite*2/3 && n < 10; n++ { // a busy machine takes its time, now and then; a record that waits for the slow disk takes it each time
+		worst = c.slowest(c.awaitOutOfSync(id), 2*time.Second)
+	}
+	if worst > slowWrite*2/3 {
 		t.Errorf("a record took %v, though the broker with the slow disk has no part in it", worst)
 	}
 	end()
@@ -57,7 +61,7 @@ func (c *cluster) awaitOutOfSync(id int) (others []int32) {
 	c.await(func(ctx context.Context, admin *kadm.Client) string {
 		topics, err := admin.ListTopics(ctx, topic)
 		if err != nil {
-			c.t.Fatal(err)
+			return err.Error()
 		}
 		others = others[:0]
 		in := 0
@@ -70,7 +74,7 @@ func (c *cluster) awaitOutOfSync(id int) (others []int32) {
 				in++
 			}
 		}
-		if in == 0 {
+		if in == 0 && len(others) > 0 {
 			return ""
 		}
 		return fmt.Sprintf("broker %d is in sync in %d of %d partitions", id, in, len(others))
@@ -88,7 +92,7 @@ func (c *cluster) slowest(partitions []int32, d time.Duration) (worst time.Durat
 	n := 0
 	write := func() time.Duration {
 		began := time.Now()
-		r := &kgo.Record{Partition: partitions[n%len(partitions)], Value: fmt.Appendf(nil, "slowest %d", n)}
+		r := &kgo.Record{Partition: partitions[n%len(partitions)], Value: fmt.Appendf(nil, "slowest %d of %v", n, began)}
 		if err := client.ProduceSync(ctx, r).FirstErr(); err != nil {
 			c.t.Fatal(err)
 		}

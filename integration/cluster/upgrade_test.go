@@ -41,9 +41,12 @@ func TestRollingUpgrade(t *testing.T) {
 	c.roll(1, "")
 	c.roll(2, "")
 	c.refused("only supports versions 7-26")
-	c.roll(3, older) // if it led the controllers, one of this commit does now
-	if id := c.controller(); id == 3 {
-		t.Errorf("the controller is still %d", id)
+	c.roll(3, older)
+	for n := 0; c.controller() == 3; n++ { // if it led, one of this commit does now, unless a busy machine had an election of its own
+		if n == 5 {
+			t.Fatal("the older node leads the controllers each time that it was started")
+		}
+		c.roll(3, older)
 	}
 	c.roll(2, older) // the way back
 	c.roll(2, "")

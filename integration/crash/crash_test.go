@@ -126,7 +126,7 @@ func (l *load) stop() [partitions]map[uint64]int64 {
 }
 
 func check(t *testing.T, addr string, acked [partitions]map[uint64]int64) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	consumer, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {

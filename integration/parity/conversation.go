@@ -16,8 +16,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// answerLimit bounds the wait for one answer.
-const answerLimit = 10 * time.Second
+const (
+	// answerLimit bounds the wait for one answer.
+	answerLimit = 30 * time.Second
+	// untilLimit bounds the wait for what is to come about; on a busy machine nodes take their time to start or to be missed.
+	untilLimit = time.Minute
+)
 
 // server is one of the two sides.
 type server struct {
@@ -262,12 +266,10 @@ func (cl *client) parked(label string) {
 func until[R kmsg.Response](cl *client, label string, req kmsg.Request, done func(R) bool) R {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	limit := answerLimit
-	if cl.server.trio != nil { // nodes that start, or are missed
-		limit *= 4
-	}
-	for end := time.Now().Add(limit); time.Now().Before(end); <-tick.C {
+	var last any
+	for end := time.Now().Add(untilLimit); time.Now().Before(end); <-tick.C {
 		resp, outcome := cl.send(label, req).read()
+		last = resp
 		r, ok := resp.(R)
 		if !ok {
 			cl.abort("%s: %s", label, outcome)
@@ -276,6 +278,6 @@ func until[R kmsg.Response](cl *client, label string, req kmsg.Request, done fun
 			return r
 		}
 	}
-	cl.abort("%s: it did not come about", label)
+	cl.abort("%s: it did not come about; the last answer: %s", label, shown(last))
 	panic("unreachable")
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,13 +17,15 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ottla/ottla/server/servertest/port"
 )
 
 // readyMark is in the line that the broker prints when it serves.
 const readyMark = "Ottla is ready"
 
 // startLimit is how long a start may take before a test gives up; a start that is slow is a failure of its own test.
-const startLimit = 60 * time.Second
+const startLimit = 2 * time.Minute
 
 // built is the folder of the binary that build made; Main removes it.
 var built string
@@ -87,15 +88,16 @@ type Broker struct {
 	log     *output
 }
 
-// FreePort returns a TCP port of the loopback that nobody listened on a moment ago.
+// FreePort returns a TCP port of the loopback on which nobody listens. On Linux nobody else is given it until the test ends, also while the process that
+// listens there is down.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	p, release, err := port.Reserve()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Cleanup(release)
+	return p
 }
 
 // New prepares a broker on a free port with its data in a folder of the test; overrides are key=value pairs. It is killed
@@ -109,6 +111,11 @@ func New(t testing.TB, overrides ...string) *Broker {
 	}
 	b.endWith(t)
 	return b
+}
+
+// Advertise sets advertised.listeners to the broker's address, as a properties file would.
+func (b *Broker) Advertise() {
+	b.args = append(b.args, "--override", "advertised.listeners=PLAINTEXT://"+b.Addr)
 }
 
 // NewNode prepares one node of a cluster, whose server.properties are the given lines and whose data lies in a folder of the test. command, if any, runs the
@@ -158,9 +165,10 @@ func (b *Broker) Launch(t testing.TB) {
 	if err := b.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ready := make(chan bool, 2)
+	ready, read := make(chan bool, 16), make(chan struct{})
 	b.ready = ready
 	go func() { // ends when the process does: stop closes the pipe
+		defer close(read)
 		lines := bufio.NewScanner(r)
 		for lines.Scan() {
 			b.log.add(lines.Text())
@@ -175,6 +183,7 @@ func (b *Broker) Launch(t testing.TB) {
 		defer close(exited)
 		_ = cmd.Wait() // a killed process ends with an error
 		_ = w.Close()
+		<-read // all that it said is in the log
 	}()
 	b.log.exited = exited
 }
@@ -239,7 +248,7 @@ func (b *Broker) end(t testing.TB, signal os.Signal) {
 	select {
 	case <-b.log.exited:
 	case <-time.After(startLimit):
-		t.Errorf("ottla did not end after %v", startLimit)
+		t.Errorf("ottla did not end after %v:\n%s", startLimit, b.log.text())
 	}
 	b.cmd = nil
 }

@@ -14,13 +14,13 @@ import (
 )
 
 // limit is how long the slowest machine may take; some seconds are the rule.
-const limit = time.Minute
+const limit = 2 * time.Minute
 
 // clusterClient is a client of all brokers, with a topic of three replicas in one partition for each of partitions.
 func clusterClient(t *testing.T, b *servertest.Broker, topic string, partitions int32) *kgo.Client {
 	t.Helper()
-	// A leader that was cut off is given up soon.
-	client, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs...), kgo.DefaultProduceTopic(topic), kgo.RequiredAcks(kgo.AllISRAcks()),
+	// A leader that was cut off is given up soon. A broker that is some records behind may not know the topic yet.
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs...), kgo.DefaultProduceTopic(topic), kgo.RequiredAcks(kgo.AllISRAcks()), kgo.UnknownTopicRetries(-1),
 		kgo.ProduceRequestTimeout(2*time.Second), kgo.MetadataMinAge(200*time.Millisecond), kgo.MetadataMaxAge(2*time.Second))
 	if err != nil {
 		t.Fatal(err)
@@ -70,34 +70,41 @@ func wantAll(t *testing.T, b *servertest.Broker, topic string, count int) {
 	}
 }
 
-// eventually waits until ok, asked again and again, is true.
-func eventually(t *testing.T, what string, ok func() bool) {
+// eventually waits until ok, asked again and again, is true. If it never is, the test fails and tells what was seen last.
+func eventually(t *testing.T, what string, ok func() (bool, any)) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for !ok() {
+	for {
+		done, seen := ok()
+		if done {
+			return
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Fatalf("%s did not come about", what)
+			t.Fatalf("%s did not come about; seen last: %+v", what, seen)
 		}
 	}
 }
 
-// inSync reports whether every partition of a topic has n replicas in its ISR.
-func inSync(t *testing.T, client *kgo.Client, topic string, n int) bool {
-	topics, err := kadm.NewClient(client).ListTopics(t.Context(), topic)
-	if err != nil || len(topics[topic].Partitions) == 0 {
-		return false
-	}
-	for _, p := range topics[topic].Partitions {
-		if len(p.ISR) != n {
-			return false
+// awaitInSync waits until every partition of a topic has n replicas in its ISR.
+func awaitInSync(t *testing.T, client *kgo.Client, topic string, n int) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("an ISR of %d in all partitions of %s", n, topic), func() (bool, any) {
+		topics, err := kadm.NewClient(client).ListTopics(t.Context(), topic)
+		if err != nil {
+			return false, err
 		}
-	}
-	return true
+		for _, p := range topics[topic].Partitions {
+			if len(p.ISR) != n {
+				return false, p
+			}
+		}
+		return len(topics[topic].Partitions) > 0, topics[topic]
+	})
 }
 
 func TestClusterGoesOnWithoutAnyOfItsBrokers(t *testing.T) {
@@ -114,7 +121,7 @@ func TestClusterGoesOnWithoutAnyOfItsBrokers(t *testing.T) {
 		b.Kill(t, i)
 		write()
 		b.Restart(t, i)
-		eventually(t, "a full ISR", func() bool { return inSync(t, client, "orders", 3) })
+		awaitInSync(t, client, "orders", 3)
 		write()
 	}
 	wantAll(t, b, "orders", written)
@@ -128,7 +135,7 @@ func TestClusterRollsWithoutLosses(t *testing.T) {
 		b.Stop(t, i)
 		produce(t, client, 20*i+10, 10, limit)
 		b.Restart(t, i)
-		eventually(t, "a full ISR", func() bool { return inSync(t, client, "orders", 3) })
+		awaitInSync(t, client, "orders", 3)
 	}
 	wantAll(t, b, "orders", 60)
 }
@@ -140,11 +147,11 @@ func TestClusterSurvivesPartitions(t *testing.T) {
 	b.Isolate(0)
 	produce(t, client, 10, 10, limit)
 	b.Heal()
-	eventually(t, "a full ISR", func() bool { return inSync(t, client, "orders", 3) })
+	awaitInSync(t, client, "orders", 3)
 	b.Deafen(1, 2)
 	produce(t, client, 20, 10, limit)
 	b.Heal()
-	eventually(t, "a full ISR", func() bool { return inSync(t, client, "orders", 3) })
+	awaitInSync(t, client, "orders", 3)
 	wantAll(t, b, "orders", 30)
 }
 

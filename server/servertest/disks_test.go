@@ -3,6 +3,7 @@ package servertest_test
 import (
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"path"
@@ -63,10 +64,10 @@ func folders(disk vfs.FS, dir, topic string) (all []string) {
 // describe returns partition 0 of a topic as the cluster sees it.
 func describe(t *testing.T, client *kgo.Client, topic string) kadm.PartitionDetail {
 	topics, err := kadm.NewClient(client).ListTopics(t.Context(), topic)
-	if err != nil {
-		return kadm.PartitionDetail{Leader: -2}
+	if p, known := topics[topic].Partitions[0]; known {
+		return p
 	}
-	return topics[topic].Partitions[0]
+	return kadm.PartitionDetail{Leader: -2, Err: err}
 }
 
 // One of two log dirs is wiped, then all that a broker has: what was there is copied from the leaders, and all the brokers have it.
@@ -80,7 +81,7 @@ func TestWipedDisksAreRefilled(t *testing.T) {
 		written += 20
 	}
 	write()
-	eventually(t, "a full ISR", func() bool { return inSync(t, client, "orders", 3) })
+	awaitInSync(t, client, "orders", 3)
 	for _, wiped := range []string{"/data/b", "/data"} {
 		if wiped == "/data/b" && len(folders(b.Disk(0), wiped, "orders")) == 0 {
 			t.Fatal("nothing to wipe")
@@ -91,7 +92,7 @@ func TestWipedDisksAreRefilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.Restart(t, 0)
-		eventually(t, "a full ISR", func() bool { return inSync(t, client, "orders", 3) })
+		awaitInSync(t, client, "orders", 3)
 		write()
 	}
 	b.Kill(t, 1) // what is left now has to come from the disk that was wiped
@@ -117,18 +118,27 @@ func TestLastInSyncLosesItsDisk(t *testing.T) {
 			if _, err := admin.AlterPartitionAssignments(t.Context(), move); err != nil {
 				t.Fatal(err)
 			}
-			led := func(leader int32, isr ...int32) func() bool {
-				return func() bool {
+			led := func(leader int32, isr ...int32) func() (bool, any) {
+				return func() (bool, any) {
 					p := describe(t, client, "orders")
 					slices.Sort(p.ISR)
-					return p.Leader == leader && slices.Equal(p.Replicas, []int32{4, 5}) && (isr == nil || slices.Equal(p.ISR, isr))
+					return p.Leader == leader && slices.Equal(p.Replicas, []int32{4, 5}) && (isr == nil || slices.Equal(p.ISR, isr)), p
 				}
 			}
-			eventually(t, "the move", func() bool { return led(4, 4, 5)() || led(5, 4, 5)() })
-			if _, err := admin.ElectLeaders(t.Context(), kadm.ElectPreferredReplica, kadm.TopicsSet{"orders": {0: {}}}); err != nil {
-				t.Fatal(err)
+			// elect asks again and again: a broker whose heartbeats are late is not elected.
+			elect := func(how kadm.ElectLeadersHow, leader int32) func() (bool, any) {
+				return func() (bool, any) {
+					answer, err := admin.ElectLeaders(t.Context(), how, kadm.TopicsSet{"orders": {0: {}}})
+					ok, p := led(leader, 4, 5)()
+					return ok, fmt.Sprintf("%+v; the election: %+v %v", p, answer, err)
+				}
 			}
-			eventually(t, "the preferred leader", led(4, 4, 5))
+			eventually(t, "the move", func() (bool, any) {
+				first, p := led(4, 4, 5)()
+				second, _ := led(5, 4, 5)()
+				return first || second, p
+			})
+			eventually(t, "the preferred leader", elect(kadm.ElectPreferredReplica, 4))
 			write := func(value string) {
 				t.Helper()
 				if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: "orders", Value: []byte(value)}).FirstErr(); err != nil {
@@ -141,12 +151,13 @@ func TestLastInSyncLosesItsDisk(t *testing.T) {
 				b.Stop(t, 3)
 				copyTree(t, b.Disk(3), "/data", saved, "/data")
 				b.Restart(t, 3)
-				eventually(t, "a full ISR", func() bool { return len(describe(t, client, "orders").ISR) == 2 })
+				awaitInSync(t, client, "orders", 2)
 			}
 			b.Stop(t, 4)
 			eventually(t, "an ISR of one", led(4, 4))
 			write("on one")
 			b.Stop(t, 3)
+			eventually(t, "no leader", led(-1))
 			if err := b.Disk(3).RemoveAll("/data"); err != nil {
 				t.Fatal(err)
 			}
@@ -161,10 +172,7 @@ func TestLastInSyncLosesItsDisk(t *testing.T) {
 			if p := describe(t, client, "orders"); p.Leader >= 0 {
 				t.Fatalf("broker %d leads; broker 4 lost what it had, broker 5 was not in sync", p.Leader)
 			}
-			if _, err := admin.ElectLeaders(t.Context(), kadm.ElectLiveReplica, kadm.TopicsSet{"orders": {0: {}}}); err != nil {
-				t.Fatal(err)
-			}
-			eventually(t, "both in sync behind broker 5", led(5, 4, 5))
+			eventually(t, "both in sync behind broker 5", elect(kadm.ElectLiveReplica, 5))
 			wantAll(t, b, "orders", 1)
 		})
 	}
@@ -172,17 +180,17 @@ func TestLastInSyncLosesItsDisk(t *testing.T) {
 
 // A log dir of a leader fails while it runs: others lead what was there, at once. After a restart it is in use again.
 func TestLogDirFailsWhileItLeads(t *testing.T) {
-	b := servertest.Start(t, servertest.Brokers(3), servertest.With("log.dirs", "/data/a,/data/b"))
+	b := servertest.Start(t, servertest.Brokers(3), servertest.With("log.dirs", "/data/a,/data/b"), servertest.With("replica.lag.time.max.ms", "600000"))
 	client := clusterClient(t, b, "orders", 6)
 	produce(t, client, 0, 30, limit)
-	eventually(t, "a full ISR", func() bool { return inSync(t, client, "orders", 3) })
+	awaitInSync(t, client, "orders", 3)
 	lost := folders(b.Disk(0), "/data/b", "orders")
 	if len(lost) == 0 {
 		t.Fatal("nothing to lose")
 	}
 	b.Break(0, vfs.Fault{Path: "/data/b", Err: syscall.EIO})
-	produce(t, client, 30, 60, limit/4) // less than replica.lag.time.max.ms: nobody waits for the replicas in that dir
-	eventually(t, "other leaders of what was in the dir, and broker 1 out of their ISRs", func() bool {
+	produce(t, client, 30, 60, limit) // less than replica.lag.time.max.ms: nobody waits for the replicas in that dir
+	eventually(t, "other leaders of what was in the dir, and broker 1 out of their ISRs", func() (bool, any) {
 		topics, err := kadm.NewClient(client).ListTopics(t.Context(), "orders")
 		out := 0
 		for _, p := range topics["orders"].Partitions {
@@ -190,12 +198,12 @@ func TestLogDirFailsWhileItLeads(t *testing.T) {
 				out++
 			}
 		}
-		return err == nil && out == len(lost)
+		return err == nil && out == len(lost), fmt.Sprintf("%v lost; %+v %v", lost, topics, err)
 	})
 	produce(t, client, 90, 10, limit)
 	b.Kill(t, 0)
 	b.Restart(t, 0)
-	eventually(t, "a full ISR", func() bool { return inSync(t, client, "orders", 3) })
+	awaitInSync(t, client, "orders", 3)
 	wantAll(t, b, "orders", 100)
 }
 
@@ -213,7 +221,7 @@ func TestScrubRepairsFromAnotherReplica(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "a full ISR", func() bool { return inSync(t, client, "orders", 3) })
+	awaitInSync(t, client, "orders", 3)
 	const segment = "/data/orders-0/00000000000000000000.log"
 	b.Stop(t, 0)
 	good, err := b.Disk(0).ReadFile(segment)
@@ -229,18 +237,22 @@ func TestScrubRepairsFromAnotherReplica(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.Restart(t, 0)
-	eventually(t, "a full ISR", func() bool { return inSync(t, client, "orders", 3) })
+	awaitInSync(t, client, "orders", 3)
 	preferred := kadm.TopicsSet{"orders": {0: {}}} // a leader hands over first
 	if _, err := kadm.NewClient(client).ElectLeaders(t.Context(), kadm.ElectPreferredReplica, preferred); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the repair", func() bool {
+	eventually(t, "the repair", func() (bool, any) {
 		b, err := b.Disk(0).ReadFile(segment)
-		return err == nil && slices.Equal(b, good)
+		return err == nil && slices.Equal(b, good), fmt.Sprint(len(b), " bytes, ", err)
 	})
-	eventually(t, "a full ISR", func() bool { return inSync(t, client, "orders", 3) })
+	awaitInSync(t, client, "orders", 3)
 	for name, want := range map[string]string{"damaged_segments": "1", "repairs": "1", "failed_repairs": "0"} {
-		eventually(t, "ottla_scrub_"+name+"_total "+want, func() bool { return strings.Contains(scrape(t, b.Metrics), "\nottla_scrub_"+name+"_total "+want+"\n") })
+		eventually(t, "ottla_scrub_"+name+"_total "+want, func() (bool, any) {
+			_, shown, _ := strings.Cut(scrape(t, b.Metrics), "\nottla_scrub_"+name+"_total ")
+			shown, _, _ = strings.Cut(shown, "\n")
+			return shown == want, shown
+		})
 	}
 }
 

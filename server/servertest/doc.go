@@ -20,5 +20,5 @@
 // Brokers of one process share nothing, so tests may run in parallel. A broker does not work in a bubble of testing/synctest:
 // its sockets are real, and a goroutine that waits for one keeps the bubble's clock from moving on.
 //
-// Files: servertest.go a broker and what they have in common, cluster.go several, network.go the loopback between them.
+// Files: servertest.go a broker and what they have in common, cluster.go several, network.go the loopback between them; package port keeps their ports.
 package servertest

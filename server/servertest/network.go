@@ -5,9 +5,12 @@ import (
 	"errors"
 	"net"
 	"os"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/ottla/ottla/server/servertest/port"
 )
 
 // network is the loopback between the nodes of a cluster: real sockets, of which those that one node opens to another pass through it. Clients are not affected. Safe for
@@ -16,7 +19,7 @@ type network struct {
 	mu      sync.Mutex // guards what follows
 	changed chan struct{}
 	owner   map[string]int // which node listens at host:port
-	held    map[string]net.Listener
+	held    []func()       // gives the ports back
 	cut     map[way]bool
 	dead    map[int]bool
 	dialled map[*faultConn]struct{}
@@ -28,46 +31,41 @@ type way struct{ from, to int }
 
 func newNetwork() *network {
 	return &network{
-		changed: make(chan struct{}), owner: map[string]int{}, held: map[string]net.Listener{}, cut: map[way]bool{}, dead: map[int]bool{},
+		changed: make(chan struct{}), owner: map[string]int{}, cut: map[way]bool{}, dead: map[int]bool{},
 		dialled: map[*faultConn]struct{}{}, taken: map[int]map[net.Conn]struct{}{},
 	}
 }
 
-// reserve opens a port of the loopback for a node, which its next Listen takes over.
+// reserve gives a node a port of the loopback, which it has until close, be it up or down.
 func (n *network) reserve(node int) (address string, err error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	p, release, err := port.Reserve()
 	if err != nil {
 		return "", err
 	}
-	address = l.Addr().String()
+	address = net.JoinHostPort("127.0.0.1", strconv.Itoa(p))
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.owner[address], n.held[address] = node, l
+	n.owner[address] = node
+	n.held = append(n.held, release)
 	return address, nil
 }
 
-// close closes what was reserved and never listened at.
+// close gives back what was reserved.
 func (n *network) close() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, l := range n.held {
-		_ = l.Close()
+	for _, release := range n.held {
+		release()
 	}
-	clear(n.held)
+	n.held = nil
 }
 
 // listen is net.Listen for a node.
 func (n *network) listen(node int) func(network, address string) (net.Listener, error) {
 	return func(network, address string) (net.Listener, error) {
-		n.mu.Lock()
-		l := n.held[address]
-		delete(n.held, address)
-		n.mu.Unlock()
-		if l == nil {
-			var err error
-			if l, err = net.Listen(network, address); err != nil {
-				return nil, err
-			}
+		l, err := net.Listen(network, address)
+		if err != nil {
+			return nil, err
 		}
 		return &takingListener{l, n, node}, nil
 	}

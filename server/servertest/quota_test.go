@@ -2,6 +2,7 @@ package servertest_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -25,10 +26,10 @@ func TestQuotasThroughEachBroker(t *testing.T) {
 	}
 	admin := connect("admin")
 	var brokers kadm.BrokerDetails
-	eventually(t, "both brokers", func() (ok bool) {
+	eventually(t, "both brokers", func() (ok bool, seen any) {
 		var err error
 		brokers, err = kadm.NewClient(admin).ListBrokers(t.Context())
-		return err == nil && len(brokers) == 2
+		return err == nil && len(brokers) == 2, fmt.Sprint(brokers, err)
 	})
 	for i, node := range brokers.NodeIDs() {
 		client := []string{"first", "second"}[i]
@@ -42,9 +43,9 @@ func TestQuotasThroughEachBroker(t *testing.T) {
 			t.Fatalf("broker %d: %+v %v", node, resp, err)
 		}
 		for _, other := range brokers.NodeIDs() {
-			eventually(t, "the quota on each broker", func() bool {
+			eventually(t, "the quota on each broker", func() (bool, any) {
 				resp, err := admin.Broker(int(other)).RetriableRequest(t.Context(), kmsg.NewPtrDescribeClientQuotasRequest())
-				return err == nil && len(resp.(*kmsg.DescribeClientQuotasResponse).Entries) == i+1
+				return err == nil && len(resp.(*kmsg.DescribeClientQuotasResponse).Entries) == i+1, fmt.Sprintf("broker %d: %+v %v", other, resp, err)
 			})
 		}
 	}

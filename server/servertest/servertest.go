@@ -20,7 +20,7 @@ import (
 const systemsChoice = "PLAINTEXT://127.0.0.1:0"
 
 // startLimit is how long a start may take before the test fails.
-const startLimit = 30 * time.Second
+const startLimit = 2 * time.Minute
 
 // Broker is a running broker, or a cluster of them. Its methods are for the test's goroutine.
 type Broker struct {
