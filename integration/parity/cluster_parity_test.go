@@ -56,7 +56,7 @@ func TestCluster(t *testing.T) {
 	ottla := startOttlaCluster(t)
 	ottla.topics = tool
 	sides := []*trio{{addrs: kafka.Addrs, controllers: kafka.Controllers, kill: kafka.Kill, launch: kafka.Launch, topics: tool}, ottla}
-	compareAreas(t, server{name: "Apache Kafka", addr: sides[0].addrs[0], trio: sides[0]}, server{name: "Ottla", addr: sides[1].addrs[0], trio: sides[1]}, clusterAreas)
+	compareAreas(t, server{name: "Apache Kafka", addr: sides[0].addrs[0], trio: sides[0]}, server{name: "Ottla", addr: sides[1].addrs[0], trio: sides[1]}, clusterAreas, nil)
 }
 
 func startOttlaCluster(t *testing.T) *trio {

@@ -31,7 +31,7 @@ func TestMoves(t *testing.T) {
 	broker := process.New(t, ottlaSettings(lines)...)
 	broker.Start(t)
 	ottla.addr = broker.Addr
-	compareAreas(t, kafka, ottla, []area{{"MoveRefusals", moveRefusals}, {"Moves", moves}})
+	compareAreas(t, kafka, ottla, []area{{"MoveRefusals", moveRefusals}, {"Moves", moves}}, nil)
 }
 
 // destination is where partitions are to go.

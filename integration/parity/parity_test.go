@@ -42,10 +42,15 @@ func compareServers(t *testing.T, release string, format, settings []string, are
 	if err != nil {
 		t.Fatal(err)
 	}
-	kafka := server{name: "Apache Kafka", addr: process.StartKafka(t, libs, format, settings...)}
-	broker := process.New(t, ottlaSettings(settings)...)
-	broker.Start(t)
-	return compareAreas(t, kafka, server{name: "Ottla", addr: broker.Addr}, areas)
+	start := func(t *testing.T) (kafka, ottla server) {
+		t.Helper()
+		kafka = server{name: "Apache Kafka", addr: process.StartKafka(t, libs, format, settings...)}
+		broker := process.New(t, ottlaSettings(settings)...)
+		broker.Start(t)
+		return kafka, server{name: "Ottla", addr: broker.Addr}
+	}
+	kafka, ottla := start(t)
+	return compareAreas(t, kafka, ottla, areas, start)
 }
 
 // ottlaSettings are those of Ottla for settings of both, besides what process.StartKafka sets.
@@ -53,18 +58,27 @@ func ottlaSettings(settings []string) []string {
 	return append([]string{"node.id=1", "process.roles=broker,controller", "offsets.topic.replication.factor=1"}, settings...)
 }
 
-// compareAreas runs the scripts on both servers and compares what they answer. It returns Apache Kafka's runs.
-func compareAreas(t *testing.T, kafka, ottla server, areas []area) (ran []*conversation) {
+// compareAreas runs the scripts on both servers and compares what they answer. What differs in one of timedAreas must differ again on two servers that anew, if not
+// nil, starts. It returns Apache Kafka's runs.
+func compareAreas(t *testing.T, kafka, ottla server, areas []area, anew func(*testing.T) (kafka, ottla server)) (ran []*conversation) {
 	now := time.Now().Truncate(time.Second)
 	for _, area := range areas {
 		t.Run(area.name, func(t *testing.T) {
-			runs := [2]*conversation{{server: kafka, now: now}, {server: ottla, now: now}}
-			var done sync.WaitGroup
-			for _, c := range runs {
-				done.Go(func() { c.run(area.script) })
+			run := func(kafka, ottla server) (runs [2]*conversation, found []difference) {
+				runs = [2]*conversation{{server: kafka, now: now}, {server: ottla, now: now}}
+				var done sync.WaitGroup
+				for _, c := range runs {
+					done.Go(func() { c.run(area.script) })
+				}
+				done.Wait()
+				return runs, compare(runs[0], runs[1])
 			}
-			done.Wait()
-			report(t, compare(runs[0], runs[1]))
+			runs, found := run(kafka, ottla)
+			if len(found) > 0 && anew != nil && slices.Contains(timedAreas, area.name) {
+				t.Logf("once more, on servers of its own: %v", found)
+				runs, found = run(anew(t))
+			}
+			report(t, found)
 			for _, c := range runs {
 				c.check(t)
 			}
@@ -111,6 +125,9 @@ type area struct {
 	name   string
 	script func(*conversation)
 }
+
+// timedAreas are those in which times pass, of some hundred milliseconds: on a busy machine one of the servers may not have got its share of them.
+var timedAreas = []string{"TelemetryTimes", "FetchWaits", "DataQuotas", "MutationQuota", "GroupRebalance", "GroupStatic", "GroupTimes", "ConsumerTimes"}
 
 // areas are the scripts, in order.
 var areas = []area{
