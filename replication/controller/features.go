@@ -12,6 +12,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// controllersRegister is the metadata.version from which on controllers register, 3.7-IV0.
+const controllersRegister = 15
+
 // minISR is the config that must be the same everywhere while the eligible leader replicas are kept (KIP-966).
 const minISR = "min.insync.replicas"
 
@@ -184,7 +187,7 @@ func checkUpdate(v *View, u featureUpdate, levels map[string]int16) error {
 	return nil
 }
 
-// unsupported tells which node of the cluster does not know a level, "" if all do.
+// unsupported tells which node of the cluster does not know a level, or may not, "" if all do (FeatureControlManager.reasonNotSupported).
 func unsupported(v *View, u featureUpdate) string {
 	local, _ := protocol.LookupFeature(u.name)
 	if reason := outside(u.level, fmt.Sprintf("Local controller %d", v.NodeID), local.Min, local.Max); reason != "" {
@@ -201,7 +204,9 @@ func unsupported(v *View, u featureUpdate) string {
 			return reason
 		}
 	}
+	heard := map[int32]bool{v.NodeID: true}
 	for c := range v.Image.Controllers() {
+		heard[c.ControllerID] = true
 		low, high := int16(0), int16(0)
 		for _, f := range c.Features {
 			if f.Name == u.name {
@@ -210,6 +215,14 @@ func unsupported(v *View, u featureUpdate) string {
 		}
 		if reason := outside(u.level, fmt.Sprintf("Controller %d", c.ControllerID), low, high); reason != "" && c.ControllerID != v.NodeID {
 			return reason
+		}
+	}
+	if v.Image.FeatureLevel(protocol.MetadataVersion) < controllersRegister {
+		return ""
+	}
+	for _, id := range v.quorum.expected {
+		if !heard[id] {
+			return fmt.Sprintf("controller %d has not registered, and may not support this feature", id)
 		}
 	}
 	return ""

@@ -87,6 +87,26 @@ func TestUpdateFeaturesRefuses(t *testing.T) {
 	}
 }
 
+// TestUpdateFeaturesAwaitsControllers that controller.quorum.voters names, from the metadata.version on with which they register.
+func TestUpdateFeaturesAwaitsControllers(t *testing.T) {
+	for _, test := range []struct {
+		level int16
+		want  string
+	}{{30, "Invalid update version 2 for feature transaction.version. controller 2 has not registered, and may not support this feature"}, {14, ""}} {
+		v := newTestView(t, nil, featureBroker(1), level(protocol.MetadataVersion, test.level),
+			&schema.RegisterControllerRecord{ControllerID: 3, Features: []schema.BrokerFeature{{Name: "transaction.version", MaxSupportedVersion: 2}}})
+		v.quorum.expected = []int32{1, 2, 3}
+		_, err := updateFeatures(v, &kmsg.UpdateFeaturesRequest{Version: 1, FeatureUpdates: []kmsg.UpdateFeaturesRequestFeatureUpdate{update("transaction.version", 2, 1)}})
+		got := ""
+		if err != nil {
+			got = describe(err)
+		}
+		if got != test.want {
+			t.Errorf("metadata.version %d: %q, want %q", test.level, got, test.want)
+		}
+	}
+}
+
 func TestUpdateFeatures(t *testing.T) {
 	v := newTestView(t, map[string]string{minISR: "2"}, records(one(featureBroker(1), featureBroker(2)),
 		one(&schema.ConfigRecord{ResourceType: int8(config.Broker), ResourceName: "2", Name: minISR, Value: ptr("3")}))...)

@@ -483,7 +483,7 @@ func (q *raftQuorum) Replicas() (voting, observing []QuorumReplica, kraftVersion
 		case !known.heard.IsZero():
 			r.LogEndOffset = q.offsetAt(known.lastLog)
 		}
-		if r.DirectoryID.IsZero() {
+		if r.DirectoryID.IsZero() && known.told == q.raft.CurrentTerm() { // what it told an earlier leader may be of a disk that was replaced
 			r.DirectoryID = known.directory
 		}
 		if m.Suffrage == raft.Voter {

@@ -2,8 +2,10 @@ package controller
 
 import (
 	"fmt"
+	"io"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -207,5 +209,97 @@ func TestStaticVotersBecomeDynamic(t *testing.T) {
 		if wiped.counter() != 0 {
 			t.Error("the wiped one was given the metadata")
 		}
+	})
+}
+
+// TestKRaftVersionNeedsEveryVoter: all voters have registered, and each has told the leader that it has now which directory is its, in a release that knows of the voters in the
+// metadata.
+func TestKRaftVersionNeedsEveryVoter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQuorum(t, 3, nil)
+		defer q.stopAll()
+		third := q.members[3]
+		q.members[1].start()
+		q.members[2].start()
+		q.settled(10 * time.Second)
+		raise := func(want string) {
+			t.Helper()
+			code, message := q.leader(time.Second).updateFeature(t, protocol.KRaftVersion, 1, 1)
+			if code != protocol.InvalidUpdateVersion || !strings.HasSuffix(message, want) {
+				t.Errorf("%v %s, want %s", code, message, want)
+			}
+		}
+		registered := func(id int32) bool {
+			for c := range q.leader(time.Second).Image().Controllers() {
+				if c.ControllerID == id {
+					return true
+				}
+			}
+			return false
+		}
+		q.await("controllers 1 and 2 have registered", time.Minute, func() bool { return registered(1) && registered(2) })
+		raise("Invalid update version 1 for feature kraft.version. controller 3 has not registered, and may not support this feature")
+		third.start()
+		q.await("controller 3 has registered", time.Minute, func() bool { return registered(3) })
+		// The next leader has not heard it.
+		for q.leader(10*time.Second) == third {
+			third.stop()
+			q.leader(10*time.Second, third)
+			third.start()
+			q.settled(10 * time.Second)
+		}
+		third.stop()
+		before := q.leader(time.Second)
+		before.stop()
+		before.start()
+		q.settled(10 * time.Second)
+		time.Sleep(time.Minute)
+		raise("Invalid upgrade of kraft.version to KRAFT_VERSION_1 because not all of the voters support it")
+		leader := q.leader(time.Second)
+		rq := leader.quorum.(*raftQuorum)
+		older := greeting{ID: "3:", ClusterID: leader.ClusterID(), Member: &membership{
+			Node: 3, DirectoryID: uuid(3).String(), Listener: "CONTROLLER", Address: address(3), Incarnation: uuid(4).String(), Features: ownFeatures(),
+		}}
+		if r := rq.admit(older); r.Refusal != "" {
+			t.Errorf("a controller of an older release is refused: %s", r.Refusal)
+		}
+		if r := rq.meet(older); r.Refusal != "" {
+			t.Errorf("a controller of an older release cannot be met: %s", r.Refusal)
+		}
+		raise("Invalid upgrade of kraft.version to KRAFT_VERSION_1 because not all of the voters support it")
+		third.start()
+		q.settled(10 * time.Second)
+		q.await("kraft.version is 1", time.Minute, func() bool {
+			code, _ := q.leader(time.Second).updateFeature(t, protocol.KRaftVersion, 1, 1)
+			return code == 0
+		})
+		// That release is not let in any more, nor told anything.
+		leader = q.leader(time.Second)
+		rq = leader.quorum.(*raftQuorum)
+		if r := rq.admit(older); !r.Foreign {
+			t.Error("a controller of an older release is let in")
+		}
+		third.stop()
+		host := q.net.host(address(3))
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			for {
+				conn, err := host.Accept()
+				if err != nil {
+					return
+				}
+				var preface [1]byte
+				var g greeting
+				if _, err = io.ReadFull(conn, preface[:]); err == nil && readMessage(conn, &g) == nil {
+					_ = writeMessage(conn, nil, reply{ClusterID: older.ClusterID})
+				}
+			}
+		}()
+		if conn, err := rq.network.Dial(serverAddress("3:", ""), 5*time.Second); err == nil || !strings.Contains(err.Error(), tooOld) {
+			t.Errorf("a connection to a controller of an older release: %v, %v", conn, err)
+		}
+		_ = host.Close()
+		<-ended
 	})
 }

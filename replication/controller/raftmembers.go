@@ -37,7 +37,7 @@ func (q *raftQuorum) admit(g greeting) reply {
 		}
 		own.ClusterID = g.ClusterID
 	}
-	r := reply{ClusterID: own.ClusterID, Recoveries: own.Recoveries}
+	r := reply{ClusterID: own.ClusterID, Recoveries: own.Recoveries, DirectoryID: own.DirectoryID}
 	switch {
 	case g.To != "" && g.To != own.ID:
 		r.Refusal = fmt.Sprintf("this is controller %s, not %s", own.ID, g.To)
@@ -46,6 +46,8 @@ func (q *raftQuorum) admit(g greeting) reply {
 	case q.replaced(g):
 		r.Foreign, r.Refusal = true, fmt.Sprintf("controller %s is a voter with directory %s, and comes with directory %s: where kraft.version is 1 it is "+
 			"somebody else, who is added to a quorum at controller.quorum.bootstrap.servers", g.ID, q.voterDirectory(raft.ServerID(g.ID)), g.DirectoryID)
+	case q.unaware(raft.ServerID(g.ID), g.DirectoryID):
+		r.Foreign, r.Refusal = true, fmt.Sprintf("controller %s: %s", g.ID, tooOld)
 	case g.ClusterID != "" && g.ClusterID != own.ClusterID:
 		r.Foreign, r.Refusal = true, fmt.Sprintf("controller %s belongs to cluster %s, this one, %s, to cluster %s", g.ID, g.ClusterID, own.ID, own.ClusterID)
 	case g.Recoveries == own.Recoveries:
@@ -79,6 +81,14 @@ func (q *raftQuorum) replaced(g greeting) bool {
 	id := raft.ServerID(g.ID)
 	directory := q.voterDirectory(id)
 	return static(id) && g.DirectoryID != "" && !directory.IsZero() && directory.String() != g.DirectoryID
+}
+
+// tooOld is why a static voter of an older release is not let in where kraft.version has become 1.
+const tooOld = "kraft.version is 1, and the voters are those that the metadata names, of which its release knows nothing: its snapshots would lack them"
+
+// unaware reports whether a static voter that told directory of itself, "" if its release tells none, knows nothing of the voters in the metadata.
+func (q *raftQuorum) unaware(id raft.ServerID, directory string) bool {
+	return directory == "" && static(id) && q.Image().Voters() != nil
 }
 
 // recovered adopts how often the quorum was recovered before this node came to it.
@@ -315,7 +325,7 @@ func (q *raftQuorum) meet(g greeting) reply {
 	}
 	ctx, cancel := context.WithTimeout(q.life, introduction)
 	defer cancel()
-	if err := q.enroll(ctx, raft.ServerID(g.ID), *g.Member); err != nil {
+	if err := q.enroll(ctx, raft.ServerID(g.ID), g); err != nil {
 		q.logger.Debug("a controller could not be made a member", zap.String("controller", g.ID), zap.Error(err))
 		r.Refusal = err.Error()
 	}
@@ -323,12 +333,19 @@ func (q *raftQuorum) meet(g greeting) reply {
 }
 
 // enroll makes id a member, an observer at first, at the address that it names.
-func (q *raftQuorum) enroll(ctx context.Context, id raft.ServerID, m membership) error {
+func (q *raftQuorum) enroll(ctx context.Context, id raft.ServerID, g greeting) error {
+	m := *g.Member
 	directory, err := protocol.ParseUUID(m.DirectoryID)
 	if err != nil || nodeOf(id) != m.Node {
 		return fmt.Errorf("controller: a damaged greeting of %s", id)
 	}
-	q.peers.edit(id, func(k *peer) { k.directory, k.listener = directory, m.Listener })
+	term := q.raft.CurrentTerm()
+	q.peers.edit(id, func(k *peer) {
+		k.directory, k.listener = directory, m.Listener
+		if g.DirectoryID != "" {
+			k.told = term
+		}
+	})
 	s, member := find(q.servers(), id)
 	_, address := splitAddress(s.Address)
 	vote := m.Vote && s.Suffrage != raft.Voter

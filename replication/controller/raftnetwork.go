@@ -52,6 +52,8 @@ type reply struct {
 	ClusterID  string `json:"clusterId,omitempty"`
 	Recoveries int    `json:"recoveries,omitempty"`
 	Leader     string `json:"leader,omitempty"` // the raft address of the leader, if that is somebody else
+	// DirectoryID is that of who answers; "": an older release.
+	DirectoryID string `json:"directoryId,omitempty"`
 }
 
 // refusal is a reply that says no.
@@ -213,7 +215,11 @@ func (n *raftNetwork) Dial(to raft.ServerAddress, timeout time.Duration) (net.Co
 	if err != nil {
 		return nil, err
 	}
-	if err := n.q.settle(r.ClusterID); err != nil {
+	err = n.q.settle(r.ClusterID)
+	if n.q.unaware(id, r.DirectoryID) {
+		err = fmt.Errorf("controller: %s: %s", id, tooOld)
+	}
+	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil

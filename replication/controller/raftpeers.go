@@ -70,14 +70,15 @@ type peer struct {
 	lastLog  uint64    // index of its last entry, 0: not known
 	heard    time.Time // in this leadership
 	caughtUp time.Time // when its log was as long as this node's
-	// What its greeting told.
+	// What its greeting told, and in which term of this node's a release told it that knows of the voters in the metadata; 0: none.
 	directory protocol.UUID
 	listener  string
+	told      uint64
 	// busy: an announcement is under way; due: another should follow.
 	busy, due bool
-	// lost: the last call failed; told: there was a line about it; toldAt: when the last such line was written.
-	lost, told bool
-	toldAt     time.Time
+	// lost: the last call failed; logged: there was a line about it; loggedAt: when the last such line was written.
+	lost, logged bool
+	loggedAt     time.Time
 }
 
 // lossInterval is how often the loss of one controller is told of at most.
@@ -86,9 +87,9 @@ const lossInterval = 30 * time.Second
 // missed notes that id was not reached, and reports whether that is to be told.
 func (p *peers) missed(id raft.ServerID, now time.Time) (tell bool) {
 	p.edit(id, func(k *peer) {
-		tell = !k.told && now.Sub(k.toldAt) >= lossInterval
+		tell = !k.logged && now.Sub(k.loggedAt) >= lossInterval
 		if k.lost = true; tell {
-			k.told, k.toldAt = true, now
+			k.logged, k.loggedAt = true, now
 		}
 	})
 	return tell
@@ -99,8 +100,8 @@ func (p *peers) reached(id raft.ServerID) (tell bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if k := p.known[id]; k.lost {
-		tell = k.told
-		k.lost, k.told = false, false
+		tell = k.logged
+		k.lost, k.logged = false, false
 		p.known[id] = k
 	}
 	return tell
@@ -112,7 +113,7 @@ func (p *peers) begin(now time.Time) {
 	defer p.mu.Unlock()
 	p.since = now
 	for id, k := range p.known {
-		k.lastLog, k.heard, k.caughtUp, k.lost, k.told = 0, time.Time{}, time.Time{}, false, false
+		k.lastLog, k.heard, k.caughtUp, k.lost, k.logged = 0, time.Time{}, time.Time{}, false, false
 		p.known[id] = k
 	}
 }

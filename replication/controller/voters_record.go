@@ -18,16 +18,23 @@ import (
 type quorumView struct {
 	kraftVersion int16 // 1 if the voters can change
 	voting       []QuorumReplica
-	listener     string // at which this controller is reached
+	listener     string  // at which this controller is reached
+	expected     []int32 // the controllers that controller.quorum.voters names
 }
 
 // learn takes what the quorum says of itself.
 func (c *Controller) learn(v *View) {
 	v.quorum.voting, _, v.quorum.kraftVersion = c.quorum.Replicas()
 	v.quorum.listener = c.o.Endpoint.Listener
+	for _, voter := range c.o.Voters {
+		if voter.DirectoryID.IsZero() {
+			v.quorum.expected = append(v.quorum.expected, voter.ID)
+		}
+	}
 }
 
-// votersRecord is the record of the voters as they are; known is false while the directory of one is not.
+// votersRecord is the record of the voters as they are; known is false while a static one has not told this leader its directory, or runs a release that
+// knows nothing of the record.
 func (v *View) votersRecord() (r *schema.KRaftVoters, known bool) {
 	r = &schema.KRaftVoters{}
 	for _, m := range v.quorum.voting {
@@ -85,8 +92,8 @@ func (c *Controller) recordVoters() {
 	}
 }
 
-// checkKRaftVersion tells why kraft.version cannot go from current to the level of u. Going up needs the directories of all voters, which each tells the
-// leader of.
+// checkKRaftVersion tells why kraft.version cannot go from current to the level of u. Going up needs the directories of all voters, which each tells every
+// new leader (LeaderState.maybeAppendUpgradedKRaftVersion).
 func checkKRaftVersion(v *View, u featureUpdate, current int16) error {
 	switch {
 	case u.level == current:
