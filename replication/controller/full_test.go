@@ -51,6 +51,7 @@ func TestFullDisk(t *testing.T) {
 		if err := n.remove(t.Context(), "before0"); err != nil {
 			t.Errorf("a deletion on a full disk: %v", err)
 		}
+		synctest.Wait() // what took of the reserve is told
 		if err := n.create(t.Context(), "later"); !errors.Is(err, protocol.KafkaStorageError) {
 			t.Errorf("a creation on a full disk: %v", err)
 		}
