@@ -309,17 +309,19 @@ func (w *world) preload(ids ...string) {
 	w.restart()
 }
 
-// TestSimulation runs many clients (for as many seeds as OTTLA_SIM_SEEDS says) while the coordinator dies at random steps and leaders answer with errors or not at all.
+// TestSimulation runs many clients (for as many seeds as OTTLA_SIM_SEEDS says, from OTTLA_SIM_FIRST on) while the coordinator dies at random steps and leaders answer with errors or not at all.
 func TestSimulation(t *testing.T) {
-	seeds := uint64(12)
-	if s := os.Getenv("OTTLA_SIM_SEEDS"); s != "" {
-		n, err := strconv.ParseUint(s, 10, 64)
-		if err != nil {
-			t.Fatal(err)
+	first, seeds := uint64(0), uint64(12)
+	for name, value := range map[string]*uint64{"OTTLA_SIM_FIRST": &first, "OTTLA_SIM_SEEDS": &seeds} {
+		if s := os.Getenv(name); s != "" {
+			n, err := strconv.ParseUint(s, 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			*value = n
 		}
-		seeds = n
 	}
-	for seed := range seeds {
+	for seed := first; seed < first+seeds; seed++ {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
 			inWorld(t, seed, faults{refused: 100, lost: 50, dies: 8}, func(w *world) {
