@@ -10,7 +10,8 @@
 //
 // Files:
 //
-//	main.go          flags, the order of cases and rounds, the budget of time
+//	main.go          flags, the order of cases and rounds
+//	budget.go        how many rounds of which case the time is enough for; warming up
 //	goals.go         what each figure is to reach
 //	result.go        medians, the table, bench.json
 //	chart.go         bars as SVG

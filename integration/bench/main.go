@@ -44,9 +44,6 @@ type benchCase struct {
 // roundLimit bounds one round of one server where the case does not say.
 const roundLimit = 2 * time.Minute
 
-// warmUps are the rounds whose figures are dropped, by peer; 1 for the others. A Java virtual machine wants some seconds.
-var warmUps = map[string]int{keyKafka: 2}
-
 func main() {
 	if serve(os.Args[1:]) {
 		return
@@ -72,7 +69,7 @@ func run(ctx context.Context) error {
 	with := flag.String("peers", "", "keys of peers, separated by commas; all if empty")
 	out := flag.String("out", "", "folder for README.md, bench.json and charts, where other cases stay; none are written if empty")
 	rounds := flag.Int("rounds", 0, "rounds of each case; 0: as the case has it, fewer where all would take longer than the budget")
-	budget := flag.Duration("budget", 17*time.Minute, "of a run of all cases: no other begins after that")
+	budget := flag.Duration("budget", 18*time.Minute, "of a run of all cases: no other begins after that")
 	flag.Parse()
 	binary := os.Getenv("OTTLA")
 	if binary == "" {
@@ -99,8 +96,8 @@ func run(ctx context.Context) error {
 			continue
 		case *rounds > 0:
 			c.rounds = *rounds
-		case whole && used > *budget*time.Duration(i+1)/time.Duration(len(cases)):
-			c.rounds = 1 // behind the time; the cases that take longest come last
+		case whole:
+			c.rounds = affordable(*budget-used, cases[i:])
 		}
 		results, failures := runCase(ctx, c, peers, shared)
 		if ctx.Err() != nil {
@@ -194,7 +191,7 @@ func prepare(ctx context.Context, c benchCase, p *peer, shared *servers) error {
 			return err
 		}
 	}
-	for range max(1, warmUps[p.key]) {
+	for range warmUps(c, p) {
 		if _, err := runRound(ctx, c, p, shared); err != nil {
 			return fmt.Errorf("warm-up: %w", err)
 		}
