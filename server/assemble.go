@@ -193,7 +193,7 @@ func (b *Broker) assemble(clusterID string) {
 func (b *Broker) observe(clusterID string) (err error) {
 	c, logger := b.o.Config, b.o.Logger.Named("metadata")
 	p := &publisher{
-		node: c.NodeID, static: c.Values, values: &b.values, quotas: b.quotas, store: b.store, reconfigured: b.resizeThreads, replicas: b.replicas, groups: b.groups, transactions: b.transactions,
+		node: c.NodeID, static: c.Values, values: &b.values, quotas: b.quotas, store: b.store, reconfigured: b.resizeThreads, replicas: b.replicas, peers: b.peers, groups: b.groups, transactions: b.transactions,
 		lifecycle: b.lifecycle, assignments: b.assignments, internals: b.internals,
 	}
 	if b.node != nil {

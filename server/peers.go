@@ -106,23 +106,56 @@ func (p *peers) WriteTxnMarkers(ctx context.Context, node int32, req *kmsg.Write
 	return resp, nil
 }
 
-// ask sends any request but Fetch, over a connection that is shared.
+// ask sends any request but Fetch, over a connection that is shared. It fails when the broker is fenced, or is so already: others have taken its place, and are to
+// be asked at once rather than when it turns out that it does not answer.
 func (p *peers) ask(ctx context.Context, node int32, req kmsg.Request) (kmsg.Response, error) {
 	if node == p.self {
 		return p.node.Serve(ctx, req)
 	}
-	p.mu.Lock()
-	key := sharedKey{node, req.Key()}
-	pool := p.shared[key]
-	if pool == nil && !p.closed {
-		pool = newConnPool(sharedRequests, func() *peerConn { return p.connect(node) })
-		p.shared[key] = pool
-	}
-	p.mu.Unlock()
-	if pool == nil {
-		return nil, errPeerClosed
+	pool, err := p.pool(sharedKey{node, req.Key()})
+	if err != nil {
+		return nil, err
 	}
 	return pool.Do(ctx, req)
+}
+
+// pool is the connections that are shared, of which there are none to a fenced broker.
+func (p *peers) pool(key sharedKey) (*connPool, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.closed:
+		return nil, errPeerClosed
+	case !serves(p.image(), key.node):
+		return nil, fmt.Errorf("broker %d is fenced, or not registered: %w", key.node, protocol.BrokerNotAvailable)
+	}
+	pool := p.shared[key]
+	if pool == nil {
+		pool = newConnPool(sharedRequests, func() *peerConn { return p.connect(key.node) })
+		p.shared[key] = pool
+	}
+	return pool, nil
+}
+
+func serves(image *metadata.Image, node int32) bool {
+	b := image.Broker(node)
+	return b != nil && !b.Fenced
+}
+
+// imageChanged ends the shared connections to brokers that are fenced by an image that is in force, with what is under way.
+func (p *peers) imageChanged(image *metadata.Image) {
+	p.mu.Lock()
+	var gone []*connPool
+	for key, pool := range p.shared {
+		if !serves(image, key.node) {
+			delete(p.shared, key)
+			gone = append(gone, pool)
+		}
+	}
+	p.mu.Unlock()
+	for _, pool := range gone {
+		pool.Close()
+	}
 }
 
 // close ends all connections; what is under way fails, and nothing can be asked any more.

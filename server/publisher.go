@@ -14,7 +14,7 @@ import (
 )
 
 // publisher hands each metadata change to the parts of the broker, in this order: the broker's own config, quotas, replication,
-// coordinators, the life cycle. Replication goes before the coordinators, because a shard opens the partition that it was
+// the connections to other brokers, coordinators, the life cycle. Replication goes before the coordinators, because a shard opens the partition that it was
 // elected for; the life cycle goes last, because its heartbeat tells the controller that the change is in force here.
 // The observer's goroutine is its only caller.
 type publisher struct {
@@ -24,6 +24,7 @@ type publisher struct {
 	store        *storage.Store
 	reconfigured func(config.Values) // tells the sockets
 	replicas     *replication.Manager
+	peers        *peers
 	groups       *group.Coordinator
 	transactions *txn.Coordinator
 	quotas       *quotas
@@ -51,6 +52,9 @@ func (p *publisher) publish(d *metadata.Delta) {
 		d = metadata.Difference(metadata.Empty(), d.Image)
 	}
 	p.replicas.Apply(d)
+	if len(d.Brokers) > 0 {
+		p.peers.imageChanged(d.Image)
+	}
 	p.groups.Apply(d)
 	p.transactions.Apply(d)
 	p.assignments.applied(d)

@@ -61,8 +61,7 @@ func (v *txnVerifier) coordinator(transactionalID string) (node int32, ok bool) 
 	if p == nil || p.Leader < 0 {
 		return -1, false
 	}
-	b := image.Broker(p.Leader)
-	return p.Leader, b != nil && !b.Fenced
+	return p.Leader, serves(image, p.Leader)
 }
 
 func verifyRequest(t replication.TxnPartitions) *kmsg.AddPartitionsToTxnRequest {

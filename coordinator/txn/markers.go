@@ -2,6 +2,7 @@ package txn
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -156,9 +157,10 @@ func (m *markers) retryParked() {
 	}
 }
 
-// imageChanged looks for the leaders again that were not known.
+// imageChanged looks for the leaders again that were not known, or did not answer.
 func (m *markers) imageChanged() {
 	m.mu.Lock()
+	m.wait = minMarkerRetry // what failed before says nothing of who leads now
 	some := len(m.parked) > 0
 	m.mu.Unlock()
 	if some {
@@ -280,14 +282,28 @@ func (m *markers) settleEntry(node int32, e *markerEntry, codes map[protocol.Top
 			}
 		}
 	}
-	if len(again) > 0 {
+	m.again(node, &markerEntry{of: e.of, partitions: again})
+	m.written(e.of, done)
+}
+
+// again sends what a broker has not written again: to those who took its place at once, to itself after a while.
+func (m *markers) again(node int32, e *markerEntry) {
+	image, moved := m.image(), &markerEntry{of: e.of}
+	e.partitions = slices.DeleteFunc(e.partitions, func(tp protocol.TopicPartition) bool {
+		if m.destination(image, tp) == node {
+			return false
+		}
+		moved.partitions = append(moved.partitions, tp)
+		return true
+	})
+	if len(e.partitions) > 0 {
 		m.mu.Lock()
 		if !m.closed {
-			m.park(&markerEntry{of: e.of, partitions: again})
+			m.park(e)
 		}
 		m.mu.Unlock()
 	}
-	m.written(e.of, done)
+	m.route(image, moved)
 }
 
 // verdict is what becomes of a partition whose marker was not written.

@@ -148,6 +148,37 @@ func TestMarkersFollowTheLeader(t *testing.T) {
 	})
 }
 
+// TestMarkersForABrokerThatDies has a leader that is replaced while it owes an answer, after many that it did not give: its successor is asked at once.
+func TestMarkersForABrokerThatDies(t *testing.T) {
+	for name, during := range map[string]bool{"during a request": true, "between requests": false} {
+		t.Run(name, func(t *testing.T) {
+			run(t, nil, func(h *harness) {
+				h.leaders.answer = func(node int32, _ *kmsg.WriteTxnMarkersRequestMarker, _ protocol.TopicPartition) (protocol.Code, bool) {
+					return protocol.None, node != 1
+				}
+				p := h.init()
+				h.must("add", h.add(5, p, 0))
+				ended, _ := h.end(5, p, true)
+				h.must("commit", ended)
+				sleep(time.Minute)
+				release := func() {}
+				if during {
+					release = h.leaders.block()
+					sleep(maxMarkerRetry)
+				}
+				begin := time.Now()
+				h.change(partitionOn(topicID(1), 0, 2, 1))
+				release()
+				synctest.Wait()
+				h.expect("CompleteCommit 101/1 []")
+				if took := time.Since(begin); took != 0 {
+					t.Errorf("it took %v", took)
+				}
+			})
+		})
+	}
+}
+
 // TestMarkersWaitInLine checks that a broker gets one request at a time, with all that came meanwhile.
 func TestMarkersWaitInLine(t *testing.T) {
 	run(t, nil, func(h *harness) {

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -21,6 +22,7 @@ import (
 type scriptedVerifier struct {
 	mu     sync.Mutex
 	script []protocol.Code
+	takes  time.Duration // each answer
 	asked  []replication.TxnPartitions
 }
 
@@ -28,6 +30,7 @@ func (v *scriptedVerifier) VerifyTxn(_ context.Context, t replication.TxnPartiti
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.asked = append(v.asked, t)
+	time.Sleep(v.takes) // in a bubble
 	code := protocol.None
 	if len(v.script) > 0 {
 		code = v.script[min(len(v.asked), len(v.script))-1]
@@ -178,6 +181,19 @@ func TestProduceWaitsForTheCoordinator(t *testing.T) {
 			wantCode(h.t, "produce", produceTxn(h, version, txnBatch(h.t, 0, 0))[0].ErrorCode, protocol.None)
 		})
 	}
+}
+
+// A coordinator that died with the request has a successor by then, who is asked, too.
+func TestProduceAsksTheNextCoordinator(t *testing.T) {
+	txnHosting(t, nil, func(h *hosting, v *scriptedVerifier) {
+		v.script, v.takes = []protocol.Code{protocol.NetworkException, protocol.None}, time.Second
+		wantCode(h.t, "produce", produceTxn(h, 12, txnBatch(h.t, 0, 0))[0].ErrorCode, protocol.None)
+		v.script, v.asked = []protocol.Code{protocol.NetworkException}, nil
+		wantCode(h.t, "nobody answers", produceTxn(h, 12, txnBatch(h.t, 1, 0))[0].ErrorCode, protocol.NotEnoughReplicas)
+		if len(v.asked) != 2 {
+			h.t.Errorf("asked %d times", len(v.asked))
+		}
+	})
 }
 
 func TestProduceWithoutVerification(t *testing.T) {
