@@ -55,6 +55,7 @@ type lifecycle struct {
 	session  time.Duration // broker.session.timeout.ms
 
 	epoch   atomic.Int64                   // the broker's epoch; -1 before registration
+	struck  atomic.Bool                    // the metadata says that this registration was removed (UnregisterBroker)
 	image   atomic.Pointer[metadata.Image] // applied last; nil before the first
 	changed chan struct{}                  // signalled by applied; has room for one
 
@@ -135,19 +136,31 @@ func (lc *lifecycle) others(like func(*metadata.Broker) bool) bool {
 	return false
 }
 
-// applied notes that image is in force on this broker.
-func (lc *lifecycle) applied(image *metadata.Image) {
-	lc.image.Store(image)
-	if b := image.Broker(lc.o.register.BrokerID); b != nil && b.Epoch == lc.epoch.Load() {
-		if !b.Fenced {
+// applied notes that an image is in force on this broker.
+func (lc *lifecycle) applied(d *metadata.Delta) {
+	was := lc.knownIn(lc.image.Swap(d.Image))
+	if lc.knownIn(d.Image) {
+		fenced := d.Image.Broker(lc.o.register.BrokerID).Fenced
+		if !fenced {
 			lc.readyOnce.Do(func() { close(lc.ready) })
 		}
-		lc.tellFenced(b.Fenced)
+		lc.tellFenced(fenced)
+	} else if was && !d.Replaced && d.Image.Broker(lc.o.register.BrokerID) == nil && !lc.struck.Swap(true) {
+		lc.o.logger.Warn("this broker was unregistered while it runs: it has no part in the cluster until it is started again")
 	}
 	select {
 	case lc.changed <- struct{}{}:
 	default: // a heartbeat is due already
 	}
+}
+
+// knownIn reports whether image, which may be nil, has this broker's registration.
+func (lc *lifecycle) knownIn(image *metadata.Image) bool {
+	if image == nil {
+		return false
+	}
+	b := image.Broker(lc.o.register.BrokerID)
+	return b != nil && b.Epoch == lc.epoch.Load()
 }
 
 // tellFenced logs when the controller fences this broker that was ready, and when it no longer does.
@@ -180,7 +193,8 @@ func (lc *lifecycle) offset() int64 {
 	return -1
 }
 
-// run registers and heartbeats until ctx ends. A broker whose epoch the controller does not know registers anew.
+// run registers and heartbeats until ctx ends. A broker that the controller no longer knows registers anew, unless an operator has unregistered it: then it goes on
+// asking, and is refused, until it is started again (BrokerLifecycleManager.BrokerHeartbeatResponseEvent).
 func (lc *lifecycle) run(ctx context.Context) {
 	lc.answered = time.Now()
 	timer := time.NewTimer(time.Hour)
@@ -295,9 +309,7 @@ func (lc *lifecycle) heartbeat(ctx context.Context) {
 	switch {
 	case !ok:
 	case protocol.Code(resp.ErrorCode) == protocol.StaleBrokerEpoch, protocol.Code(resp.ErrorCode) == protocol.BrokerIDNotRegistered:
-		lc.o.logger.Warn("the controller forgot this broker: registering again", zap.Stringer("code", protocol.Code(resp.ErrorCode)))
-		lc.epoch.Store(-1)
-		lc.wait = 0
+		lc.unknown(ctx, protocol.Code(resp.ErrorCode), req.WantShutdown)
 	case resp.ErrorCode != 0:
 		lc.logFailure(ctx, "the controller refused the heartbeat", protocol.Code(resp.ErrorCode))
 	default:
@@ -305,6 +317,22 @@ func (lc *lifecycle) heartbeat(ctx context.Context) {
 		if resp.ShouldShutdown && req.WantShutdown {
 			lc.release()
 		}
+	}
+}
+
+// unknown notes that the controller knows no such registration. The metadata that is in force here tells why, perhaps not yet.
+func (lc *lifecycle) unknown(ctx context.Context, code protocol.Code, leaving bool) {
+	switch {
+	case lc.struck.Load():
+		lc.logFailure(ctx, "the controller refused the heartbeat", code)
+		if leaving { // it has nothing to hand over
+			lc.release()
+		}
+	case lc.knownIn(lc.image.Load()):
+	default:
+		lc.o.logger.Warn("the controller forgot this broker: registering again", zap.Stringer("code", code))
+		lc.epoch.Store(-1)
+		lc.wait = 0
 	}
 }
 

@@ -201,6 +201,61 @@ func TestForgottenBrokerRegistersAgain(t *testing.T) {
 	})
 }
 
+// TestUnregisteredBrokerStaysOut: an operator has removed its registration, as the metadata says before or after the controller refuses a heartbeat; it goes on asking, and
+// does not wait for the controller when it stops. One that is gone only because the metadata are others, after a recovery from a copy, registers again.
+func TestUnregisteredBrokerStaysOut(t *testing.T) {
+	for name, test := range map[string]struct {
+		image, refused time.Duration // when each begins
+		replaced       bool
+		registrations  int
+	}{
+		"the controller first":     {5 * time.Second, 3 * time.Second, false, 1},
+		"the metadata first":       {3 * time.Second, 5 * time.Second, false, 1},
+		"others, controller first": {5 * time.Second, 3 * time.Second, true, 2},
+		"others, metadata first":   {3 * time.Second, 5 * time.Second, true, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				begin, registrations := time.Now(), 0
+				c := &scriptedController{}
+				c.register = func() (int64, protocol.Code, error) {
+					registrations++
+					return int64(3 * registrations), protocol.None, nil
+				}
+				c.heartbeat = func(r *kmsg.BrokerHeartbeatRequest) (*kmsg.BrokerHeartbeatResponse, error) {
+					if r.BrokerEpoch == 3 && time.Since(begin) >= test.refused {
+						return &kmsg.BrokerHeartbeatResponse{ErrorCode: int16(protocol.StaleBrokerEpoch)}, nil
+					}
+					return &kmsg.BrokerHeartbeatResponse{}, nil
+				}
+				lc, _ := living(t, c, false, nil)
+				lc.start()
+				synctest.Wait()
+				lc.applied(&metadata.Delta{Image: clusterImage(t, 3)})
+				time.Sleep(test.image)
+				gone, _, err := clusterImage(t, 3).With(20, 1, []schema.MetadataRecord{&schema.UnregisterBrokerRecord{BrokerID: 1, BrokerEpoch: 3}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				lc.applied(&metadata.Delta{Image: gone, Replaced: test.replaced})
+				time.Sleep(time.Minute)
+				c.mu.Lock()
+				if registrations != test.registrations || time.Since(c.asked[len(c.asked)-1]) > lc.interval {
+					t.Errorf("%d registrations, want %d; the last request was %v ago", registrations, test.registrations, time.Since(c.asked[len(c.asked)-1]))
+				}
+				c.mu.Unlock()
+				if !test.replaced {
+					leaving := time.Now()
+					if lc.leave(t.Context()); time.Since(leaving) > leaveInterval {
+						t.Errorf("it took %v to leave", time.Since(leaving))
+					}
+				}
+				lc.stop()
+			})
+		})
+	}
+}
+
 // TestHeartbeatsComeInTime although the controller answers none of them: it counts when it was asked.
 func TestHeartbeatsComeInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -263,7 +318,7 @@ func TestLeave(t *testing.T) {
 				lc, _ := living(t, c, test.local, test.static)
 				lc.start()
 				synctest.Wait()
-				lc.applied(clusterImage(t, 3, test.others...))
+				lc.applied(&metadata.Delta{Image: clusterImage(t, 3, test.others...)})
 				synctest.Wait()
 				c.mu.Lock()
 				c.heartbeat = test.heartbeat

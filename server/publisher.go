@@ -62,7 +62,7 @@ func (p *publisher) publish(d *metadata.Delta) {
 	if slices.ContainsFunc(d.Configs, func(r metadata.ConfigResource) bool { return r.Scope == config.ClientMetrics }) {
 		p.telemetry.Apply(d.Image)
 	}
-	p.lifecycle.applied(d.Image)
+	p.lifecycle.applied(d)
 }
 
 // mayBegin reports whether the parts may take up what image gives them. Among other brokers they wait for the registration of this start, as Apache Kafka's do: until then this

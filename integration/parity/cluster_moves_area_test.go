@@ -225,5 +225,14 @@ func clusterUnregister(c *conversation) {
 	ask[*kmsg.CreateTopicsResponse](c.node(2), "more replicas than brokers", create(7, true, newTopic("lost-new", 2, 3)), createdByName)
 	ask[*kmsg.AlterPartitionAssignmentsResponse](c.node(2), "to who is struck off", alter(1, false, moved("lost-later", to(0, 1, 3))))
 	unregister("a broker that lives", 1)
-	c.settled("lost-later", func(r *kmsg.MetadataResponse) bool { return true })
+	later := until(c.node(2), "without node 1", metadata(12, "lost-later"), func(r *kmsg.MetadataResponse) bool {
+		return len(r.Brokers) == 1 && r.Topics[0].Partitions[0].Leader == 2
+	}).Topics[0].TopicID
+	wait := fetch(13, "lost-later", later, 0)
+	wait.MinBytes, wait.MaxWaitMillis = 1, 2000 // node 1 tries some heartbeats more meanwhile
+	until(c.node(2), "some time", wait, func(r *kmsg.FetchResponse) bool { return r.Topics[0].Partitions[0].ErrorCode == 0 })
+	c.describe("struck off while it lives", []int{1, 2}, "lost-later", "lost-two")
+	ask[*kmsg.CreateTopicsResponse](c.node(1), "at who is struck off", create(7, false, newTopic("lost-last", 1, 2)), createdByName)
+	ask[*kmsg.ProduceResponse](c.node(1), "to who is struck off", produce(9, -1, "lost-later", later, 0, of(c.now.UnixMilli(), "a").bytes()))
+	ask[*kmsg.ProduceResponse](c.node(2), "to who is left", produce(9, -1, "lost-later", later, 0, of(c.now.UnixMilli(), "a").bytes()))
 }

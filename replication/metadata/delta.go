@@ -18,6 +18,9 @@ type Delta struct {
 	Configs       []ConfigResource              // each once, in order of the first change
 
 	FeaturesChanged, ACLsChanged, ScramChanged, QuotasChanged, TokensChanged bool
+
+	// Replaced says that Image did not come of Before: the log was begun anew, as after a recovery of the cluster from a copy. What is gone was not removed.
+	Replaced bool
 }
 
 // TopicDelta is what changed in one topic.

@@ -172,7 +172,9 @@ func (ob *Observer) begin(ctx context.Context, codecs *record.Codecs, history ui
 	if ob.history() != history {
 		return nil, errReplaced
 	}
-	ob.publish(Difference(ob.Image(), image))
+	d := Difference(ob.Image(), image)
+	d.Replaced = true
+	ob.publish(d)
 	return l, nil
 }
 
