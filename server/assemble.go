@@ -13,6 +13,7 @@ import (
 	"github.com/ottla/ottla/replication/controller"
 	"github.com/ottla/ottla/replication/metadata"
 	"github.com/ottla/ottla/server/api"
+	"github.com/ottla/ottla/server/config"
 	"github.com/ottla/ottla/server/telemetry"
 	"github.com/ottla/ottla/storage"
 )
@@ -177,23 +178,22 @@ func (b *Broker) assemble(clusterID string) {
 		TopicCreator: api.NewTopicCreator(api.TopicCreatorOptions{
 			Controller: b.quorum, Config: b.Config, Image: b.replicas.Image, Logger: logger.Named("topics"),
 		}),
-		Logger: logger.Named("api"), Loggers: b.levels,
+		Logger: logger.Named("api"), Loggers: b.levels, CheckListeners: config.CheckListeners,
 	}
 	b.node.Telemetry = telemetry.New(telemetry.Options{Config: b.Config, Codecs: b.codecs, Logger: logger.Named("telemetry")})
 	b.node.Reached = reachedListeners(b.listeners)
 	b.peers.node = b.node
 	b.sockets = newSocketServer(b.node, logger.Named("network"))
 	b.sockets.quotas = b.quotas
-	if len(b.listeners) > 1 {
-		b.sockets.protected = c.InterBroker
-	}
+	b.sockets.interBroker = c.InterBroker
+	b.keeper = newListenerKeeper(b, logger.Named("network"))
 }
 
 // observe lets the metadata flow into the parts: from the log of this node's controller, or on a broker only from a copy of the controllers' log.
 func (b *Broker) observe(clusterID string) (err error) {
 	c, logger := b.o.Config, b.o.Logger.Named("metadata")
 	p := &publisher{
-		node: c.NodeID, static: c.Values, values: &b.values, quotas: b.quotas, store: b.store, reconfigured: b.resizeThreads, replicas: b.replicas, peers: b.peers, groups: b.groups, transactions: b.transactions,
+		node: c.NodeID, static: c.Values, values: &b.values, quotas: b.quotas, store: b.store, reconfigured: b.reconfigure, replicas: b.replicas, peers: b.peers, groups: b.groups, transactions: b.transactions,
 		lifecycle: b.lifecycle, assignments: b.assignments, internals: b.internals,
 	}
 	if b.node != nil {

@@ -68,16 +68,19 @@ type Broker struct {
 	observer     *metadata.Observer
 	node         *api.Node
 	sockets      *socketServer
-	listeners    []boundListener
-	scrapes      *scrapeServer // nil: no metrics
+	listeners    []boundListener // as the start gave them
+	keeper       *listenerKeeper // of those that are changed while it runs
+	scrapes      *scrapeServer   // nil: no metrics
 
 	controlSockets   *socketServer // nil: no controller listeners
 	controlListeners []boundListener
 }
 
+//go:generate go test -run TestLoggersPageIsCurrent . -update
+
 // loggerNames are the loggers that the parts of a broker have.
 var loggerNames = []string{
-	"api", "controller", "controller.api", "controller.network", "controller.network.slow", "controllers", "directories", "group", "lifecycle", "metadata", "metrics", "network", "network.slow", "replication",
+	"api", "controller", "controller.api", "controller.network", "controller.network.request", "controller.network.slow", "controllers", "directories", "group", "lifecycle", "metadata", "metrics", "network", "network.request", "network.slow", "replication",
 	"storage", "telemetry", "topics", "transaction",
 }
 
@@ -103,6 +106,9 @@ func New(o Options) *Broker {
 		level = max(level, own)
 	}
 	b.levels = logs.New(level, loggerNames...)
+	for _, name := range []string{"network.request", "controller.network.request"} { // as in Apache Kafka's own log4j2.yaml
+		_ = b.levels.Set(name, "WARN") // the names are those above
+	}
 	b.o.Logger = b.levels.Under(o.Logger)
 	return b
 }
@@ -162,6 +168,7 @@ func (b *Broker) startParts(ctx context.Context, clusterID string) error {
 			b.sockets.serve(l.name, s)
 		}
 	}
+	b.keeper.start()
 	return nil
 }
 
@@ -242,6 +249,9 @@ func (b *Broker) ClusterID() string { return b.store.ClusterID() }
 func (b *Broker) Shutdown(ctx context.Context) error {
 	if b.lifecycle != nil && b.lifecycle.leave(ctx) {
 		b.sockets.linger(ctx)
+	}
+	if b.keeper != nil {
+		b.keeper.stop()
 	}
 	if b.sockets != nil {
 		grace, cancel := context.WithTimeout(ctx, ShutdownGrace)

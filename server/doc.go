@@ -26,6 +26,7 @@
 //	measure.go          counts requests and their times; logs the slow ones; answered.go finds the error codes in answers
 //	coordinator_log.go  a led partition as a coordinator's shard sees it
 //	listener.go         accepting connections, limits, draining
+//	listener_keeper.go  listeners that are added and removed while a broker runs
 //	conn.go             one connection: reading and handling; conn_write.go: answering
 //	quota.go            what clients may use: limits, precedence, who shares one; quota_rate.go measures; quota_conn.go throttles and mutes connections (KIP-219);
 //	                    quota_addresses.go keeps to the rates of new connections

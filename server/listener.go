@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -35,6 +36,9 @@ const (
 	lingerLimit = 300 * time.Millisecond
 )
 
+// requestLogger is below the logger of connections.
+const requestLogger = "request"
+
 // socketServer owns the client listeners of one broker, or the controller listeners of one controller, their connections and what these share: the memory for requests, buffers, limits.
 // Each listener has an accepting goroutine, each connection those of conn, all that rest have one together; shutdown stops them all and waits for them.
 type socketServer struct {
@@ -42,15 +46,17 @@ type socketServer struct {
 	logger   *zap.Logger
 	logs     *logLimiter
 	slowLogs *logLimiter // of slow requests
-	budget   *budget
-	buffers  bufferPool
-	answers  sync.Pool
-	conns    sync.Pool
+	// requestLog tells each request at DEBUG, which nobody gets who has not asked for it.
+	requestLog *zap.Logger
+	budget     *budget
+	buffers    bufferPool
+	answers    sync.Pool
+	conns      sync.Pool
 
 	quotas  *quotas       // nil: clients have none
 	closing chan struct{} // closed by shutdown
-	// protected is a listener that max.connection.creation.rate does not count: of the brokers, if clients have another.
-	protected string
+	// interBroker is the brokers' listener, which max.connection.creation.rate does not count while clients have another.
+	interBroker string
 
 	// handOver takes a connection that is not one of Kafka's protocol, by its first byte, with what was read of it; nil: there are none.
 	handOver func(ctx context.Context, nc net.Conn, read []byte)
@@ -75,11 +81,17 @@ type socketServer struct {
 	mu        sync.Mutex // guards what follows
 	room      sync.Cond  // signalled when a connection ended or the server stops
 	stopping  bool
-	listeners []net.Listener
+	listeners []servedListener
 	open      map[*conn]struct{} // those that do not rest
 	count     int                // of open and resting connections
 	perIP     map[netip.Addr]int
 	resting   restArea // has a lock of its own
+}
+
+// servedListener is an open socket of a listener.
+type servedListener struct {
+	name   string
+	socket net.Listener
 }
 
 // newSocketServer prepares a server for node; its node.Routes are set if they are not. serve starts it.
@@ -92,7 +104,7 @@ func newSocketServer(node *api.Node, logger *zap.Logger) *socketServer {
 		node.Threads = threads.New(values.Int("num.io.threads"))
 	}
 	s := &socketServer{
-		node: node, logger: logger, logs: &logLimiter{logger: logger}, slowLogs: &logLimiter{logger: logger.Named("slow")},
+		node: node, logger: logger, logs: &logLimiter{logger: logger}, slowLogs: &logLimiter{logger: logger.Named("slow")}, requestLog: logger.Named(requestLogger),
 		budget:     newBudget(requestMemory(values)),
 		maxFrame:   int32(values.Int("socket.request.max.bytes")),
 		queued:     values.Int("queued.max.requests"),
@@ -123,7 +135,7 @@ func requestMemory(v config.Values) int64 {
 	return min(max(memory/requestMemoryShare, minRequestMemory), maxRequestMemory)
 }
 
-// serve accepts the connections of a listener by its name until shutdown, which closes it. It returns at once.
+// serve accepts the connections of a listener by its name until withdraw or shutdown, which close it. It returns at once.
 func (s *socketServer) serve(name string, l net.Listener) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -131,8 +143,41 @@ func (s *socketServer) serve(name string, l net.Listener) {
 		_ = l.Close()
 		return
 	}
-	s.listeners = append(s.listeners, l)
+	s.listeners = append(s.listeners, servedListener{name, l})
+	s.resting.admit(name)
 	s.running.Go(func() { s.accept(name, l) })
+}
+
+// withdraw stops serving a listener: no further connection comes about, answers that are under way leave, and then its connections end.
+func (s *socketServer) withdraw(name string) {
+	s.mu.Lock()
+	for _, l := range s.listeners {
+		if l.name == name {
+			_ = l.socket.Close()
+		}
+	}
+	s.listeners = slices.DeleteFunc(s.listeners, func(l servedListener) bool { return l.name == name })
+	for c := range s.open {
+		if c.listener == name {
+			c.drain()
+		}
+	}
+	s.room.Broadcast()
+	s.mu.Unlock()
+	s.resting.banish(name)
+	s.sending.Delete(name)
+}
+
+// closed reports whether a listener is no longer to be served. mu is held.
+func (s *socketServer) closed(name string) bool {
+	return s.stopping || !slices.ContainsFunc(s.listeners, func(l servedListener) bool { return l.name == name })
+}
+
+// protects reports whether a listener is the brokers' and clients have another.
+func (s *socketServer) protects(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return name == s.interBroker && slices.ContainsFunc(s.listeners, func(l servedListener) bool { return l.name != name })
 }
 
 func (s *socketServer) accept(name string, l net.Listener) {
@@ -146,7 +191,7 @@ func (s *socketServer) accept(name string, l net.Listener) {
 			}
 			continue
 		}
-		if s.isStopping() || errors.Is(err, net.ErrClosed) {
+		if s.isClosed(name) || errors.Is(err, net.ErrClosed) {
 			return
 		}
 		// Out of descriptors, most likely: it passes when connections end.
@@ -166,6 +211,12 @@ func (s *socketServer) isStopping() bool {
 	return s.stopping
 }
 
+func (s *socketServer) isClosed(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed(name)
+}
+
 // admit starts a connection within the limits: over max.connections it waits until another ends, and with it all that are not accepted
 // yet; over max.connections.per.ip the connection is closed.
 func (s *socketServer) admit(name string, nc net.Conn) {
@@ -173,11 +224,11 @@ func (s *socketServer) admit(name string, nc net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	values := s.node.Config()
-	for !s.stopping && s.count >= values.Int("max.connections") {
+	for !s.closed(name) && s.count >= values.Int("max.connections") {
 		s.room.Wait()
 		values = s.node.Config()
 	}
-	if s.stopping {
+	if s.closed(name) {
 		_ = nc.Close()
 		return
 	}
@@ -273,7 +324,7 @@ func (s *socketServer) shutdown(ctx context.Context) {
 	}
 	s.stopping = true
 	for _, l := range s.listeners {
-		_ = l.Close()
+		_ = l.socket.Close()
 	}
 	for c := range s.open {
 		c.drain()

@@ -9,7 +9,7 @@ import (
 // clock is the time since the server was made.
 func (s *socketServer) clock() time.Duration { return time.Since(s.born) }
 
-// measured counts a request that a handler has seen, and logs it if it was slow.
+// measured counts a request that a handler has seen, and logs it if it was slow, or the logger of requests was set to DEBUG, as kafka.request.logger is in Apache Kafka.
 func (c *conn) measured(a *answer) {
 	t := &a.times
 	t.Send = c.server.clock() - a.begin - t.Queue - t.Local - t.Remote
@@ -29,6 +29,9 @@ func (c *conn) measured(a *answer) {
 			c.slowRequest(a)
 		}
 	}
+	if line := c.server.requestLog.Check(zap.DebugLevel, "request"); line != nil {
+		line.Write(c.described(a)...)
+	}
 }
 
 // waitsByNature reports whether requests of an API wait for what clients do, for as long as that takes.
@@ -36,8 +39,11 @@ func waitsByNature(key int16) bool {
 	return key == keyFetch || key == keyJoinGroup || key == keySyncGroup
 }
 
-// slowRequest logs one request.
-func (c *conn) slowRequest(a *answer) {
+// slowRequest logs one request that was slow.
+func (c *conn) slowRequest(a *answer) { c.server.slowLogs.warn("slow request", c.described(a)...) }
+
+// described is what the log says of a request.
+func (c *conn) described(a *answer) []zap.Field {
 	fields := []zap.Field{
 		zap.String("api", apiName(c.server.node.Routes, a.request.Key)), zap.Int16("version", a.request.Version), zap.Int("bytes", a.size),
 		zap.Duration("queue", a.times.Queue), zap.Duration("local", a.times.Local), zap.Duration("remote", a.times.Remote), zap.Duration("send", a.times.Send),
@@ -45,5 +51,5 @@ func (c *conn) slowRequest(a *answer) {
 	if a.request.ClientID != nil {
 		fields = append(fields, zap.String("client", *a.request.ClientID))
 	}
-	c.server.slowLogs.warn("slow request", append(fields, c.where()...)...)
+	return append(fields, c.where()...)
 }

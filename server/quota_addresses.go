@@ -151,7 +151,7 @@ func (s *socketServer) pace(listener string, nc net.Conn) bool {
 	values, rates, now := s.node.Config(), &s.quotas.addresses, time.Now()
 	const key = "max.connection.creation.rate"
 	wait := time.Duration(0)
-	if listener != s.protected {
+	if !s.protects(listener) {
 		wait = rates.through("", values.Int(key), now)
 	}
 	if own := "listener.name." + strings.ToLower(listener) + "." + key; values.IsSet(own) {

@@ -53,16 +53,17 @@ type restArea struct {
 
 	mu       sync.Mutex // guards what follows
 	stopped  bool
-	poller   *poller        // nil until first used
-	byFD     []*restingConn // by descriptor
-	sweeping bool           // the poller has a deadline, at which expired ones are looked for
+	banished map[string]bool // listeners whose connections are not taken
+	poller   *poller         // nil until first used
+	byFD     []*restingConn  // by descriptor
+	sweeping bool            // the poller has a deadline, at which expired ones are looked for
 }
 
 // add takes a connection over; false if it cannot.
 func (a *restArea) add(r *restingConn) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.stopped {
+	if a.stopped || a.banished[r.listener] {
 		return false
 	}
 	if a.poller == nil {
@@ -158,6 +159,32 @@ func (a *restArea) stop() {
 	a.closeAll(all)
 }
 
+// banish closes the resting connections of a listener, and takes no more of them until admit.
+func (a *restArea) banish(listener string) {
+	var all []*restingConn
+	a.mu.Lock()
+	if a.banished == nil {
+		a.banished = map[string]bool{}
+	}
+	a.banished[listener] = true
+	for fd, r := range a.byFD {
+		if r != nil && r.listener == listener {
+			all = append(all, r)
+			a.byFD[fd] = nil
+			a.poller.remove(r.fd)
+		}
+	}
+	a.mu.Unlock()
+	a.closeAll(all)
+}
+
+// admit takes connections of a listener again.
+func (a *restArea) admit(listener string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.banished, listener)
+}
+
 func (a *restArea) closeAll(list []*restingConn) {
 	for _, r := range list {
 		if r != nil {
@@ -219,7 +246,7 @@ func (s *socketServer) wakeUp(r *restingConn) {
 		}
 		s.mu.Lock()
 		s.open[c] = struct{}{}
-		if s.stopping {
+		if s.closed(r.listener) {
 			c.drain()
 		}
 		s.mu.Unlock()

@@ -81,11 +81,14 @@ func (s *socketServer) resize(v config.Values) {
 	})
 }
 
-// resizeThreads is resize of all listeners of this node.
-func (b *Broker) resizeThreads(v config.Values) {
+// reconfigure has the listeners of this node take over what was changed while it runs.
+func (b *Broker) reconfigure(v config.Values) {
 	for _, s := range []*socketServer{b.sockets, b.controlSockets} {
 		if s != nil {
 			s.resize(v)
 		}
+	}
+	if b.keeper != nil {
+		b.keeper.changed(v)
 	}
 }

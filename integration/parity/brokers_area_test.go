@@ -57,7 +57,7 @@ func brokerConfigs(c *conversation) {
 	known := 0
 	for lines := bufio.NewScanner(file); lines.Scan(); {
 		fields := strings.Split(lines.Text(), "\t")
-		if fields[0] != "BROKER:1" || strings.HasPrefix(fields[2], "PLAINTEXT://") {
+		if fields[0] != "BROKER:1" || strings.HasPrefix(fields[2], "PLAINTEXT://") || fields[1] == "listener.security.protocol.map" { // see dynamicListeners
 			continue
 		}
 		known++

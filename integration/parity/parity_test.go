@@ -64,6 +64,10 @@ func compareAreas(t *testing.T, kafka, ottla server, areas []area, anew func(*te
 	now := time.Now().Truncate(time.Second)
 	for _, area := range areas {
 		t.Run(area.name, func(t *testing.T) {
+			ottla := ottla
+			if area.name == listenersArea {
+				ottla = startNode(t, settings)
+			}
 			run := func(kafka, ottla server) (runs [2]*conversation, found []difference) {
 				runs = [2]*conversation{{server: kafka, now: now}, {server: ottla, now: now}}
 				var done sync.WaitGroup
@@ -160,6 +164,7 @@ var areas = []area{
 	{"UpdateFeatures", updateFeatures},
 	{"ScramUsers", scramUsers},
 	{"BrokerConfigs", brokerConfigs},
+	{listenersArea, dynamicListeners},
 	{"ElectLeaders", electLeaders},
 	{"Reassignments", reassignments},
 	{"Quorum", quorum},

@@ -2,6 +2,7 @@ package config
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -129,4 +130,19 @@ func clampFloat(f float64) float64 {
 		return 0
 	}
 	return max(min(f, math.MaxInt64-1024), math.MinInt64)
+}
+
+// EditList adds items, separated by commas, to the text of a list that does not have them, or takes them out.
+func EditList(list, items string, take bool) string {
+	all := slices.DeleteFunc(strings.Split(list, ","), func(s string) bool { return s == "" })
+	for item := range strings.SplitSeq(items, ",") {
+		i := slices.Index(all, item)
+		switch {
+		case !take && i < 0:
+			all = append(all, item)
+		case take && i >= 0:
+			all = slices.Delete(all, i, i+1)
+		}
+	}
+	return strings.Join(all, ",")
 }

@@ -18,17 +18,17 @@ var threadCounts = []string{
 
 const cleanerThreads = "log.cleaner.threads"
 
-// startOnly are the keys that Kafka changes at run time and this broker reads at start only: the sockets are open, and the folders recovered, before the
-// metadata is known. A change is refused.
-var startOnly = []string{
-	"listeners", "listener.security.protocol.map", "num.recovery.threads.per.data.dir",
-}
+// startOnly are the keys that Kafka changes at run time and this broker reads at start only: the folders are recovered before the metadata is known. A change is refused.
+var startOnly = []string{"num.recovery.threads.per.data.dir"}
 
 // storeKeys are the security keys that change for one listener only (SslConfigs.RECONFIGURABLE_CONFIGS).
 var storeKeys = []string{
 	"ssl.keystore.type", "ssl.keystore.location", "ssl.keystore.password", "ssl.key.password", "ssl.keystore.key", "ssl.keystore.certificate.chain",
 	"ssl.truststore.type", "ssl.truststore.location", "ssl.truststore.password", "ssl.truststore.certificates",
 }
+
+// openListenerKeys change for a listener that is open (SocketServer.LISTENER_RECONFIGURABLE_CONFIGS, DataPlaneAcceptor's).
+var openListenerKeys = []string{"max.connections", "max.connection.creation.rate", "num.network.threads"}
 
 // listenerBase is the key that name sets for one listener, or name itself.
 func listenerBase(name string) string {
@@ -99,12 +99,29 @@ func (v Values) ValidateDynamic(overrides map[string]string, perBroker bool) err
 	if err := CheckDynamic(overrides, perBroker); err != nil {
 		return err
 	}
-	names := slices.Sorted(maps.Keys(overrides))
-	next := v.WithDynamic(v.layer(SourceBrokerDefault), overrides)
-	if !perBroker {
-		next = v.WithDynamic(overrides, v.layer(SourceBroker))
+	return v.validateChange(v.AfterDynamic(overrides, perBroker), slices.Sorted(maps.Keys(overrides)))
+}
+
+// AfterDynamic is what v becomes when these are the dynamic configs of its broker (perBroker) or of all brokers.
+func (v Values) AfterDynamic(overrides map[string]string, perBroker bool) Values {
+	if perBroker {
+		return v.WithDynamic(v.layer(SourceBrokerDefault), overrides)
 	}
-	return v.validateChange(next, names)
+	return v.WithDynamic(overrides, v.layer(SourceBroker))
+}
+
+// FixedOfListener is what is set for one listener alone, by its name, of the keys that cannot change while it is open.
+func (v Values) FixedOfListener(name string) map[string]string {
+	prefix := listenerPrefix + strings.ToLower(name) + "."
+	fixed := map[string]string{}
+	for _, l := range slices.Backward(v.s.layers) {
+		for key, text := range l.given {
+			if base, ok := strings.CutPrefix(key, prefix); ok && !slices.Contains(storeKeys, base) && !slices.Contains(openListenerKeys, base) {
+				fixed[base] = text
+			}
+		}
+	}
+	return fixed
 }
 
 // layer is what one source gives.

@@ -36,7 +36,8 @@ func TestDynamicAsKafka(t *testing.T) {
 		{"ssl.keystore.location", "/x", true, "These security configs can be dynamically updated only per-listener using the listener prefix: [ssl.keystore.location]"},
 		{"sasl.enabled.mechanisms", "PLAIN", true, ""},
 		{"sasl.enabled.mechanisms", "PLAIN", false, "Cannot update these configs at default cluster level, broker id must be specified: [sasl.enabled.mechanisms]"},
-		{"listeners", "PLAINTEXT://:1", true, "Cannot update these configs while the broker runs, as they are read at its start: [listeners]"},
+		{"num.recovery.threads.per.data.dir", "1", true, "Cannot update these configs while the broker runs, as they are read at its start: [num.recovery.threads.per.data.dir]"},
+		{"listeners", "PLAINTEXT://:1", false, "Cannot update these configs at default cluster level, broker id must be specified: [listeners]"},
 	} {
 		err := now.ValidateDynamic(map[string]string{c.key: c.value}, c.perBroker)
 		code := protocol.InvalidRequest

@@ -252,7 +252,7 @@ func applyOp(v *View, t configTarget, current, next map[string]string, op config
 		if !set {
 			value = inherited(v, t.scope, k)
 		}
-		next[strings.Clone(op.name)] = editList(value, *op.value, op.op)
+		next[strings.Clone(op.name)] = config.EditList(value, *op.value, op.op == opSubtract)
 	default:
 		return protocol.Errorf(protocol.InvalidRequest, "Unknown operations type %d", int8(op.op))
 	}
@@ -276,21 +276,6 @@ func inherited(v *View, scope config.Scope, k *config.Key) string {
 		return v.Config().Topic(nil).String(k.Name)
 	}
 	return k.Default
-}
-
-// editList adds to a list what it does not have, or takes out what it has.
-func editList(value, items string, op kmsg.IncrementalAlterConfigOp) string {
-	list := slices.DeleteFunc(strings.Split(value, ","), func(s string) bool { return s == "" })
-	for _, item := range strings.Split(items, ",") {
-		i := slices.Index(list, item)
-		switch {
-		case op == opAppend && i < 0:
-			list = append(list, item)
-		case op == opSubtract && i >= 0:
-			list = slices.Delete(list, i, i+1)
-		}
-	}
-	return strings.Join(list, ",")
 }
 
 // checkConfig checks the whole of what a resource would have.

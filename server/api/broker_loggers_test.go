@@ -59,7 +59,7 @@ func TestBrokerLoggers(t *testing.T) {
 			}
 			want := map[string]string{"root": "INFO", "network": "INFO", "network.slow": "INFO", "storage": "INFO"}
 			maps.Copy(want, tc.want)
-			if now := levels(t, n); !maps.Equal(now, want) {
+			if now := levels(t, n, "root", "network", "network.slow", "storage"); !maps.Equal(now, want) {
 				t.Errorf("levels are %v", now)
 			}
 			if asked := c.requests(); len(asked) != 1 || len(asked[0].(*kmsg.IncrementalAlterConfigsRequest).Resources) != 1 {
@@ -67,7 +67,19 @@ func TestBrokerLoggers(t *testing.T) {
 			}
 		})
 	}
-	n, _ := alterNode(t)
+	n, c := alterNode(t)
+	if now := levels(t, n); now["kafka.log.LogManager"] != "INFO" || now["kafka"] != "INFO" {
+		t.Errorf("Kafka's names are not listed: %v", now)
+	}
+	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	req.Resources = append(req.Resources, incremental(brokerLogger, "1", change{"kafka.log.LogManager", 0, v("DEBUG")}))
+	if got := ask[*kmsg.IncrementalAlterConfigsResponse](t, n, "PLAINTEXT", req).Resources; got[0].ErrorCode != 0 || levels(t, n, "storage")["storage"] != "DEBUG" {
+		t.Errorf("by Kafka's name: %+v, %v", got, levels(t, n))
+	}
+	if asked := c.requests(); len(asked) > 0 {
+		t.Errorf("the controller was asked for %+v", asked)
+	}
+	n, _ = alterNode(t)
 	if some := levels(t, n, "storage", "nothing"); !maps.Equal(some, map[string]string{"storage": "INFO"}) {
 		t.Errorf("asked for one: %v", some)
 	}

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/ottla/ottla/protocol"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -50,6 +51,9 @@ func handleDescribeCluster(_ context.Context, n *Node, r *Request) Result {
 		resp.Brokers = append(resp.Brokers, kmsg.DescribeClusterResponseBroker{
 			NodeID: b.ID, Host: r.hostOf(n, b.ID, e.Host), Port: int32(e.Port), Rack: b.Rack, IsFenced: b.Fenced,
 		})
+	}
+	if !slices.ContainsFunc(resp.Brokers, func(b kmsg.DescribeClusterResponseBroker) bool { return b.NodeID == resp.ControllerID }) {
+		resp.ControllerID = -1 // a client could not go there
 	}
 	return reply(resp)
 }

@@ -191,7 +191,7 @@ func TestDescribeConfigsSelection(t *testing.T) {
 		t.Errorf("the broker resource without a name: %+v", got.Configs)
 	}
 	got = describe(t, n, 4, 8, "1")
-	if len(got.Configs) != 4 || got.Configs[0].Name != "root" || got.Configs[0].Source != 6 || got.Configs[0].ConfigType != 0 {
+	if len(got.Configs) < 4 || got.Configs[0].Name != "root" || got.Configs[3].Name != "storage" || got.Configs[0].Source != 6 || got.Configs[0].ConfigType != 0 {
 		t.Errorf("loggers: %+v", got.Configs)
 	}
 }

@@ -246,11 +246,17 @@ func (c *configChange) checkBroker(n *Node) error {
 		if k == nil || k.Type != config.List {
 			return protocol.Errorf(protocol.InvalidConfig, "Config value append is not allowed for config key: %s", name)
 		}
-		if next[name] = *items; n.Config().String(name) != "" {
-			next[name] = n.Config().String(name) + "," + *items
+		now, has := next[name]
+		if !has {
+			now = k.Default // whatever the properties file says
 		}
+		next[name] = config.EditList(now, *items, slices.Contains(c.subtracts, name))
 	}
-	return n.Config().ValidateDynamic(next, c.name != "")
+	now, perBroker := n.Config(), c.name != ""
+	if err := now.ValidateDynamic(next, perBroker); err != nil || n.CheckListeners == nil {
+		return err
+	}
+	return n.CheckListeners(now, now.AfterDynamic(next, perBroker))
 }
 
 // editName is what Kafka calls the change of a list.

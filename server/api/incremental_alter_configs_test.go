@@ -134,11 +134,11 @@ func TestIncrementalAlterConfigsAsKafka(t *testing.T) {
 		{"other logger", 8, "2", []change{{"root", 0, v("INFO")}}, 42, "Unexpected node id. Expected 1, but received 2"},
 		{"type 0", 0, "m", []change{{"interval.ms", 0, v("1000")}}, 42, "Unknown resource type 0"},
 		{"type 99", 99, "m", []change{{"interval.ms", 0, v("1000")}}, 42, "Unknown resource type 99"},
-		// Kafka changes these at run time, this broker only at start: refused rather than ignored.
+		// Kafka changes this at run time, this broker only at start: refused rather than ignored.
 		{
 			"start only", 4, "1",
-			[]change{{"listeners", 0, v("PLAINTEXT://:9")}},
-			42, "Cannot update these configs while the broker runs, as they are read at its start: [listeners]",
+			[]change{{"num.recovery.threads.per.data.dir", 0, v("1")}},
+			42, "Cannot update these configs while the broker runs, as they are read at its start: [num.recovery.threads.per.data.dir]",
 		},
 	}
 	for _, tt := range tests {

@@ -37,6 +37,8 @@ type Node struct {
 	Logger       *zap.Logger
 	Reached      []string     // listeners without an advertised address: clients are told the one at which they reached this node, see Conn.Reached
 	Loggers      *logs.Levels // the levels of this node's loggers, which BROKER_LOGGER resources show and alter
+	// CheckListeners checks what a change of the configuration, from now to next, makes of the listeners: InvalidRequest, in Kafka's words.
+	CheckListeners func(now, next config.Values) error
 	// Threads are num.io.threads: the requests that work on disks hold one each. Handlers of routes that are marked so are called with one.
 	Threads *threads.Pool
 

@@ -12,6 +12,7 @@
 //	load.go         file, overrides and defaults to a Server; mistakes with their places
 //	environment.go  the variables of Kafka's images: KAFKA_NUM_PARTITIONS
 //	listeners.go    listeners, advertised.listeners and listener.security.protocol.map
+//	dynamic_listeners.go  what may become of listeners while a broker runs
 //	node.go         node id and roles
 //	quorum.go       the metadata quorum, and what the roles want of listeners
 //	metrics.go      the address of the metrics

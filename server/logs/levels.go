@@ -64,10 +64,10 @@ type Logger struct {
 
 // Levels are the levels of one broker's loggers. It is safe for concurrent use.
 type Levels struct {
-	known []string // the names of the loggers, sorted, without the root's
+	known nameTable
 
 	mu  sync.Mutex        // guards set, and stores to now
-	set map[string]string // name of a logger → Kafka's name of its level; the root always has one
+	set map[string]string // name of a logger, or of one of Kafka's groups → Kafka's name of its level; the root always has one
 	now atomic.Pointer[view]
 }
 
@@ -79,9 +79,7 @@ type view struct {
 
 // New returns the levels of the loggers with these names, at first all at initial.
 func New(initial zapcore.Level, known ...string) *Levels {
-	known = slices.Clone(known)
-	slices.Sort(known)
-	l := &Levels{known: known, set: map[string]string{Root: nameOf(initial)}}
+	l := &Levels{known: newNameTable(known), set: map[string]string{Root: nameOf(initial)}}
 	l.publish()
 	return l
 }
@@ -91,35 +89,33 @@ func (l *Levels) publish() {
 	v := &view{of: map[string]zapcore.Level{}}
 	v.root, _ = level(l.set[Root])
 	v.least = v.root
-	for name, text := range l.set {
-		if name == Root {
-			continue
+	for _, name := range l.known.own {
+		if at, _ := level(l.known.inForce(name, l.set)); len(l.set) > 1 {
+			v.of[name], v.least = at, min(v.least, at)
 		}
-		at, _ := level(text)
-		v.of[name], v.least = at, min(v.least, at)
 	}
 	l.now.Store(v)
 }
 
-// Has reports whether there is a logger of that name.
+// Has reports whether there is a logger of that name, one of Kafka's among them.
 func (l *Levels) Has(name string) bool {
-	_, found := slices.BinarySearch(l.known, name)
-	return found || name == Root
+	_, found := slices.BinarySearch(l.known.own, name)
+	return found || name == Root || l.known.aliases[name] != "" || l.known.isGroup(name)
 }
 
-// All returns the root's logger and then all others by name, each with the level that is in effect.
+// All returns the root's logger, then the own ones and then Kafka's by name, each with the level that is in effect.
 func (l *Levels) All() []Logger {
 	l.mu.Lock()
 	set := maps.Clone(l.set)
 	l.mu.Unlock()
 	all := []Logger{{Root, set[Root]}}
-	for _, name := range l.known {
-		at, text := name, ""
-		for text == "" {
-			text = set[at]
-			at = parent(at)
-		}
-		all = append(all, Logger{name, text})
+	kafkas := slices.Collect(maps.Keys(l.known.aliases))
+	for _, g := range l.known.groups {
+		kafkas = append(kafkas, g.Kafka)
+	}
+	slices.Sort(kafkas)
+	for _, name := range slices.Concat(l.known.own, kafkas) {
+		all = append(all, Logger{name, l.known.inForceOf(name, set)})
 	}
 	return all
 }
@@ -135,7 +131,7 @@ func (l *Levels) Set(name, text string) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.set[name] = text
+	l.set[l.known.stored(name)] = text
 	l.publish()
 	return nil
 }
@@ -150,7 +146,7 @@ func (l *Levels) Unset(name string) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.set, name)
+	delete(l.set, l.known.stored(name))
 	l.publish()
 	return nil
 }
