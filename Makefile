@@ -28,8 +28,9 @@ race: ## the same with the race detector
 test-clients: build ## stock tools and clients of other languages against Ottla and Apache Kafka
 	OTTLA=$(CURDIR)/ottla $(MAKE) -C integration clients
 
-test-cluster: build ## three processes in network namespaces that are killed, paused and cut off; needs root on Linux
+test-cluster: build ## three processes in network namespaces that are killed, paused and cut off, with a slow disk, and clients of four languages; needs root on Linux, strace, Java 17, Maven and Python 3
 	OTTLA=$(CURDIR)/ottla OTTLA_CLUSTER_PAUSE=1m $(GO) test -count=1 -tags netns -timeout 30m -v ./integration/cluster
+	cd integration/clients && OTTLA=$(CURDIR)/ottla $(GO) test -count=1 -tags netns -timeout 30m -run TestClientsOfACutCluster -v .
 
 lint:
 	$(GOLANGCI_LINT) run ./...

@@ -25,20 +25,7 @@ const clusterPause = clusterSession + 20*time.Second
 // end every acknowledged record is there once and in order, the groups have settled and consumed all of it, and of each transaction there is all or nothing.
 func TestClusterClients(t *testing.T) {
 	c := startNodes(t, false, groupBrokerSettings...)
-	w := &workload{nodes: c}
-	w.write("java", javaProgram(t, "Writer", "4.3.1"))
-	w.write("librdkafka", pythonProgram(t, "members/writer_confluent.py"))
-	w.write("franz-go", goMember(t, "franzwriter"))
-	w.write("sarama", goMember(t, "saramawriter"))
-	w.write("transactions-java", javaProgram(t, "Writer", "4.3.1"), "cluster-java")
-	w.write("transactions-librdkafka", pythonProgram(t, "members/writer_confluent.py"), "cluster-librdkafka")
-	w.read("java", "java-4.3.1-classic", 1)
-	w.read("java", "java-4.3.1-consumer", 1)
-	w.read("librdkafka", "librdkafka-classic", 1)
-	w.read("librdkafka", "librdkafka-consumer", 2)
-	w.read("franz-go", "franz-go-classic", 2)
-	w.read("franz-go", "franz-go-consumer", 2)
-	w.read("sarama", "sarama", 2)
+	w := startWorkload(c)
 	w.settled()
 	w.during("kill -9 of a broker", func() { w.killed(c.controller()%clusterSize + 1) })
 	w.during("kill -9 of the active controller", func() { w.killed(c.controller()) })
@@ -67,6 +54,26 @@ type workload struct {
 	*nodes
 	writers []*clusterWriter
 	groups  []*clusterGroup
+}
+
+// startWorkload starts producers of four clients, two of which write transactions, and groups of both protocols.
+func startWorkload(c *nodes) *workload {
+	c.t.Helper()
+	w := &workload{nodes: c}
+	w.write("java", javaProgram(c.t, "Writer", "4.3.1"))
+	w.write("librdkafka", pythonProgram(c.t, "members/writer_confluent.py"))
+	w.write("franz-go", goMember(c.t, "franzwriter"))
+	w.write("sarama", goMember(c.t, "saramawriter"))
+	w.write("transactions-java", javaProgram(c.t, "Writer", "4.3.1"), "cluster-java")
+	w.write("transactions-librdkafka", pythonProgram(c.t, "members/writer_confluent.py"), "cluster-librdkafka")
+	w.read("java", "java-4.3.1-classic", 1)
+	w.read("java", "java-4.3.1-consumer", 1)
+	w.read("librdkafka", "librdkafka-classic", 1)
+	w.read("librdkafka", "librdkafka-consumer", 2)
+	w.read("franz-go", "franz-go-classic", 2)
+	w.read("franz-go", "franz-go-consumer", 2)
+	w.read("sarama", "sarama", 2)
+	return w
 }
 
 // clusterWriter is a producer's program, which writes to a topic of its own.
@@ -161,6 +168,12 @@ func (w *workload) settledWriters() {
 // during does something to a cluster whose leaders are where they should be, and tells how long partitions took no records.
 func (w *workload) during(what string, do func()) {
 	w.t.Helper()
+	w.duringAtMost(clusterPause, what, do)
+}
+
+// duringAtMost is during with another bound.
+func (w *workload) duringAtMost(most time.Duration, what string, do func()) {
+	w.t.Helper()
 	if _, err := w.admin.ElectLeaders(w.t.Context(), kadm.ElectPreferredReplica, nil); err != nil {
 		w.t.Fatal(err)
 	}
@@ -171,7 +184,7 @@ func (w *workload) during(what string, do func()) {
 	for _, p := range w.writers {
 		pause := p.pause(begin)
 		w.t.Logf("%s: %s took no records for %v", what, p.topic, pause)
-		if pause > clusterPause {
+		if pause > most {
 			w.t.Errorf("%s: %s took no records for %v", what, p.topic, pause)
 		}
 	}

@@ -28,20 +28,34 @@ const (
 // goroutine.
 type nodes struct {
 	t           *testing.T
-	brokers     []*process.Broker // by node id - 1
+	hosts       []host            // by node id - 1
+	brokers     []*process.Broker // likewise
 	controllers []string          // the addresses of their controller listeners
 	client      *kgo.Client
 	admin       *kadm.Client
 }
 
-// startNodes runs a cluster. With dynamic, the first begins the quorum and the others join it; otherwise controller.quorum.voters names all.
+// host is where a node runs.
+type host struct {
+	address string
+	command []string                         // runs a program there
+	cut     func(out, in bool) (join func()) // ends what it sends to the others, and what they send to it; nil where that cannot be
+}
+
+// startNodes runs a cluster on the loopback. With dynamic, the first begins the quorum and the others join it; otherwise controller.quorum.voters names all.
 func startNodes(t *testing.T, dynamic bool, lines ...string) *nodes {
 	t.Helper()
-	c := &nodes{t: t}
+	return startNodesAt(t, slices.Repeat([]host{{address: "127.0.0.1"}}, clusterSize), dynamic, lines...)
+}
+
+// startNodesAt is startNodes elsewhere.
+func startNodesAt(t *testing.T, hosts []host, dynamic bool, lines ...string) *nodes {
+	t.Helper()
+	c := &nodes{t: t, hosts: hosts}
 	var voters, addrs []string
-	for i := range clusterSize {
-		addrs = append(addrs, fmt.Sprintf("127.0.0.1:%d", process.FreePort(t)))
-		c.controllers = append(c.controllers, fmt.Sprintf("127.0.0.1:%d", process.FreePort(t)))
+	for i, h := range hosts {
+		addrs = append(addrs, fmt.Sprintf("%s:%d", h.address, process.FreePort(t)))
+		c.controllers = append(c.controllers, fmt.Sprintf("%s:%d", h.address, process.FreePort(t)))
 		voters = append(voters, fmt.Sprintf("%d@%s", i+1, c.controllers[i]))
 	}
 	quorum := []string{"controller.quorum.voters=" + strings.Join(voters, ",")}
@@ -57,7 +71,7 @@ func startNodes(t *testing.T, dynamic bool, lines ...string) *nodes {
 			"listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL",
 			"default.replication.factor=3", "min.insync.replicas=2", "offsets.topic.num.partitions=3", "transaction.state.log.num.partitions=3",
 			"broker.session.timeout.ms=" + ms(clusterSession), "broker.heartbeat.interval.ms=500",
-		}, quorum, lines)))
+		}, quorum, lines), hosts[i].command...))
 	}
 	for _, b := range c.brokers {
 		b.Launch(t)

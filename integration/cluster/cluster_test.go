@@ -34,6 +34,7 @@ func TestMain(m *testing.M) { process.Main(m) }
 // cluster is three nodes that are broker and controller. Its methods are for the test's goroutine.
 type cluster struct {
 	t     *testing.T
+	hosts []machine         // by node id - 1
 	nodes []*process.Broker // by node id - 1
 	seeds []string          // of a cluster in this process, which has no nodes
 	gone  []int             // the ids of brokers that are no longer registered
@@ -55,7 +56,7 @@ func startWith(t *testing.T, binary string) *cluster {
 		ports[i] = [2]int{process.FreePort(t), process.FreePort(t)}
 		voters = append(voters, fmt.Sprintf("%d@%s:%d", i+1, h.address, ports[i][1]))
 	}
-	c := &cluster{t: t}
+	c := &cluster{t: t, hosts: hosts}
 	for i, h := range hosts {
 		addr := fmt.Sprintf("%s:%d", h.address, ports[i][0])
 		c.nodes = append(c.nodes, process.NewNode(t, addr, []string{
@@ -104,7 +105,8 @@ func (c *cluster) create(name string, partitions int32) {
 // machine is where a node runs.
 type machine struct {
 	address string
-	command []string // runs a program there
+	command []string                         // runs a program there
+	cut     func(out, in bool) (join func()) // ends what it sends to the others, and what they send to it; nil where that cannot be
 }
 
 // options are those of a client of the cluster, and more.
