@@ -5,6 +5,8 @@ GOLANGCI_LINT ?= $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lin
 FUZZTIME      ?= 60s
 SECONDS_LIMIT ?= 60
 PATIENCE      ?= 25m
+# The packages whose tests last longest begin first, so that the others run beside them and not before.
+LONG          := ./storage ./server/servertest ./integration/...
 SOAK          ?= 1h
 SIM_CLUSTERS  ?= 1000
 VERSION       ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
@@ -20,10 +22,10 @@ build: ## the static binary, ./ottla
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o ottla ./cmd/ottla
 
 test: ## every test that needs Go alone
-	$(GO) test -timeout $(PATIENCE) ./...
+	$(GO) test -timeout $(PATIENCE) $(LONG) ./...
 
 race: ## the same with the race detector
-	$(GO) test -race -timeout $(PATIENCE) ./...
+	$(GO) test -race -timeout $(PATIENCE) $(LONG) ./...
 
 test-clients: build ## stock tools and clients of other languages against Ottla and Apache Kafka
 	OTTLA=$(CURDIR)/ottla $(MAKE) -C integration clients
