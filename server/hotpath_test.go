@@ -22,8 +22,9 @@ const hotTopic = "hot"
 
 // What a request of one partition may allocate: kmsg's request and response with their arrays, and little else.
 const (
-	producedAllocs = 10
-	fetchedAllocs  = 6
+	producedAllocs  = 10
+	fetchedAllocs   = 6
+	committedAllocs = 21
 )
 
 // hotPath is a broker with a topic, and a connection to it that allocates nothing.
@@ -118,6 +119,31 @@ func fetchFrame(offset int64, most int32) []byte {
 	return requestFrame(req)
 }
 
+// commitFrame is an OffsetCommit of one partition, for a group without members.
+func commitFrame() []byte {
+	req := kmsg.NewPtrOffsetCommitRequest()
+	req.Version, req.Group, req.Generation = 7, "hot", -1
+	topic, partition := kmsg.NewOffsetCommitRequestTopic(), kmsg.NewOffsetCommitRequestTopicPartition()
+	topic.Topic, topic.Partitions = hotTopic, append(topic.Partitions, partition)
+	req.Topics = append(req.Topics, topic)
+	return requestFrame(req)
+}
+
+// awaitCoordinator has the topic of offsets made, and commits until that succeeds.
+func (h *hotPath) awaitCoordinator() {
+	find := kmsg.NewPtrFindCoordinatorRequest()
+	find.Version, find.CoordinatorKey = 2, "hot"
+	for code := int16(-1); code != 0; {
+		h.ask(requestFrame(find))
+		resp := kmsg.NewPtrOffsetCommitResponse()
+		resp.Version = 7
+		if err := resp.ReadFrom(h.ask(commitFrame())); err != nil {
+			h.t.Fatal(err)
+		}
+		code = resp.Topics[0].Partitions[0].ErrorCode
+	}
+}
+
 // produced checks an answer of produceFrame.
 func (h *hotPath) produced(body []byte) {
 	resp := kmsg.NewPtrProduceResponse()
@@ -146,6 +172,7 @@ func (h *hotPath) fetched(body []byte, size int) {
 // records or bytes a batch has.
 func TestHotPathAllocations(t *testing.T) {
 	h := newHotPath(t, servertest.InDir(t.TempDir()))
+	h.awaitCoordinator()
 	small, large := batchOf(t, 1, 100), batchOf(t, 62, 1024)
 	for _, c := range []struct {
 		name  string
@@ -159,6 +186,7 @@ func TestHotPathAllocations(t *testing.T) {
 		{"fetch one record", fetchFrame(0, 1), fetchedAllocs},
 		{"fetch 1 MiB", fetchFrame(1, 1<<20), fetchedAllocs},
 		{"fetch at the end", fetchFrame(2*220*63, 1<<20), fetchedAllocs},
+		{"commit an offset", commitFrame(), committedAllocs},
 	} {
 		for range 20 { // pools and buffers grow
 			h.ask(c.frame)

@@ -167,7 +167,7 @@ func TestOffsetDelete(t *testing.T) {
 		c.commit(5)
 		other := c.commitRequest(9, 6)
 		other.Topics[0].Topic = "other"
-		now(t, h.c.OffsetCommit(other, Client{}))
+		now(t, h.c.OffsetCommit(other))
 		resp := h.deleteOffsets(testGroup, "topic", "other", "never")
 		wantCode(t, "OffsetDelete", resp.ErrorCode, protocol.None)
 		wantCode(t, "subscribed", resp.Topics[0].Partitions[0].ErrorCode, protocol.GroupSubscribedToTopic)

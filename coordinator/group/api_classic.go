@@ -32,7 +32,7 @@ func (c *Coordinator) JoinGroup(req *kmsg.JoinGroupRequest, from Client) *runtim
 		JoinGroupRequest: copied, protocols: protocolsOf(copied), reply: reply,
 		from: Client{ID: strings.Clone(from.ID), Host: strings.Clone(from.Host)},
 	}
-	c.runtime.Write(c.PartitionFor(copied.Group), func(s *shard, env runtime.Env) runtime.Result {
+	c.runtime.WriteHere(c.PartitionFor(copied.Group), func(s *shard, env runtime.Env) runtime.Result {
 		return s.join(env, join)
 	}, func(err error) { reply.fail("", runtime.CodeFor(err)) })
 	return future
@@ -51,7 +51,7 @@ func (c *Coordinator) SyncGroup(req *kmsg.SyncGroupRequest) *runtime.Future[*kms
 		return future
 	}
 	copied := detach(req)
-	c.runtime.Write(c.PartitionFor(copied.Group), func(s *shard, env runtime.Env) runtime.Result {
+	c.runtime.WriteHere(c.PartitionFor(copied.Group), func(s *shard, env runtime.Env) runtime.Result {
 		return s.sync(env, copied, reply)
 	}, func(err error) { reply.fail(runtime.CodeFor(err)) })
 	return future
@@ -73,9 +73,12 @@ func (c *Coordinator) Heartbeat(req *kmsg.HeartbeatRequest) *runtime.Future[*kms
 		answer(protocol.InvalidGroupID)
 		return future
 	}
-	copied := detach(req)
-	c.runtime.Write(c.PartitionFor(copied.Group), func(s *shard, env runtime.Env) runtime.Result {
-		if err := s.heartbeat(env, copied); err != nil {
+	copied := *req
+	if version < 3 {
+		copied.InstanceID = nil
+	}
+	c.runtime.WriteHere(c.PartitionFor(copied.Group), func(s *shard, env runtime.Env) runtime.Result {
+		if err := s.heartbeat(env, &copied); err != nil {
 			answer(runtime.CodeFor(err))
 			return runtime.Result{}
 		}
@@ -110,7 +113,7 @@ func (c *Coordinator) LeaveGroup(req *kmsg.LeaveGroupRequest) *runtime.Future[*k
 		member.MemberID = copied.MemberID
 		copied.Members = []kmsg.LeaveGroupRequestMember{member}
 	}
-	c.runtime.Write(c.PartitionFor(copied.Group), func(s *shard, env runtime.Env) runtime.Result {
+	c.runtime.WriteHere(c.PartitionFor(copied.Group), func(s *shard, env runtime.Env) runtime.Result {
 		members, result, err := s.leave(env, copied)
 		if protocol.CodeOf(err) == protocol.UnknownMemberID {
 			members, err = unknownMembers(copied), nil

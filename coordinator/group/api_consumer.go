@@ -27,7 +27,7 @@ func (c *Coordinator) ConsumerGroupHeartbeat(req *kmsg.ConsumerGroupHeartbeatReq
 	heartbeat := &consumerHeartbeat{
 		ConsumerGroupHeartbeatRequest: detach(req), from: Client{ID: strings.Clone(from.ID), Host: strings.Clone(from.Host)},
 	}
-	c.runtime.Write(c.PartitionFor(heartbeat.Group), func(s *shard, env runtime.Env) runtime.Result {
+	c.runtime.WriteHere(c.PartitionFor(heartbeat.Group), func(s *shard, env runtime.Env) runtime.Result {
 		resp, records, err := s.consumerHeartbeat(env, heartbeat)
 		if err != nil {
 			fail(err)
@@ -98,7 +98,7 @@ func (c *Coordinator) ConsumerGroupDescribe(req *kmsg.ConsumerGroupDescribeReque
 			fail(protocol.InvalidGroupID)
 			continue
 		}
-		c.runtime.Write(c.PartitionFor(id), func(s *shard, env runtime.Env) runtime.Result {
+		c.runtime.WriteHere(c.PartitionFor(id), func(s *shard, env runtime.Env) runtime.Result {
 			resp := s.describeConsumer(env, id)
 			return runtime.Result{Then: func(_ runtime.Env, err error) {
 				if err != nil {

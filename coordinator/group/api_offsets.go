@@ -8,13 +8,15 @@ import (
 )
 
 // OffsetCommit answers when the offsets are durable. Topics are taken by name in every version; those of version 10
-// must carry both name and id. An empty group id is a group like others, as in Kafka.
-func (c *Coordinator) OffsetCommit(req *kmsg.OffsetCommitRequest, _ Client) *runtime.Future[*kmsg.OffsetCommitResponse] {
+// must carry both name and id. An empty group id is a group like others, as in Kafka. It keeps req.
+func (c *Coordinator) OffsetCommit(req *kmsg.OffsetCommitRequest) *runtime.Future[*kmsg.OffsetCommitResponse] {
 	future := runtime.NewFuture[*kmsg.OffsetCommitResponse]()
-	copied := detachCommit(req)
-	fail := func(err error) { future.Complete(commitError(copied, runtime.CodeFor(err))) }
-	c.runtime.Write(c.PartitionFor(copied.Group), func(s *shard, env runtime.Env) runtime.Result {
-		resp, records, err := s.commitOffsets(env, copied)
+	if req.Version < 1 {
+		req.Generation, req.MemberID = -1, ""
+	}
+	fail := func(err error) { future.Complete(commitError(req, runtime.CodeFor(err))) }
+	c.runtime.WriteHere(c.PartitionFor(req.Group), func(s *shard, env runtime.Env) runtime.Result {
+		resp, records, err := s.commitOffsets(env, req)
 		if err != nil {
 			fail(err)
 			return runtime.Result{}
@@ -24,7 +26,7 @@ func (c *Coordinator) OffsetCommit(req *kmsg.OffsetCommitRequest, _ Client) *run
 				fail(err)
 				return
 			}
-			s.countCommits(copied.Group, len(records))
+			s.countCommits(req.Group, len(records))
 			future.Complete(resp)
 		}}
 	}, fail)
@@ -62,10 +64,10 @@ func (c *Coordinator) OffsetFetch(req *kmsg.OffsetFetchRequest) *runtime.Future[
 		fail := func(err error) { answer(fetchError(g, version, fetchCode(err))) }
 		partition := c.PartitionFor(g.Group)
 		if !stable {
-			c.runtime.Read(partition, func(s *shard, _ runtime.Env) { answer(s.fetchOffsets(g, false)) }, fail)
+			c.runtime.ReadHere(partition, func(s *shard, _ runtime.Env) { answer(s.fetchOffsets(g, false)) }, fail)
 			continue
 		}
-		c.runtime.Write(partition, func(s *shard, _ runtime.Env) runtime.Result {
+		c.runtime.WriteHere(partition, func(s *shard, _ runtime.Env) runtime.Result {
 			resp := s.fetchOffsets(g, true)
 			return runtime.Result{Then: func(_ runtime.Env, err error) {
 				if err != nil {
@@ -141,7 +143,7 @@ func (c *Coordinator) OffsetDelete(req *kmsg.OffsetDeleteRequest) *runtime.Futur
 		fail(protocol.InvalidGroupID)
 		return future
 	}
-	c.runtime.Write(c.PartitionFor(copied.Group), func(s *shard, _ runtime.Env) runtime.Result {
+	c.runtime.WriteHere(c.PartitionFor(copied.Group), func(s *shard, _ runtime.Env) runtime.Result {
 		resp, records, err := s.deleteOffsets(copied)
 		if err != nil {
 			fail(err)

@@ -27,7 +27,7 @@ func (m *modern) commit(version int16, epoch int32, topic string, partition int3
 		t.TopicID = m.h.image.Topic(topic).ID
 	}
 	req.Topics = append(req.Topics, t)
-	return protocol.Code(now(m.h.t, m.h.c.OffsetCommit(req, Client{})).Topics[0].Partitions[0].ErrorCode)
+	return protocol.Code(now(m.h.t, m.h.c.OffsetCommit(req)).Topics[0].Partitions[0].ErrorCode)
 }
 
 func TestMembersCommitWithTheirEpoch(t *testing.T) {

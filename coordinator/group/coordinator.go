@@ -32,8 +32,8 @@ type Client struct{ ID, Host string }
 
 // Coordinator serves the group APIs over the shards of __consumer_offsets that this broker leads. Safe for concurrent use.
 //
-// The methods named after APIs never block. Each queues the request before it returns, so that calls keep their order, and
-// copies what it needs: req may be reused at once. The Future is the answer, a response of req's version. Authorization, topic ids and
+// The methods named after APIs wait for no other request, but may append to the log; their callers hold no lock. Each queues the request before it returns, if it does not
+// handle it at once, so that calls keep their order, and copies what it needs of bytes: what req was read from may be reused at once, its strings may not. The Future is the answer, a response of req's version. Authorization, topic ids and
 // the existence of topics are the caller's business.
 type Coordinator struct {
 	o        Options

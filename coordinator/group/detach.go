@@ -20,25 +20,6 @@ func detach[R kmsg.Request](req R) R {
 	return r
 }
 
-// detachCommit copies an OffsetCommit with the topic names that its version may not carry.
-func detachCommit(req *kmsg.OffsetCommitRequest) *kmsg.OffsetCommitRequest {
-	r := *req
-	r.Group, r.MemberID, r.InstanceID = strings.Clone(req.Group), strings.Clone(req.MemberID), cloned(req.InstanceID)
-	if req.Version < 1 {
-		r.Generation, r.MemberID = -1, ""
-	}
-	r.Topics = slices.Clone(req.Topics)
-	for i := range r.Topics {
-		t := &r.Topics[i]
-		t.Topic = strings.Clone(t.Topic)
-		t.Partitions = slices.Clone(t.Partitions)
-		for j := range t.Partitions {
-			t.Partitions[j].Metadata = cloned(t.Partitions[j].Metadata)
-		}
-	}
-	return &r
-}
-
 // detachTxnCommit copies a TxnOffsetCommit with the topic names that its version may not carry.
 func detachTxnCommit(req *kmsg.TxnOffsetCommitRequest) *kmsg.TxnOffsetCommitRequest {
 	r := *req

@@ -35,7 +35,7 @@ func TestACommitThatIsNotReplicatedTimesOut(t *testing.T) {
 	run(t, nil, func(h *harness) {
 		h.log.Hold(true)
 		c := h.client()
-		f := h.c.OffsetCommit(c.commitRequest(9, 1), Client{})
+		f := h.c.OffsetCommit(c.commitRequest(9, 1))
 		pass(5*time.Second - time.Millisecond)
 		parked(t, f)
 		pass(time.Millisecond)

@@ -241,7 +241,7 @@ func (c *client) commitRequest(version int16, offset int64) *kmsg.OffsetCommitRe
 
 func (c *client) commit(offset int64) protocol.Code {
 	c.h.t.Helper()
-	resp := now(c.h.t, c.h.c.OffsetCommit(c.commitRequest(9, offset), Client{}))
+	resp := now(c.h.t, c.h.c.OffsetCommit(c.commitRequest(9, offset)))
 	return protocol.Code(resp.Topics[0].Partitions[0].ErrorCode)
 }
 

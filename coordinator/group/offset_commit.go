@@ -25,10 +25,13 @@ func (s *shard) commitOffsets(env runtime.Env, req *kmsg.OffsetCommitRequest) (*
 		return nil, nil, err
 	}
 	resp := req.ResponseKind().(*kmsg.OffsetCommitResponse)
-	var records []runtime.Record
+	resp.Topics = make([]kmsg.OffsetCommitResponseTopic, 0, len(req.Topics))
+	records := make([]runtime.Record, 0, 1)
 	for i := range req.Topics {
 		t := &req.Topics[i]
-		topic := kmsg.OffsetCommitResponseTopic{Topic: t.Topic, TopicID: t.TopicID}
+		topic := kmsg.OffsetCommitResponseTopic{
+			Topic: t.Topic, TopicID: t.TopicID, Partitions: make([]kmsg.OffsetCommitResponseTopicPartition, 0, len(t.Partitions)),
+		}
 		for j := range t.Partitions {
 			p := &t.Partitions[j]
 			code := protocol.None

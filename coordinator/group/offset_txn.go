@@ -14,7 +14,7 @@ func (c *Coordinator) TxnOffsetCommit(req *kmsg.TxnOffsetCommitRequest, guard ui
 	future := runtime.NewFuture[*kmsg.TxnOffsetCommitResponse]()
 	copied := detachTxnCommit(req)
 	fail := func(err error) { future.Complete(TxnOffsetCommitError(copied, runtime.CodeFor(err))) }
-	c.runtime.Write(c.PartitionFor(copied.Group), func(s *shard, env runtime.Env) runtime.Result {
+	c.runtime.WriteHere(c.PartitionFor(copied.Group), func(s *shard, env runtime.Env) runtime.Result {
 		resp, records, err := s.commitTxnOffsets(env, copied)
 		if err != nil {
 			fail(err)

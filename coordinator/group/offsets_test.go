@@ -25,7 +25,7 @@ func TestCommitAndFetchByVersion(t *testing.T) {
 				p := &req.Topics[0].Partitions[0]
 				p.Metadata, p.LeaderEpoch, p.Timestamp = kmsg.StringPtr("måde 😀"), 7, -1
 				req.Topics[0].TopicID, req.RetentionTimeMillis = id, -1
-				resp := now(t, h.c.OffsetCommit(req, Client{}))
+				resp := now(t, h.c.OffsetCommit(req))
 				if resp.Version != commit || resp.Topics[0].Topic != "topic" || resp.Topics[0].TopicID != id {
 					t.Errorf("%s: %+v", name, resp)
 				}
@@ -86,7 +86,7 @@ func TestFetchAll(t *testing.T) {
 		req.Topics = append(req.Topics, kmsg.OffsetCommitRequestTopic{Topic: "another", Partitions: []kmsg.OffsetCommitRequestTopicPartition{
 			{Partition: 3, Offset: 33, LeaderEpoch: 5}, {Partition: 1, Offset: 31, LeaderEpoch: -1, Metadata: kmsg.StringPtr("m")},
 		}})
-		now(t, h.c.OffsetCommit(req, Client{}))
+		now(t, h.c.OffsetCommit(req))
 		for version := int16(2); version <= 9; version++ {
 			ask := kmsg.NewPtrOffsetFetchRequest()
 			ask.Version, ask.Group = version, testGroup
@@ -179,7 +179,7 @@ func TestCommitToAMissingGroupAsAMember(t *testing.T) {
 			if version >= 9 {
 				want = protocol.GroupIDNotFound
 			}
-			resp := now(t, h.c.OffsetCommit(c.commitRequest(version, 1), Client{}))
+			resp := now(t, h.c.OffsetCommit(c.commitRequest(version, 1)))
 			wantCode(t, fmt.Sprint("version ", version), resp.Topics[0].Partitions[0].ErrorCode, want)
 		}
 	})
@@ -195,7 +195,7 @@ func TestMetadataLimit(t *testing.T) {
 			req.Topics[0].Partitions = append(req.Topics[0].Partitions, kmsg.OffsetCommitRequestTopicPartition{
 				Partition: 1, Offset: 2, Metadata: &metadata,
 			})
-			resp := now(t, h.c.OffsetCommit(req, Client{}))
+			resp := now(t, h.c.OffsetCommit(req))
 			wantCode(t, "the other partition", resp.Topics[0].Partitions[0].ErrorCode, protocol.None)
 			wantCode(t, metadata, resp.Topics[0].Partitions[1].ErrorCode, want)
 		}
@@ -207,9 +207,9 @@ func TestFetchAnswersWhatIsDurable(t *testing.T) {
 		c := h.client()
 		c.commit(1)
 		h.log.Hold(true)
-		second := h.c.OffsetCommit(c.commitRequest(9, 2), Client{})
+		second := h.c.OffsetCommit(c.commitRequest(9, 2))
 		synctest.Wait()
-		third := h.c.OffsetCommit(c.commitRequest(9, 3), Client{})
+		third := h.c.OffsetCommit(c.commitRequest(9, 3))
 		parked(t, second)
 		if got := h.fetch(testGroup); got != 1 {
 			t.Errorf("offset %d is not durable", got)

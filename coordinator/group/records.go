@@ -39,16 +39,27 @@ func offsetRecord(k offsetKey, v offsetValue) runtime.Record {
 	case !v.topicID.IsZero():
 		value.Version, value.TopicID = offsetValueTopicIDVersion, v.topicID
 	}
-	return runtime.Record{Key: offsetRecordKey(k), Value: value.AppendTo(nil)}
+	b := offsetKeyTo(make([]byte, 0, offsetKeySize(k)+offsetValueSize+len(v.metadata)), k)
+	n := len(b)
+	b = value.AppendTo(b)
+	return runtime.Record{Key: b[:n:n], Value: b[n:]}
 }
+
+// offsetValueSize is about what the value of an offset takes besides its metadata.
+const offsetValueSize = 48
 
 // offsetTombstone removes a committed offset.
 func offsetTombstone(k offsetKey) runtime.Record { return runtime.Record{Key: offsetRecordKey(k)} }
 
-func offsetRecordKey(k offsetKey) []byte {
+func offsetRecordKey(k offsetKey) []byte { return offsetKeyTo(make([]byte, 0, offsetKeySize(k)), k) }
+
+func offsetKeyTo(dst []byte, k offsetKey) []byte {
 	key := kmsg.OffsetCommitKey{Version: offsetKeyV1, Group: k.group, Topic: k.topic, Partition: k.partition}
-	return key.AppendTo(nil)
+	return key.AppendTo(dst)
 }
+
+// offsetKeySize is the size of the key: version, two strings, a number.
+func offsetKeySize(k offsetKey) int { return 2 + 2 + len(k.group) + 2 + len(k.topic) + 4 }
 
 func compareOffsetKeys(a, b offsetKey) int {
 	return cmp.Or(cmp.Compare(a.group, b.group), cmp.Compare(a.topic, b.topic), cmp.Compare(a.partition, b.partition))

@@ -119,7 +119,7 @@ func randomStep(h *harness, r *rand.Rand, c *client, step int64) {
 		if r.IntN(2) == 0 {
 			req.RetentionTimeMillis = 600_000
 		}
-		now(h.t, h.c.OffsetCommit(req, Client{}))
+		now(h.t, h.c.OffsetCommit(req))
 	}
 }
 

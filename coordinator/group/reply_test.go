@@ -102,7 +102,7 @@ func TestARetentionThatNeverEnds(t *testing.T) {
 	run(t, oneHour, func(h *harness) {
 		req := h.client().commitRequest(2, 1)
 		req.RetentionTimeMillis = math.MaxInt64
-		now(t, h.c.OffsetCommit(req, Client{}))
+		now(t, h.c.OffsetCommit(req))
 		pass(3 * time.Hour)
 		if got := h.fetch(testGroup); got != 1 {
 			t.Errorf("offset %d", got)

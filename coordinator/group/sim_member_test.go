@@ -179,7 +179,7 @@ func (m *simMember) commit(keys []offsetKey) {
 	}
 	m.commitAt = time.Now().Add(time.Second + m.sim.upTo(2*time.Second))
 	do := func() *runtime.Future[*kmsg.OffsetCommitResponse] {
-		return m.sim.h.c.OffsetCommit(req, Client{ID: m.name, Host: "/127.0.0.1"})
+		return m.sim.h.c.OffsetCommit(req)
 	}
 	simRequest(m, simTimeout, do, func(resp *kmsg.OffsetCommitResponse) {
 		for _, t := range resp.Topics {

@@ -109,7 +109,7 @@ func TestAPendingMemberCannotBecomeStatic(t *testing.T) {
 	})
 }
 
-// TestRequestsMayBeReused overwrites a request's memory as soon as it was handed over.
+// TestRequestsMayBeReused overwrites what a request was read from as soon as it was handed over.
 func TestRequestsMayBeReused(t *testing.T) {
 	run(t, map[string]string{"group.initial.rebalance.delay.ms": "0"}, func(h *harness) {
 		req := kmsg.NewPtrJoinGroupRequest()
@@ -135,10 +135,10 @@ func TestRequestsMayBeReused(t *testing.T) {
 		frame = commit.AppendTo(nil)
 		commit = kmsg.NewPtrOffsetCommitRequest()
 		commit.Version = 9
-		if err := commit.UnsafeReadFrom(frame); err != nil {
+		if err := commit.ReadFrom(frame); err != nil {
 			t.Fatal(err)
 		}
-		fc := h.c.OffsetCommit(commit, Client{})
+		fc := h.c.OffsetCommit(commit)
 		clear(frame)
 		now(t, fc)
 		if _, _, metadata := h.fetchVersion(8, "simple"); metadata != "metadata" {

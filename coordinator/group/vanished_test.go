@@ -36,7 +36,7 @@ func (h *harness) commitTo(topic string, id protocol.UUID, offset int64) {
 	}
 	req := h.client().commitRequest(version, offset)
 	req.Topics[0].Topic, req.Topics[0].TopicID = topic, id
-	resp := now(h.t, h.c.OffsetCommit(req, Client{}))
+	resp := now(h.t, h.c.OffsetCommit(req))
 	wantCode(h.t, "OffsetCommit", resp.Topics[0].Partitions[0].ErrorCode, protocol.None)
 }
 

@@ -36,6 +36,6 @@ func (s *slot[S]) inBackground(work func(ctx context.Context) error, done func(e
 			if s.live && s.timers == timers {
 				s.runWrite(func(_ S, env Env) Result { return done(env, err) }, func(error) {})
 			}
-		}, nil)
+		}, false, nil)
 	}()
 }

@@ -7,7 +7,8 @@
 //
 // A Runtime owns its slots, one for each partition that this broker leads. A slot owns one shard, and runs everything that
 // touches it, in order, on one goroutine at a time: operations, timers, commits, the load. That goroutine exists only while
-// its mailbox has work, so an idle partition costs none. There are no snapshots of the state: a shard whose append
+// its mailbox has work, so an idle partition costs none; an operation that finds the slot idle can run on the goroutine of its caller (WriteHere), who waits for the
+// answer anyway, and has it when that returns if the log has no followers. There are no snapshots of the state: a shard whose append
 // failed is dropped and loaded again from the log.
 //
 // # Locks

@@ -32,20 +32,24 @@ func (f *Future[T]) Complete(v T) {
 
 // Completed reports whether the future is filled.
 func (f *Future[T]) Completed() bool {
+	_, ok := f.Value()
+	return ok
+}
+
+// Value returns the value if it is there.
+func (f *Future[T]) Value() (value T, ok bool) {
 	select {
 	case <-f.done:
-		return true
+		return f.value, true
 	default:
-		return false
+		return value, false
 	}
 }
 
 // Wait returns the value once it is there, or ctx's error.
 func (f *Future[T]) Wait(ctx context.Context) (T, error) {
-	select {
-	case <-f.done:
-		return f.value, nil
-	default:
+	if value, ok := f.Value(); ok {
+		return value, nil
 	}
 	select {
 	case <-f.done:

@@ -74,7 +74,7 @@ func (s *slot[S]) load() (n loaded, err error) {
 		return n, err
 	}
 	s.mu.Lock()
-	s.watermark, s.notified = -1, false
+	s.watermark, s.told = -1, -1
 	s.mu.Unlock()
 	s.unlisten = s.log.OnCommit(s.onCommit)
 	s.shard = s.rt.o.New(s.partition)

@@ -99,16 +99,27 @@ func (r *Runtime[S]) ImageChanged(d *metadata.Delta) {
 // Write queues op for partition's shard. fail is called instead, at once or later, if op could not be run: NotCoordinator,
 // CoordinatorLoadInProgress, or UnknownServerError after a panic. Once op returned, its Result.Then is told of everything.
 func (r *Runtime[S]) Write(partition int32, op func(S, Env) Result, fail func(error)) {
-	r.queue(partition, func(s *slot[S]) { s.runWrite(op, fail) }, fail)
+	r.queue(partition, false, func(s *slot[S]) { s.runWrite(op, fail) }, fail)
+}
+
+// WriteHere is Write for a caller who waits for the answer anyway, and holds no lock: it runs op, and appends its records, itself where nobody else runs
+// operations of the shard. Else it queues op, which is appended with what has queued besides.
+func (r *Runtime[S]) WriteHere(partition int32, op func(S, Env) Result, fail func(error)) {
+	r.queue(partition, true, func(s *slot[S]) { s.runWrite(op, fail) }, fail)
 }
 
 // Read queues op for partition's shard; it must not change the shard, and sees changes that are not committed yet. fail as for Write.
 func (r *Runtime[S]) Read(partition int32, op func(S, Env), fail func(error)) {
-	r.queue(partition, func(s *slot[S]) { s.runRead(op, fail) }, fail)
+	r.queue(partition, false, func(s *slot[S]) { s.runRead(op, fail) }, fail)
+}
+
+// ReadHere is Read as WriteHere is Write.
+func (r *Runtime[S]) ReadHere(partition int32, op func(S, Env), fail func(error)) {
+	r.queue(partition, true, func(s *slot[S]) { s.runRead(op, fail) }, fail)
 }
 
 // queue has run called in the loop of partition's shard, or fail where there is no shard to run on.
-func (r *Runtime[S]) queue(partition int32, run func(*slot[S]), fail func(error)) {
+func (r *Runtime[S]) queue(partition int32, here bool, run func(*slot[S]), fail func(error)) {
 	s := r.slot(partition)
 	if s == nil {
 		fail(protocol.NotCoordinator)
@@ -120,7 +131,7 @@ func (r *Runtime[S]) queue(partition int32, run func(*slot[S]), fail func(error)
 		} else {
 			fail(s.refusal())
 		}
-	}, fail)
+	}, here, fail)
 }
 
 // Partitions lists the partitions that this broker was elected for, in order.

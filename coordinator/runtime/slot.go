@@ -27,7 +27,7 @@ const (
 const noEpoch int32 = math.MaxInt32
 
 // slot is one led partition: a mailbox and the shard behind it. What follows "owned by the loop" is touched only by tasks,
-// which run one after the other; the rest is guarded by mu.
+// which run one after the other, in a goroutine of the slot's or of who brought one; the rest is guarded by mu.
 type slot[S Shard] struct {
 	rt        *Runtime[S]
 	partition int32
@@ -37,12 +37,12 @@ type slot[S Shard] struct {
 
 	mu        sync.Mutex
 	mailbox   []func()
-	running   bool // a goroutine runs tasks, and will look at mailbox before it ends
+	running   bool // somebody runs tasks, and will look at mailbox and watermark before it ends
 	phase     phase
 	epoch     int32 // leader epoch of the last election
 	lost      bool  // the log said that leadership ended, and no election came since
 	watermark int64 // highest that the log told; -1: none
-	notified  bool  // a task that looks at watermark is in mailbox
+	told      int64 // what of it the loop has taken
 
 	// Owned by the loop.
 	live     bool // shard, log and the rest are set up
@@ -63,7 +63,7 @@ type slot[S Shard] struct {
 func newSlot[S Shard](r *Runtime[S], partition, epoch int32) *slot[S] {
 	ctx, cancel := context.WithCancel(r.ctx)
 	return &slot[S]{
-		rt: r, partition: partition, epoch: epoch, watermark: -1,
+		rt: r, partition: partition, epoch: epoch, watermark: -1, told: -1,
 		logger: r.o.Logger.With(zap.Int32("partition", partition)),
 		ctx:    ctx, cancel: cancel,
 		timers: newTimers(),
@@ -100,15 +100,24 @@ func (s *slot[S]) stop(epoch int32) bool {
 	return true
 }
 
-// post puts a task into the mailbox if the shard answers now, and else calls fail (if it is not nil) with the reason.
-func (s *slot[S]) post(task func(), fail func(error)) {
+// post puts a task into the mailbox if the shard answers now, and else calls fail (if it is not nil) with the reason. here has the caller run the task itself
+// if nobody runs others.
+func (s *slot[S]) post(task func(), here bool, fail func(error)) {
 	s.mu.Lock()
 	ok := s.phase == active
-	if ok {
+	here = here && ok && !s.running
+	switch {
+	case here:
+		s.running = true
+		s.rt.loops.Add(1)
+	case ok:
 		s.enqueue(task)
 	}
 	s.mu.Unlock()
-	if !ok && fail != nil {
+	switch {
+	case here:
+		s.runHere(task)
+	case !ok && fail != nil:
 		fail(s.refusal())
 	}
 }
@@ -139,6 +148,11 @@ func (s *slot[S]) refusal() error {
 // enqueue needs mu held.
 func (s *slot[S]) enqueue(task func()) {
 	s.mailbox = append(s.mailbox, task)
+	s.wake()
+}
+
+// wake starts the loop if it does not run. It needs mu held.
+func (s *slot[S]) wake() {
 	if !s.running {
 		s.running = true
 		s.rt.loops.Add(1)
@@ -161,10 +175,7 @@ func (s *slot[S]) onCommit(highWatermark int64) {
 		return
 	}
 	s.watermark = highWatermark
-	if !s.notified {
-		s.notified = true
-		s.enqueue(s.runCommitted)
-	}
+	s.wake()
 }
 
 // run executes tasks until there are none, then ends. What queued while one round ran is the next round, and each round's
@@ -172,32 +183,55 @@ func (s *slot[S]) onCommit(highWatermark int64) {
 func (s *slot[S]) run() {
 	defer s.rt.loops.Done()
 	for {
-		tasks := s.take()
-		if tasks == nil {
+		tasks, more := s.take()
+		if !more {
 			return
 		}
-		for _, task := range tasks {
-			task()
-		}
+		s.round(tasks)
 		clear(tasks)
 		s.spare = tasks[:0]
-		s.runDue()
-		s.flush()
-		s.setAlarm()
 	}
 }
 
-// take empties the mailbox; nil says that the loop has ended.
-func (s *slot[S]) take() []func() {
+// runHere is run by who brought the task, for no more than that: what came meanwhile gets a goroutine.
+func (s *slot[S]) runHere(task func()) {
+	s.round([]func(){task})
+	s.mu.Lock()
+	s.running = s.work()
+	more := s.running
+	s.mu.Unlock()
+	if more {
+		go s.run()
+		return
+	}
+	s.rt.loops.Done()
+}
+
+// round runs tasks and what is due, and appends their records. A log without followers commits these at once.
+func (s *slot[S]) round(tasks []func()) {
+	s.runCommitted()
+	for _, task := range tasks {
+		task()
+	}
+	s.runDue()
+	s.flush()
+	s.runCommitted()
+	s.setAlarm()
+}
+
+// work reports whether there is something to do. It needs mu held.
+func (s *slot[S]) work() bool { return len(s.mailbox) > 0 || s.watermark > s.told }
+
+// take empties the mailbox; more is false if the loop has ended.
+func (s *slot[S]) take() (tasks []func(), more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.mailbox) == 0 {
-		s.running = false
-		return nil
+	if s.running = s.work(); !s.running {
+		return nil, false
 	}
-	tasks := s.mailbox
+	tasks = s.mailbox
 	s.mailbox, s.spare = s.spare, nil
-	return tasks
+	return tasks, true
 }
 
 // env is what a task may use now.
@@ -244,5 +278,5 @@ func (s *slot[S]) setAlarm() {
 
 // ring is the alarm: the loop runs due timers after every round of tasks, so it only has to be woken.
 func (s *slot[S]) ring() {
-	s.post(func() { s.alarmAt = time.Time{} }, nil)
+	s.post(func() { s.alarmAt = time.Time{} }, false, nil)
 }

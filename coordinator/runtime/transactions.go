@@ -29,11 +29,11 @@ type TxnAppend struct {
 	Version int16  // Marker.TransactionVersion
 }
 
-// Complete queues the end of a transaction for partition's shard: it is appended, and applied through ReplayMarker. done is called exactly once, in the shard's
+// Complete appends the end of a transaction to partition's log, as WriteHere does, and applies it through ReplayMarker. done is called exactly once, in the shard's
 // loop if that runs: with nil when the marker is committed, else with the reason: NotCoordinator, CoordinatorLoadInProgress,
 // RequestTimedOut, an append's error (Kafka's scheduleTransactionCompletion).
 func (r *Runtime[S]) Complete(partition int32, m Marker, done func(error)) {
-	r.queue(partition, func(s *slot[S]) { s.complete(m, done) }, done)
+	r.queue(partition, true, func(s *slot[S]) { s.complete(m, done) }, done)
 }
 
 func (s *slot[S]) complete(m Marker, done func(error)) {

@@ -200,10 +200,10 @@ func (s *slot[S]) write() error {
 // runCommitted takes the high watermark that the log told.
 func (s *slot[S]) runCommitted() {
 	s.mu.Lock()
-	s.notified = false
-	hw := s.watermark
+	hw, news := s.watermark, s.watermark > s.told
+	s.told = hw
 	s.mu.Unlock()
-	if s.live {
+	if news && s.live {
 		s.commit(hw)
 	}
 }

@@ -157,7 +157,7 @@ func (c *Coordinator) verify(r *addRequest, reply func([]protocol.Code, error)) 
 		fail(protocol.InvalidRequest)
 		return
 	}
-	c.runtime.Read(c.PartitionFor(r.id), func(s *shard, _ runtime.Env) { reply(s.verifyPartitions(r)) }, fail)
+	c.runtime.ReadHere(c.PartitionFor(r.id), func(s *shard, _ runtime.Env) { reply(s.verifyPartitions(r)) }, fail)
 }
 
 // appendPartitions adds partitions of a topic, under the metadata's own copy of its name where it has one.

@@ -48,7 +48,7 @@ func (c *Coordinator) write(transactionalID string, op operation, fail func(erro
 }
 
 func (c *Coordinator) attempt(transactionalID string, op operation, newID idSource, fail func(error)) {
-	c.runtime.Write(c.PartitionFor(transactionalID), func(s *shard, env runtime.Env) runtime.Result {
+	c.runtime.WriteHere(c.PartitionFor(transactionalID), func(s *shard, env runtime.Env) runtime.Result {
 		result, err := op(s, env, newID)
 		if err != nil {
 			fail(err)

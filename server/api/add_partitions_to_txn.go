@@ -107,6 +107,9 @@ func refuseTransaction(
 
 // awaitThen answers with what then makes of the coordinator's answer. then may use the request's frame.
 func awaitThen[R kmsg.Response](f *runtime.Future[R], then func(R) kmsg.Response) Result {
+	if resp, ok := f.Value(); ok {
+		return reply(then(resp))
+	}
 	return Result{Later: func(ctx context.Context) Result {
 		resp, err := f.Wait(ctx)
 		if err != nil {

@@ -39,8 +39,11 @@ func javaAddress(a netip.Addr) string {
 	return s.String()
 }
 
-// await answers when the coordinator does. The coordinator has copied what it needs of the request.
+// await answers when the coordinator does, at once if it has. The coordinator has copied what it needs of the request.
 func await[R kmsg.Response](f *runtime.Future[R]) Result {
+	if resp, ok := f.Value(); ok {
+		return reply(resp)
+	}
 	return Result{Detached: true, Later: func(ctx context.Context) Result {
 		resp, err := f.Wait(ctx)
 		if err != nil {

@@ -5,7 +5,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/ottla/ottla/coordinator/runtime"
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/replication/metadata"
 )
@@ -30,28 +29,30 @@ const commitByID = 10
 func handleOffsetCommit(_ context.Context, n *Node, r *Request) Result {
 	req := r.Body.(*kmsg.OffsetCommitRequest)
 	accepted, resp := splitCommit(n.Image(), req)
-	if len(accepted.Topics) == 0 {
+	switch {
+	case resp == nil:
+		return await(n.Groups.OffsetCommit(accepted))
+	case len(accepted.Topics) == 0:
 		return reply(resp)
 	}
-	return awaitCommit(n.Groups.OffsetCommit(accepted, groupClient(r)), resp)
+	return awaitThen(n.Groups.OffsetCommit(accepted), func(committed *kmsg.OffsetCommitResponse) kmsg.Response {
+		fillCommit(resp, committed)
+		return resp
+	})
 }
 
 // splitCommit separates what exists from what does not. The response has the request's shape, with the codes of what is refused; the accepted
-// topics have names in every version.
+// topics have names in every version. If nothing is refused, the request itself is accepted, and there is no response.
 func splitCommit(image *metadata.Image, req *kmsg.OffsetCommitRequest) (accepted *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse) {
+	if nameCommit(image, req) {
+		return req, nil
+	}
 	resp = req.ResponseKind().(*kmsg.OffsetCommitResponse)
 	copied := *req
 	copied.Topics = nil
 	for i := range req.Topics {
 		asked := &req.Topics[i]
-		var topic *metadata.Topic
-		unknown := protocol.UnknownTopicOrPartition
-		if req.Version >= commitByID {
-			topic = image.TopicByID(asked.TopicID)
-			unknown = protocol.UnknownTopicID
-		} else {
-			topic = image.Topic(asked.Topic)
-		}
+		topic, unknown := committedTopic(image, req.Version, asked)
 		answer := kmsg.OffsetCommitResponseTopic{Topic: asked.Topic, TopicID: asked.TopicID}
 		good := kmsg.OffsetCommitRequestTopic{TopicID: asked.TopicID}
 		for _, p := range asked.Partitions {
@@ -75,26 +76,45 @@ func splitCommit(image *metadata.Image, req *kmsg.OffsetCommitRequest) (accepted
 	return &copied, resp
 }
 
-// awaitCommit fills the coordinator's codes, which come in the request's order, into the gaps of resp.
-func awaitCommit(future *runtime.Future[*kmsg.OffsetCommitResponse], resp *kmsg.OffsetCommitResponse) Result {
-	return Result{Later: func(ctx context.Context) Result {
-		committed, err := future.Wait(ctx)
-		if err != nil {
-			return fail(err)
+// nameCommit gives the topics of a request their names, and reports whether all of them have partitions in it and all of these exist.
+func nameCommit(image *metadata.Image, req *kmsg.OffsetCommitRequest) bool {
+	for i := range req.Topics {
+		asked := &req.Topics[i]
+		topic, _ := committedTopic(image, req.Version, asked)
+		if topic == nil || len(asked.Partitions) == 0 {
+			return false
 		}
-		var codes []int16
-		for i := range committed.Topics {
-			for _, p := range committed.Topics[i].Partitions {
-				codes = append(codes, p.ErrorCode)
+		for j := range asked.Partitions {
+			if topic.Partition(asked.Partitions[j].Partition) == nil {
+				return false
 			}
 		}
-		for i := range resp.Topics {
-			for j := range resp.Topics[i].Partitions {
-				if p := &resp.Topics[i].Partitions[j]; p.ErrorCode == 0 {
-					p.ErrorCode, codes = codes[0], codes[1:]
-				}
+		asked.Topic = topic.Name
+	}
+	return len(req.Topics) > 0
+}
+
+// committedTopic is the topic that a commit names, or nil and what it is answered.
+func committedTopic(image *metadata.Image, version int16, asked *kmsg.OffsetCommitRequestTopic) (topic *metadata.Topic, unknown protocol.Code) {
+	if version >= commitByID {
+		return image.TopicByID(asked.TopicID), protocol.UnknownTopicID
+	}
+	return image.Topic(asked.Topic), protocol.UnknownTopicOrPartition
+}
+
+// fillCommit fills the coordinator's codes, which come in the request's order, into the gaps of resp.
+func fillCommit(resp, committed *kmsg.OffsetCommitResponse) {
+	var codes []int16
+	for i := range committed.Topics {
+		for _, p := range committed.Topics[i].Partitions {
+			codes = append(codes, p.ErrorCode)
+		}
+	}
+	for i := range resp.Topics {
+		for j := range resp.Topics[i].Partitions {
+			if p := &resp.Topics[i].Partitions[j]; p.ErrorCode == 0 {
+				p.ErrorCode, codes = codes[0], codes[1:]
 			}
 		}
-		return reply(resp)
-	}}
+	}
 }

@@ -33,16 +33,12 @@ func handleOffsetFetch(_ context.Context, n *Node, r *Request) Result {
 	image := n.Image()
 	future := n.Groups.OffsetFetch(fetchByName(image, req))
 	asked := fetchedTopics(req)
-	return Result{Later: func(ctx context.Context) Result {
-		resp, err := future.Wait(ctx)
-		if err != nil {
-			return fail(err)
-		}
+	return awaitThen(future, func(resp *kmsg.OffsetFetchResponse) kmsg.Response {
 		for i := range resp.Groups {
 			answerByID(image, asked[i], &resp.Groups[i])
 		}
-		return reply(resp)
-	}}
+		return resp
+	})
 }
 
 // fetchByName is the request with names for the ids that are known, and without the others.

@@ -91,7 +91,7 @@ func (m *markers) end(topic string, id int32, marker replication.TxnMarker) (com
 		return nil, protocol.UnknownTopicOrPartition
 	}
 	if topic == protocol.GroupMetadataTopic {
-		return m.endInGroups(id, marker), nil
+		return m.endInGroups(id, marker)
 	}
 	result, err := p.AppendMarker(marker)
 	if err != nil || result.Committed() {
@@ -100,18 +100,21 @@ func (m *markers) end(topic string, id int32, marker replication.TxnMarker) (com
 	return func(ctx context.Context) error { return p.WaitCommitted(ctx, &result) }, nil
 }
 
-// endInGroups leaves the marker to the group coordinator.
-func (m *markers) endInGroups(partition int32, marker replication.TxnMarker) (commit func(context.Context) error) {
+// endInGroups leaves the marker to the group coordinator. commit is nil if that is done already.
+func (m *markers) endInGroups(partition int32, marker replication.TxnMarker) (commit func(context.Context) error, err error) {
 	type outcome struct{ err error }
 	done := runtime.NewFuture[outcome]()
 	m.node.Groups.CompleteTransaction(partition, runtime.Marker(marker), func(err error) { done.Complete(outcome{err}) })
+	if ended, ok := done.Value(); ok {
+		return nil, ended.err
+	}
 	return func(ctx context.Context) error {
 		ended, err := done.Wait(ctx)
 		if err != nil {
 			return err
 		}
 		return ended.err
-	}
+	}, nil
 }
 
 // await fills in what became of the markers that are on their way.
