@@ -32,7 +32,7 @@ const (
 
 // TestRollingUpgrade replaces the nodes of a cluster by those of this commit one after another, and some of them by the older ones again, while clients write, read and
 // copy in transactions. The older release knows no record and no level newer than 4.1-IV0: what this commit says to it while metadata.version is there must be what it
-// understands. Then metadata.version is raised, and an older node is not let in again.
+// understands. Then metadata.version is raised, and kraft.version, of whose records the older release knows nothing; an older node is not let in again.
 func TestRollingUpgrade(t *testing.T) {
 	older := buildOlder(t)
 	c := startWith(t, older)
@@ -40,7 +40,8 @@ func TestRollingUpgrade(t *testing.T) {
 	c.finalized(olderLevel)
 	c.roll(1, "")
 	c.roll(2, "")
-	c.refused("only supports versions 7-26")
+	c.refused(protocol.MetadataVersion, protocol.LatestMetadataVersion, "only supports versions 7-26")
+	c.refused(protocol.KRaftVersion, 1, "kraft.version")
 	c.roll(3, older)
 	for n := 0; c.controller() == 3; n++ { // if it led, one of this commit does now, unless a busy machine had an election of its own
 		if n == 5 {
@@ -52,11 +53,11 @@ func TestRollingUpgrade(t *testing.T) {
 	c.roll(2, "")
 	c.roll(3, "")
 	c.finalized(olderLevel) // nothing is raised by itself
-	if err := c.update(protocol.LatestMetadataVersion); err != nil {
-		t.Fatal(err)
-	}
+	c.raise(protocol.MetadataVersion, protocol.LatestMetadataVersion)
 	c.finalized(protocol.LatestMetadataVersion)
-	c.refusedOlder(3, older)
+	c.refusedOlder(3, older, "the cluster has finalized level 30 of metadata.version, and this release supports levels 7 to 26 of it")
+	c.raise(protocol.KRaftVersion, 1)
+	c.refusedOlder(2, older, "kraft.version is 1, and the voters are those that the metadata names")
 	gap := load.stop()
 	copier.stop()
 	within(t, gap, sessionTimeout+slack)
@@ -105,15 +106,15 @@ func (c *cluster) finalized(level int16) {
 	}
 }
 
-// update asks to raise metadata.version.
-func (c *cluster) update(level int16) error {
+// update asks to raise a feature.
+func (c *cluster) update(name string, level int16) error {
 	c.t.Helper()
 	client := c.client()
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(c.t.Context(), limit)
 	defer cancel()
 	req := kmsg.NewPtrUpdateFeaturesRequest()
-	req.FeatureUpdates = []kmsg.UpdateFeaturesRequestFeatureUpdate{{Feature: protocol.MetadataVersion, MaxVersionLevel: level, UpgradeType: 1}}
+	req.FeatureUpdates = []kmsg.UpdateFeaturesRequestFeatureUpdate{{Feature: name, MaxVersionLevel: level, UpgradeType: 1}}
 	answer, err := req.RequestWith(ctx, client)
 	if err != nil {
 		return err
@@ -128,24 +129,40 @@ func (c *cluster) update(level int16) error {
 	return nil
 }
 
-// refused asks for the level of this commit while there are nodes that do not know it.
-func (c *cluster) refused(want string) {
+// raise raises a feature. A leader of the controllers that is new may not have heard of all nodes yet.
+func (c *cluster) raise(name string, level int16) {
 	c.t.Helper()
-	err := c.update(protocol.LatestMetadataVersion)
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(limit); ; <-tick.C {
+		err := c.update(name, level)
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			c.t.Fatalf("%s cannot be raised to %d: %v", name, level, err)
+		}
+	}
+}
+
+// refused asks for a level while there are nodes that do not know it.
+func (c *cluster) refused(name string, level int16, want string) {
+	c.t.Helper()
+	err := c.update(name, level)
 	if err == nil || !strings.Contains(err.Error(), want) {
-		c.t.Errorf("metadata.version was to be raised with an older node in the cluster: %v, want %s", err, want)
+		c.t.Errorf("%s was to be raised with an older node in the cluster: %v, want %s", name, err, want)
 	}
 }
 
 // refusedOlder starts an older node in a cluster that is beyond it: it ends and says why. That of this commit takes its place again.
-func (c *cluster) refusedOlder(id int, older string) {
+func (c *cluster) refusedOlder(id int, older, want string) {
 	c.t.Helper()
 	n := c.node(id)
 	n.Stop(c.t)
 	n.Use(older)
 	n.Launch(c.t)
 	n.AwaitEnd(c.t)
-	if want := "the cluster has finalized level 30 of metadata.version, and this release supports levels 7 to 26 of it"; !strings.Contains(n.Output(), want) {
+	if !strings.Contains(n.Output(), want) {
 		c.t.Errorf("the older node did not say %q", want)
 	}
 	n.Use("")
