@@ -156,6 +156,26 @@ func TestFetchSessionIsWoken(t *testing.T) {
 	})
 }
 
+// TestFetchSessionWatchesWhatIsNew has a replica begin with a partition in a session, by a fetch that commits something and stays.
+func TestFetchSessionWatchesWhatIsNew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHosting(t, nil)
+		h.replicated("t", 1, 2)
+		append1 := func() { call[*kmsg.ProduceResponse](h, produceTo(9, "t", 1, 1, batchOf(t, "x"))) }
+		append1()
+		id := call[*kmsg.FetchResponse](h, asReplica(inSession(18, 0, 0, replicaAt(0, 0)))).SessionID
+		if got := told(<-later(h, patient(asReplica(inSession(18, id, 1, replicaAt(1, 1)))))); got != "1" {
+			t.Errorf("told %q of the partition that is new", got)
+		}
+		waits := later(h, patient(asReplica(inSession(18, id, 2))))
+		begin := time.Now()
+		append1()
+		if got := told(<-waits); got != "1*" || time.Since(begin) != 0 {
+			t.Errorf("told %q after %v of an append to it", got, time.Since(begin))
+		}
+	})
+}
+
 // TestFetchSessionTakenOver by a second request, while the first one waits.
 func TestFetchSessionTakenOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -331,6 +331,7 @@ func (c *fetchContext) arm(n *Node, all []replication.FetchPartition) {
 	c.session.mu.Lock()
 	defer c.session.mu.Unlock()
 	for i, node := range c.nodes {
+		node.asked.Topic = all[i].Topic // by which it is armed again while the request waits
 		if all[i].Err == nil && node.state != gone && !c.session.closed {
 			n.Replicas.Arm(node.watch, all[i].Topic, all[i].Partition)
 		}
@@ -370,7 +371,6 @@ func (c *fetchContext) finish(all []replication.FetchPartition, order []int, res
 	}
 	for i := range results {
 		node := c.nodes[order[i]]
-		node.asked.Topic = all[order[i]].Topic
 		keep = append(keep, s.told(node, &results[i]))
 		s.settle(node, &results[i])
 	}
