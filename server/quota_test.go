@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"math"
 	"testing"
 	"testing/synctest"
@@ -123,6 +124,35 @@ func TestAMutedConnection(t *testing.T) {
 		begin = time.Now()
 		if r := other.ask(req).(*kmsg.ProduceResponse); r.ThrottleMillis != 0 || time.Since(begin) > 10*time.Millisecond {
 			t.Errorf("%d after %v", r.ThrottleMillis, time.Since(begin))
+		}
+	})
+}
+
+// TestRequestPercentageHolds: over a minute, requests take the part of a thread's time that their client has, whatever they are.
+func TestRequestPercentageHolds(t *testing.T) {
+	const took, percent, seconds = 50 * time.Millisecond, 10.0, 60
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeServer(t, nil, row(metadataRequest(), func(_ context.Context, _ *api.Node, r *api.Request) api.Result {
+			<-time.After(took)
+			return api.Result{Response: r.Body.ResponseKind()}
+		}))
+		s.quotas = newQuotas(s.node.Config())
+		s.quotas.publish(published(t, metadata.QuotaClientID, "test", "request_percentage", percent))
+		c := s.pipe.dial(t)
+		throttled := 0
+		busy := func(d time.Duration) (requests int) {
+			for begin := time.Now(); time.Since(begin) < d; requests++ {
+				if c.ask(metadataRequest()).(*kmsg.MetadataResponse).ThrottleMillis > 0 {
+					throttled++
+				}
+			}
+			return requests
+		}
+		busy(20 * time.Second) // the first window may be used at once
+		begin := time.Now()
+		used := 100 * float64(busy(seconds*time.Second)) * took.Seconds() / time.Since(begin).Seconds()
+		if math.Abs(used-percent) > percent*0.05 || throttled == 0 {
+			t.Errorf("%.2f %% of a thread's time were used, of %v; %d answers told of a throttle", used, percent, throttled)
 		}
 	})
 }
