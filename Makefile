@@ -10,10 +10,11 @@ LONG          := ./storage ./server/servertest ./integration/...
 SOAK          ?= 1h
 SIM_CLUSTERS  ?= 1000
 VERSION       ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+SHELL_MODULE  := cmd/ottla/image/shell
 COMMIT        ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 LDFLAGS       := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
-.PHONY: run build test race test-clients test-cluster lint fuzz sim soak soak-load soak-crash full-disk bench docs
+.PHONY: run build release test race test-clients test-cluster test-image lint fuzz sim soak soak-load soak-crash full-disk bench docs
 
 run: ## start a broker on localhost:9092
 	$(GO) run ./cmd/ottla
@@ -21,11 +22,16 @@ run: ## start a broker on localhost:9092
 build: ## the static binary, ./ottla
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o ottla ./cmd/ottla
 
+release: ## dist/: binaries for Linux, macOS and Windows, the image for containers, checksums; needs Go alone
+	$(GO) run ./cmd/ottla/release -version '$(VERSION)' -out dist
+
 test: ## every test that needs Go alone
 	$(GO) test -timeout $(PATIENCE) $(LONG) ./...
+	cd $(SHELL_MODULE) && $(GO) test ./...
 
 race: ## the same with the race detector
 	$(GO) test -race -timeout $(PATIENCE) $(LONG) ./...
+	cd $(SHELL_MODULE) && $(GO) test -race ./...
 
 test-clients: build ## stock tools and clients of other languages against Ottla and Apache Kafka
 	OTTLA=$(CURDIR)/ottla $(MAKE) -C integration clients
@@ -34,9 +40,14 @@ test-cluster: build ## three processes in network namespaces that are killed, pa
 	OTTLA=$(CURDIR)/ottla OTTLA_CLUSTER_PAUSE=1m $(GO) test -count=1 -tags netns -timeout 30m -v ./integration/cluster
 	cd integration/clients && OTTLA=$(CURDIR)/ottla $(GO) test -count=1 -tags netns -timeout 30m -run TestClientsOfACutCluster -v .
 
+test-image: build ## the start scripts of test modules in the unpacked image; needs root on Linux
+	OTTLA=$(CURDIR)/ottla $(GO) test -count=1 -tags chroot ./integration/image
+
 lint:
 	$(GOLANGCI_LINT) run ./...
 	$(GOLANGCI_LINT) run --build-tags synctests,netns ./integration/sim ./integration/cluster
+	$(GOLANGCI_LINT) run --build-tags chroot ./integration/image
+	cd $(SHELL_MODULE) && $(GOLANGCI_LINT) run --config $(CURDIR)/.golangci.yml ./...
 	$(MAKE) -C integration lint GOLANGCI_LINT='$(GOLANGCI_LINT)'
 
 fuzz: ## every fuzz target for FUZZTIME each

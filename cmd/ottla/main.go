@@ -21,8 +21,8 @@ import (
 	"github.com/ottla/ottla/cmd/ottla/client"
 )
 
-// version is set by the linker; a binary of `go install` knows its module's version instead.
-var version string
+// version and commit are set by the linker; a binary of `go install` knows its module's version instead, one of `go build` its commit.
+var version, commit string
 
 func main() {
 	os.Exit(execute(os.Args))
@@ -60,10 +60,10 @@ func command() *cobra.Command {
 	root.AddCommand(docsCommand())
 	root.AddCommand(serve, recoverCommand(), &cobra.Command{
 		Use:   "version",
-		Short: "Print the version",
+		Short: "Print the version and the commit",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "ottla %s (%s, %s/%s)\n", versionText(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "ottla %s (%s%s, %s/%s)\n", versionText(), commitText(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err
 		},
 	})
@@ -78,4 +78,19 @@ func versionText() string {
 		return info.Main.Version
 	}
 	return "devel"
+}
+
+// commitText is the commit as a part of a list, or nothing where it is not known.
+func commitText() string {
+	if commit != "" {
+		return "commit " + commit + ", "
+	}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" && s.Value != "" {
+				return "commit " + s.Value[:min(12, len(s.Value))] + ", "
+			}
+		}
+	}
+	return ""
 }

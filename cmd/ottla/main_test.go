@@ -12,7 +12,7 @@ import (
 
 func TestVersion(t *testing.T) {
 	out, _, code := runToEnd(t, environment(t), "version")
-	if want := regexp.MustCompile(`^ottla \S+ \(go1\.\S+, ` + runtime.GOOS + `/` + runtime.GOARCH + `\)\n$`); !want.MatchString(out) || code != 0 {
+	if want := regexp.MustCompile(`^ottla \S+ \((commit [0-9a-f]+, )?go1\.\S+, ` + runtime.GOOS + `/` + runtime.GOARCH + `\)\n$`); !want.MatchString(out) || code != 0 {
 		t.Errorf("exit %d, %q", code, out)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -21,12 +22,14 @@ const (
 
 func (s *session) configExplain() *cobra.Command {
 	var from serverconfig.Sources
-	var all bool
+	var all, properties bool
 	c := &cobra.Command{
 		Use: "explain [KEY]", Short: "Show what a server started here would use, and where each value comes from; asks no server", Args: cobra.MaximumNArgs(1),
 		Long: "Show the settings with which `ottla server` would start here: the defaults, under the properties file, under the variables KAFKA_* and KAFKA_CFG_*, " +
-			"under --override. Without a key those that were given; with one also what it is for.",
-		Example: "  ottla config explain\n  ottla config explain num.partitions --override num.partitions=3\n  KAFKA_LOG_RETENTION_HOURS=1 ottla config explain log.retention.ms",
+			"under --override. Without a key those that were given; with one also what it is for. --properties prints those that were given as a properties file, secrets too: " +
+			"with it variables become a file.",
+		Example: "  ottla config explain\n  ottla config explain num.partitions --override num.partitions=3\n  KAFKA_LOG_RETENTION_HOURS=1 ottla config explain log.retention.ms\n" +
+			"  KAFKA_NUM_PARTITIONS=3 ottla config explain --properties",
 		ValidArgsFunction: firstOnly(func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			var names []string
 			for _, k := range config.Keys(config.Broker) {
@@ -40,8 +43,12 @@ func (s *session) configExplain() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if len(args) == 1 {
+			switch {
+			case len(args) == 1:
 				return s.explainKey(server, args[0])
+			case properties:
+				_, err := io.WriteString(s.out, propertiesOf(server))
+				return err
 			}
 			t := &table{columns: []string{"KEY", "VALUE", "FROM"}}
 			for _, d := range server.Values.DescribeAll() {
@@ -55,7 +62,22 @@ func (s *session) configExplain() *cobra.Command {
 	c.Flags().StringVarP(&from.File, "file", "f", "", "the server's properties `file`")
 	c.Flags().StringArrayVar(&from.Overrides, "override", nil, "a `key=value` over file and environment (repeatable)")
 	c.Flags().BoolVar(&all, "all", false, "defaults too")
+	c.Flags().BoolVar(&properties, "properties", false, "print a properties file")
 	return c
+}
+
+// propertiesOf are the settings that were given or chosen, as a properties file that gives them all.
+func propertiesOf(server *serverconfig.Server) string {
+	var b strings.Builder
+	escape := strings.NewReplacer(`\`, `\\`, "\n", `\n`, "\r", `\r`, "\t", `\t`, "\f", `\f`)
+	for _, o := range server.Origins {
+		value := escape.Replace(o.Value)
+		if strings.HasPrefix(value, " ") {
+			value = `\` + value
+		}
+		fmt.Fprintf(&b, "%s=%s\n", o.Key, value)
+	}
+	return b.String()
 }
 
 // placeOf is where the value of a key comes from.
@@ -99,6 +121,14 @@ func (s *session) explainKey(server *serverconfig.Server, name string) error {
 	for _, synonym := range d.Synonyms {
 		if synonym.Source == config.SourceStatic && synonym.Name != name {
 			t.add("set by", fmt.Sprintf("%s=%s, %s", synonym.Name, shownSynonym(synonym), placeOf(server, synonym.Name)))
+		}
+	}
+	if d.Value == nil && !k.Sensitive() {
+		for _, other := range k.Synonyms { // as log.retention.hours, where log.retention.ms is not set
+			if value := server.Values.Describe(config.Lookup(config.Broker, other)).Value; value != nil {
+				t.add("instead", fmt.Sprintf("%s=%s, %s", other, *value, placeOf(server, other)))
+				break
+			}
 		}
 	}
 	if !k.NoDefault {
