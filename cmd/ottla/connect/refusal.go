@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -83,7 +84,7 @@ func Translate(err error) error {
 		return err
 	case strings.Contains(err.Error(), "broker is too old"):
 		return &Refusal{Code: protocol.UnsupportedVersion, Message: "The broker does not support this request."}
-	case strings.Contains(err.Error(), "unable to dial") || strings.Contains(err.Error(), "connection refused"):
+	case strings.Contains(err.Error(), "unable to dial") || errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("the connection to the broker failed: %w", err)
 	}
 	return err
