@@ -37,6 +37,7 @@ var clusterAreas = []area{
 	{"ClusterElections", clusterElections},
 	{"ClusterReassignments", clusterReassignments},
 	{"ClusterControllers", clusterControllers},
+	{"ClusterVoters", clusterVoters},
 	{"ClusterLoss", clusterLoss},
 	{"ClusterPending", clusterPending},
 	{"ClusterReturn", clusterReturn},
