@@ -81,7 +81,7 @@ func startNodesAt(t *testing.T, hosts []host, dynamic bool, lines ...string) *no
 	}
 	var err error
 	c.client, err = kgo.NewClient(kgo.SeedBrokers(addrs...), kgo.MetadataMinAge(50*time.Millisecond), kgo.DialTimeout(2*time.Second), kgo.RequestTimeoutOverhead(2*time.Second),
-		kgo.RecordPartitioner(kgo.ManualPartitioner()))
+		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.AlwaysRetryEOF())
 	if err != nil {
 		t.Fatal(err)
 	}

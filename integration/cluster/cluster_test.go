@@ -120,6 +120,7 @@ func (c *cluster) options(more ...kgo.Opt) []kgo.Opt {
 	return append([]kgo.Opt{ // kgo's twenty attempts last no longer than a coordinator loads on a busy machine; what ends a request is its context
 		kgo.SeedBrokers(seeds...), kgo.RetryBackoffFn(func(int) time.Duration { return 20 * time.Millisecond }), kgo.RequestRetries(10_000), kgo.MetadataMinAge(50 * time.Millisecond),
 		kgo.DialTimeout(2 * time.Second), kgo.RequestTimeoutOverhead(2 * time.Second),
+		kgo.AlwaysRetryEOF(), // a broker that is killed before it answers the first request on a connection is no broker that wants SASL
 	}, more...)
 }
 

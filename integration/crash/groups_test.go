@@ -81,6 +81,7 @@ func clientOptions(addr string, more ...kgo.Opt) []kgo.Opt {
 	return append([]kgo.Opt{
 		kgo.SeedBrokers(addr), kgo.RetryBackoffFn(func(int) time.Duration { return 20 * time.Millisecond }),
 		kgo.RequestRetries(10_000), // kgo's twenty last no longer than a coordinator loads on a busy machine
+		kgo.AlwaysRetryEOF(),       // a broker that is killed before it answers the first request on a connection is no broker that wants SASL
 		kgo.MetadataMinAge(50 * time.Millisecond), kgo.MetadataMaxAge(2 * time.Second),
 	}, more...)
 }

@@ -88,7 +88,7 @@ func TestCompactedOffsets(t *testing.T) {
 	broker := process.New(t, "offsets.topic.num.partitions=1", "offsets.topic.segment.bytes=1048576", "log.cleaner.backoff.ms=50", "log.cleaner.min.cleanable.ratio=0.01",
 		"log.cleaner.delete.retention.ms=0", "num.partitions="+fmt.Sprint(offsetPartitions))
 	broker.Start(t)
-	client, err := kgo.NewClient(kgo.SeedBrokers(broker.Addr), kgo.RequestRetries(100))
+	client, err := kgo.NewClient(kgo.SeedBrokers(broker.Addr), kgo.RequestRetries(100), kgo.AlwaysRetryEOF())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ const limit = 2 * time.Minute
 func clusterClient(t *testing.T, b *servertest.Broker, topic string, partitions int32) *kgo.Client {
 	t.Helper()
 	// A leader that was cut off is given up soon. A broker that is some records behind may not know the topic yet.
-	client, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs...), kgo.DefaultProduceTopic(topic), kgo.RequiredAcks(kgo.AllISRAcks()), kgo.UnknownTopicRetries(-1),
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs...), kgo.DefaultProduceTopic(topic), kgo.RequiredAcks(kgo.AllISRAcks()), kgo.UnknownTopicRetries(-1), kgo.AlwaysRetryEOF(),
 		kgo.ProduceRequestTimeout(2*time.Second), kgo.MetadataMinAge(200*time.Millisecond), kgo.MetadataMaxAge(2*time.Second))
 	if err != nil {
 		t.Fatal(err)
