@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -48,6 +50,27 @@ func TestPlain(t *testing.T) {
 	}
 	if code := c.stop(); code != 0 {
 		t.Errorf("exit %d", code)
+	}
+}
+
+// Each tool of the shell has its name in the image, and no other name leads to the shell.
+func TestNamesOfTools(t *testing.T) {
+	t.Parallel()
+	c := start(t, options{command: []string{"sh", "-c", "echo up; sleep 1000"}})
+	c.await("up")
+	want := strings.Fields(c.must("", "bash", "-c", `ln -s /usr/bin/bash /tmp/shell; /tmp/shell --list`))
+	var got []string
+	entries, err := os.ReadDir(filepath.Join(c.root, "usr/bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if to, err := os.Readlink(filepath.Join(c.root, "usr/bin", e.Name())); err == nil && to == "bash" && e.Name() != "sh" && e.Name() != "ash" {
+			got = append(got, e.Name())
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the image has %q, the shell %q", got, want)
 	}
 }
 

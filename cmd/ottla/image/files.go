@@ -42,8 +42,11 @@ type Programs struct {
 	Arch  string // amd64, arm64
 	Ottla string
 	Shell string // of folder shell
-	Tools []string
 }
+
+// tools are the names of the shell's binary beside sh and bash; `shell --list` tells them.
+const tools = "basename cat chmod cp cut date dirname env grep head hostname id kill ln ls mkdir mv nc printenv rm rmdir sed seq sleep sort tail tee timeout touch tr " +
+	"umask uname wc which whoami zookeeper-server-start"
 
 // folders are those that are there from the beginning; writable are those in which the user makes files.
 var (
@@ -73,7 +76,7 @@ func systemFiles(p Programs) ([]entry, error) {
 		return nil, err
 	}
 	all = append(all, entry{path: shellPath, mode: 0o755, content: shell})
-	for _, name := range append([]string{"sh", "ash"}, p.Tools...) {
+	for _, name := range append([]string{"sh", "ash"}, strings.Fields(tools)...) {
 		all = append(all, link("usr/bin/"+name, "bash"))
 	}
 	scripts, err := ownFiles()

@@ -19,7 +19,7 @@ func sample(t *testing.T) Options {
 	dir := t.TempDir()
 	o := Options{Name: "ottla:1.2.3", Version: "v1.2.3", Revision: "abc", Created: time.Unix(1_700_000_000, 0).UTC()}
 	for _, arch := range []string{"amd64", "arm64"} {
-		p := Programs{Arch: arch, Ottla: filepath.Join(dir, "ottla-"+arch), Shell: filepath.Join(dir, "shell-"+arch), Tools: []string{"cat", "sed"}}
+		p := Programs{Arch: arch, Ottla: filepath.Join(dir, "ottla-"+arch), Shell: filepath.Join(dir, "shell-"+arch)}
 		for _, name := range []string{p.Ottla, p.Shell} {
 			if err := os.WriteFile(name, []byte(filepath.Base(name)), 0o600); err != nil {
 				t.Fatal(err)

@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 )
 
-// target is a system that there is a binary for; the zero target is this machine.
+// target is a system that there is a binary for.
 type target struct{ system, arch string }
 
 var targets = []target{
@@ -32,10 +32,7 @@ func (r *release) binary(t target, pkg, file string) error {
 func (r *release) build(t target, dir, pkg, file, ldflags string) error {
 	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-buildid= "+ldflags, "-o", file, pkg)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOAMD64=v1", "GOARM64=v8.0", "GOFLAGS=", "GOEXPERIMENT=")
-	if t.system != "" {
-		cmd.Env = append(cmd.Env, "GOOS="+t.system, "GOARCH="+t.arch)
-	}
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOAMD64=v1", "GOARM64=v8.0", "GOFLAGS=", "GOEXPERIMENT=", "GOOS="+t.system, "GOARCH="+t.arch)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s/%s: %w\n%s", t.system, t.arch, err, out)
 	}

@@ -111,10 +111,6 @@ func (r *release) image() error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(aside) }() // a temporary folder
-	tools, err := r.tools(aside)
-	if err != nil {
-		return err
-	}
 	o := image.Options{Name: "ottla:" + tag(r.version), Version: r.version, Revision: r.commit, Created: r.created}
 	for _, t := range targets {
 		if t.system != "linux" {
@@ -124,7 +120,7 @@ func (r *release) image() error {
 		if err := r.build(t, filepath.Join(r.root, "cmd/ottla/image/shell"), ".", shell, "-s -w"); err != nil {
 			return err
 		}
-		o.Programs = append(o.Programs, image.Programs{Arch: t.arch, Ottla: filepath.Join(r.out, t.file()), Shell: shell, Tools: tools})
+		o.Programs = append(o.Programs, image.Programs{Arch: t.arch, Ottla: filepath.Join(r.out, t.file()), Shell: shell})
 	}
 	if err := image.Write(filepath.Join(r.out, layoutDir), o); err != nil {
 		return err
@@ -137,16 +133,6 @@ func (r *release) image() error {
 		}
 	}
 	return nil
-}
-
-// tools are the names of the shell's tools, which the shell for this machine tells.
-func (r *release) tools(aside string) ([]string, error) {
-	native := filepath.Join(aside, "shell")
-	if err := r.build(target{}, filepath.Join(r.root, "cmd/ottla/image/shell"), ".", native, ""); err != nil {
-		return nil, err
-	}
-	list, err := output("", native, "--list")
-	return strings.Fields(list), err
 }
 
 // tag makes a version one that an image may have.

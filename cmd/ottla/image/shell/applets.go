@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -14,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // call is one run of a tool, in a process of its own or in the shell's.
@@ -239,23 +243,14 @@ func whoami(c *call) int {
 
 func uname(c *call) int {
 	given, _, err := c.options("asnrmv")
-	var system syscall.Utsname
+	var system unix.Utsname
 	if err == nil {
-		err = syscall.Uname(&system)
+		err = unix.Uname(&system)
 	}
 	if err != nil {
 		return c.failed(err)
 	}
-	text := func(raw [65]int8) string {
-		var b strings.Builder
-		for _, r := range raw {
-			if r == 0 {
-				break
-			}
-			b.WriteByte(byte(r)) //nolint:gosec // bytes of a name
-		}
-		return b.String()
-	}
+	text := func(raw [65]byte) string { return unix.ByteSliceToString(raw[:]) }
 	var parts []string
 	for _, p := range []struct {
 		letter byte

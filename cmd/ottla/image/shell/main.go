@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command shell is what the image has in place of a system: the shell that interprets `#!/bin/bash` and `sh -c`, and the tools that start scripts use, in one
 // static binary that goes by the names of all of them.
 //
