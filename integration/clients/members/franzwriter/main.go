@@ -22,7 +22,7 @@ func main() {
 	defer cancel()
 	partitions, err := strconv.Atoi(os.Args[3])
 	report.Must(err)
-	client, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(os.Args[1], ",")...), kgo.DefaultProduceTopic(os.Args[2]), kgo.AlwaysRetryEOF(), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+	client, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(os.Args[1], ",")...), kgo.DefaultProduceTopic(os.Args[2]), kgo.AlwaysRetryEOF(), kgo.UnknownTopicRetries(-1), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.MetadataMinAge(100*time.Millisecond))
 	report.Must(err)
 	for n := 0; stop.Err() == nil; n++ {
