@@ -133,10 +133,10 @@ func TestLoggers(t *testing.T) {
 	of := []string{"--entity-type", "broker-loggers", "--entity-name", "1"}
 	do := func(args ...string) string { return s.do(t, "", "configs", append(args, of...)...) }
 	contains(t, do("--describe"), "root=INFO", "replication=INFO", "network.slow=INFO")
-	do("--alter", "--add-config", "root=WARN,replication=DEBUG")
-	contains(t, do("--describe"), "root=WARN", "replication=DEBUG", "network.slow=WARN")
+	do("--alter", "--add-config", "root=WARN,kafka.server.ReplicaManager=DEBUG")
+	contains(t, do("--describe"), "root=WARN", "replication=DEBUG", "network.slow=WARN", "kafka.server.ReplicaManager=DEBUG", "org.apache.kafka=WARN")
 	do("--alter", "--delete-config", "replication")
-	contains(t, do("--describe"), "replication=WARN")
+	contains(t, do("--describe"), "replication=WARN", "kafka.cluster.Partition=WARN")
 	out, err := s.try(t, "", "configs", append([]string{"--bootstrap-server", s.at, "--alter", "--add-config", "no.such.logger=INFO"}, of...)...)
 	if err == nil {
 		t.Error("a logger that does not exist was altered")

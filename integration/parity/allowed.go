@@ -51,6 +51,9 @@ func brokerKey(key, reason string) allowance {
 	}
 }
 
+// ownKeys name a port or a folder of one server, or the controller listener, which Ottla need not have.
+var ownKeys = []string{"listeners", "advertised.listeners", "log.dirs", "controller.quorum.voters", "controller.listener.names"}
+
 // newConfigs are the keys that Apache Kafka has since 4.4 and Ottla too.
 var newConfigs = []string{
 	"errors.deadletterqueue.group.enable", "errors.deadletterqueue.copy.record.enable", "errors.deadletterqueue.topic.name",

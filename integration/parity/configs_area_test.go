@@ -28,10 +28,9 @@ func byKey(_ server, answer kmsg.Response) {
 // withoutOwnPaths removes the keys whose values name a port or a folder of one server, and those of the controller listener
 // and the formatted folder, which Ottla needs not.
 func withoutOwnPaths(_ server, answer kmsg.Response) {
-	own := []string{"listeners", "advertised.listeners", "log.dirs", "controller.quorum.voters", "controller.listener.names"}
 	for i := range answer.(*kmsg.DescribeConfigsResponse).Resources {
 		r := &answer.(*kmsg.DescribeConfigsResponse).Resources[i]
-		r.Configs = slices.DeleteFunc(r.Configs, func(c kmsg.DescribeConfigsResponseResourceConfig) bool { return slices.Contains(own, c.Name) })
+		r.Configs = slices.DeleteFunc(r.Configs, func(c kmsg.DescribeConfigsResponseResourceConfig) bool { return slices.Contains(ownKeys, c.Name) })
 	}
 }
 

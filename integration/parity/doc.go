@@ -8,5 +8,6 @@
 //   - conversation.go: sockets, frames, steps; compare.go: the comparison; allowed.go: the differences that are right
 //   - batch.go: record batches, built by hand so that they can be wrong; requests.go, group_requests.go: requests that many areas send
 //   - parity_test.go: the servers and the areas; *_area_test.go: the scripts, one area each; consumer_requests_test.go: what the consumer areas send
+//   - tool_area_test.go: what kafka-configs prints of each server
 //   - cluster_parity_test.go: two clusters of three nodes and their areas, cluster_*_area_test.go
 package parity

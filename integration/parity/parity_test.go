@@ -165,6 +165,7 @@ var areas = []area{
 	{"ScramUsers", scramUsers},
 	{"BrokerConfigs", brokerConfigs},
 	{listenersArea, dynamicListeners},
+	{"ConfigsTool", configsTool},
 	{"ElectLeaders", electLeaders},
 	{"Reassignments", reassignments},
 	{"Quorum", quorum},
