@@ -45,7 +45,7 @@ type host struct {
 // startNodes runs a cluster on the loopback. With dynamic, the first begins the quorum and the others join it; otherwise controller.quorum.voters names all.
 func startNodes(t *testing.T, dynamic bool, lines ...string) *nodes {
 	t.Helper()
-	return startNodesAt(t, slices.Repeat([]host{{address: "127.0.0.1"}}, clusterSize), dynamic, lines...)
+	return startNodesAt(t, slices.Repeat([]host{{address: "127.0.0.1", cut: nil}}, clusterSize), dynamic, lines...)
 }
 
 // startNodesAt is startNodes elsewhere.
