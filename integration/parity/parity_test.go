@@ -164,7 +164,6 @@ var areas = []area{
 	{"UpdateFeatures", updateFeatures},
 	{"ScramUsers", scramUsers},
 	{"BrokerConfigs", brokerConfigs},
-	{listenersArea, dynamicListeners},
 	{"ConfigsTool", configsTool},
 	{"ElectLeaders", electLeaders},
 	{"Reassignments", reassignments},
@@ -202,4 +201,5 @@ var areas = []area{
 	{"TxnLists", txnLists},
 	{"TxnRecords", txnRecords},
 	{"TxnEpochs", txnEpochs},
+	{listenersArea, dynamicListeners}, // the last, as the topic that it makes is on its own Ottla
 }
