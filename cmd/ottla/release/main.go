@@ -89,8 +89,10 @@ func (r *release) make(out io.Writer) error {
 		return err
 	}
 	names, err := r.sum()
-	for _, name := range names[len(targets):] {
-		fmt.Fprintln(out, name)
+	for _, name := range names {
+		if !slices.ContainsFunc(targets, func(t target) bool { return t.file() == name }) { // those were told
+			fmt.Fprintln(out, name)
+		}
 	}
 	return err
 }
