@@ -169,6 +169,7 @@ func (c *simClassic) synced(resp *kmsg.SyncGroupResponse) {
 	}
 	c.phase, c.since, c.beatAt = stablePhase, c.generation, time.Now().Add(3*time.Second)
 	c.m.sim.note("%s %s is in generation %d with %v", c.m.name, c.memberID, c.generation, c.m.keys())
+	c.m.assigned()
 	if !c.cooperative {
 		return
 	}

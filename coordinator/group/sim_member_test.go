@@ -119,10 +119,15 @@ func (m *simMember) keys() (keys []offsetKey) {
 	return keys
 }
 
+// assigned forgets how far it was in what it no longer has: when that comes back, others have read on.
+func (m *simMember) assigned() {
+	keys := m.keys()
+	maps.DeleteFunc(m.position, func(k offsetKey, _ int64) bool { return !slices.Contains(keys, k) })
+}
+
 // consume reads on in what the member has: it finds out where to begin, or commits. It reports whether it sent something.
 func (m *simMember) consume() bool {
 	keys := m.keys()
-	maps.DeleteFunc(m.position, func(k offsetKey, _ int64) bool { return !slices.Contains(keys, k) })
 	var unknown []offsetKey
 	for _, k := range keys {
 		if _, ok := m.position[k]; !ok {

@@ -99,6 +99,7 @@ func (p *simModern) take(resp *kmsg.ConsumerGroupHeartbeatResponse, told map[pro
 		}
 		if w.epoch != before || resp.Assignment != nil {
 			s.note("%s %s is in epoch %d with %v", p.m.name, w.id, w.epoch, p.m.keys())
+			p.m.assigned()
 		}
 	case protocol.FencedMemberEpoch, protocol.UnknownMemberID, protocol.GroupIDNotFound:
 		s.note("%s %s is fenced: %v", p.m.name, w.id, code)
