@@ -113,11 +113,6 @@ func New(t testing.TB, overrides ...string) *Broker {
 	return b
 }
 
-// Advertise sets advertised.listeners to the broker's address, as a properties file would.
-func (b *Broker) Advertise() {
-	b.args = append(b.args, "--override", "advertised.listeners=PLAINTEXT://"+b.Addr)
-}
-
 // NewNode prepares one node of a cluster, whose server.properties are the given lines and whose data lies in a folder of the test. command, if any, runs the
 // binary: ip netns exec. It is killed when the test ends.
 func NewNode(t testing.TB, addr string, lines []string, command ...string) *Broker {
