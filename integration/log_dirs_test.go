@@ -192,7 +192,7 @@ func TestReplicaMovesWhileItIsUsed(t *testing.T) {
 // A move back to where the replica is cancels, and leaves no copy.
 func TestMoveIsCancelled(t *testing.T) {
 	d := newTwoDirs(t, "staying", 1)
-	produce(t, newClient(t, d.Broker), "staying", numbered("v", 100)...)
+	produce(t, newClient(t, d.Broker, kgo.ProducerBatchCompression(kgo.NoCompression())), "staying", numbered(strings.Repeat(".", 20_000), 250)...) // a throttle lets the first piece pass
 	d.throttle("1")
 	from, _ := d.where(0)
 	d.move(d.other(from), 0)
