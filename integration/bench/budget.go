@@ -17,8 +17,8 @@ var costs = map[string]time.Duration{
 	"produce-128": 15 * time.Second, "produce-1000-partitions": 31 * time.Second, "franz-consume": 20 * time.Second,
 	"tool-produce": 18 * time.Second, "tool-consume": 23 * time.Second, "tool-latency": 27 * time.Second,
 	"latency-1000": 36 * time.Second, "latency-20000": 36 * time.Second,
-	"transactions-50x1": 13 * time.Second, "transactions-50x10": 13 * time.Second, "transactions-50x100": 13 * time.Second,
-	"transactions-1x1": 13 * time.Second, "transactions-1x10": 13 * time.Second, "transactions-1x100": 13 * time.Second,
+	"transactions-50x1": 15 * time.Second, "transactions-50x10": 15 * time.Second, "transactions-50x100": 15 * time.Second,
+	"transactions-1x1": 15 * time.Second, "transactions-1x10": 15 * time.Second, "transactions-1x100": 15 * time.Second,
 	"consume-committed": 36 * time.Second, "commits": 18 * time.Second,
 	"rebalance-classic": 57 * time.Second, "rebalance-consumer": 91 * time.Second, "load-offsets": 24 * time.Second, "memory-groups": 38 * time.Second,
 	"restart-1000": 42 * time.Second, "partitions-10000": 154 * time.Second,
@@ -55,7 +55,7 @@ func affordable(left time.Duration, cases []benchCase) int {
 }
 
 // longRounds begin the names of cases of which one round is enough to warm up any server.
-var longRounds = []string{"latency", "transactions", "consume-committed", "rebalance"}
+var longRounds = []string{"latency", "consume-committed", "rebalance"}
 
 // warmUps are the rounds whose figures are dropped. A Java virtual machine wants some seconds.
 func warmUps(c benchCase, p *peer) int {
