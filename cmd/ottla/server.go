@@ -114,7 +114,10 @@ func serve(ctx context.Context, out io.Writer, file string, flags serverFlags, b
 		text := fmt.Sprintf("Ottla is ready: bootstrap %s, data in %s, started in %v", n.all[i].Addr(), strings.Join(c.LogDirs, ", "), rounded(time.Since(begin)))
 		err = errors.Join(err, announce(out, logger, c, text))
 	}
-	if err = errors.Join(err, notify(stateReady)); err == nil {
+	if err == nil {
+		err = notify(stateReady)
+	}
+	if err == nil {
 		err = run(ctx, n, logger)
 	}
 	return errors.Join(err, notify(stateStopping), n.Shutdown(context.Background()))
