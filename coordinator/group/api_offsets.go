@@ -8,7 +8,8 @@ import (
 )
 
 // OffsetCommit answers when the offsets are durable. Topics are taken by name in every version; those of version 10
-// must carry both name and id. An empty group id is a group like others, as in Kafka. It keeps req.
+// must carry both name and id. An empty group id is a group like others, as in Kafka. It keeps req, and its
+// strings in the state of the group: they must not alias a buffer that is used again.
 func (c *Coordinator) OffsetCommit(req *kmsg.OffsetCommitRequest) *runtime.Future[*kmsg.OffsetCommitResponse] {
 	future := runtime.NewFuture[*kmsg.OffsetCommitResponse]()
 	if req.Version < 1 {
