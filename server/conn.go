@@ -372,7 +372,8 @@ func (c *conn) decode(a *answer, body []byte) error {
 	return readBody(req, body)
 }
 
-// readBody decodes body into req. kmsg is not written for hostile input, so its panics become errors here.
+// readBody decodes body into req, whose strings are copies: the group coordinator keeps those of an OffsetCommit. kmsg is not written for hostile input, so its
+// panics become errors here.
 func readBody(req kmsg.Request, body []byte) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

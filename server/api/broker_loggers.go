@@ -75,6 +75,7 @@ func (c *configChange) checkLoggers(n *Node) error {
 // alterLoggers makes a change that checkLoggers has let pass.
 func (c *configChange) alterLoggers(n *Node) error {
 	for _, name := range c.keys {
+		name = strings.Clone(name) // it aliases the frame
 		level := c.set[name]
 		if level == nil {
 			if err := n.Loggers.Unset(name); err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Request is one decoded request and where it came from. Byte fields of Body alias the frame, which lives until the response is written: whatever is
-// kept longer must be copied. Its strings are copies already, as kmsg's ReadFrom makes them: the group coordinator keeps those of an OffsetCommit.
+// Request is one decoded request and where it came from. Byte fields and strings of Body may alias the frame, which lives until the
+// response is written: whatever is kept longer must be copied.
 type Request struct {
 	Key, Version int16
 	ClientID     *string // nil if the client sent null
