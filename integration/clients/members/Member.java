@@ -14,6 +14,7 @@ import org.apache.kafka.clients.consumer.ConsumerRecords;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.errors.UnknownMemberIdException;
 import org.apache.kafka.common.errors.WakeupException;
 
 /**
@@ -111,6 +112,10 @@ public class Member {
             Object limit = POLL.getParameterTypes()[0] == long.class ? (Object) 100L : Duration.ofMillis(100);
             return (ConsumerRecords<byte[], byte[]>) POLL.invoke(consumer, limit);
         } catch (java.lang.reflect.InvocationTargetException e) {
+            if (e.getCause() instanceof UnknownMemberIdException) { // its session ended while it asked for committed offsets: it joins again
+                tell("refused", ",\"error\":\"" + e.getCause().getClass().getSimpleName() + "\"");
+                return ConsumerRecords.empty();
+            }
             if (e.getCause() instanceof RuntimeException) {
                 throw (RuntimeException) e.getCause();
             }
