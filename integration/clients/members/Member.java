@@ -14,7 +14,6 @@ import org.apache.kafka.clients.consumer.ConsumerRecords;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.common.TopicPartition;
-import org.apache.kafka.common.errors.UnknownMemberIdException;
 import org.apache.kafka.common.errors.WakeupException;
 
 /**
@@ -70,7 +69,10 @@ public class Member {
         }
         try {
             while (!stop.get()) {
-                turn(poll());
+                ConsumerRecords<byte[], byte[]> records = poll();
+                if (records != null) {
+                    turn(records);
+                }
             }
         } catch (WakeupException e) {
             if (!stop.get()) {
@@ -106,15 +108,20 @@ public class Member {
         }
     }
 
+    /**
+     * Polls. A member that was put out of its group while it asked where to begin learns of it by an exception of the consumer protocol's client, which is told and
+     * answered with null: the next poll joins again.
+     */
     @SuppressWarnings("unchecked")
     private static ConsumerRecords<byte[], byte[]> poll() throws Exception {
         try {
             Object limit = POLL.getParameterTypes()[0] == long.class ? (Object) 100L : Duration.ofMillis(100);
             return (ConsumerRecords<byte[], byte[]>) POLL.invoke(consumer, limit);
         } catch (java.lang.reflect.InvocationTargetException e) {
-            if (e.getCause() instanceof UnknownMemberIdException) { // its session ended while it asked for committed offsets: it joins again
-                tell("refused", ",\"error\":\"" + e.getCause().getClass().getSimpleName() + "\"");
-                return ConsumerRecords.empty();
+            String name = e.getCause().getClass().getSimpleName();
+            if (name.equals("UnknownMemberIdException") || name.equals("StaleMemberEpochException")) {
+                tell("refused", ",\"error\":\"" + name + "\"");
+                return null;
             }
             if (e.getCause() instanceof RuntimeException) {
                 throw (RuntimeException) e.getCause();
