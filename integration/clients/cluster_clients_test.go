@@ -109,10 +109,7 @@ func (w *workload) read(topic, client string, members int) {
 	}
 	w.t.Cleanup(func() {
 		if w.t.Failed() {
-			h := historyOf(g.members)
-			last := h[max(0, len(h)-10):]
-			h = slices.DeleteFunc(slices.Clone(h), func(e event) bool { return e.Name == "consumed" || e.Name == "committed" })
-			w.t.Logf("what the members of %s told:\n%s...\n%s", client, h, last)
+			g.tell(w.t)
 		}
 	})
 	w.groups = append(w.groups, g)

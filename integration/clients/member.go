@@ -57,7 +57,9 @@ func startMember(t *testing.T, name string, cmd *exec.Cmd) *groupMember {
 	}
 	go func() { // ends with the process
 		defer close(m.exited)
-		for lines := bufio.NewScanner(out); lines.Scan(); {
+		lines := bufio.NewScanner(out)
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
 			m.take(lines.Bytes())
 		}
 		_ = cmd.Wait()
@@ -108,6 +110,16 @@ func (m *groupMember) holds() int {
 	return len(m.held)
 }
 
+// running fails the test if the process has ended, of which the test knows nothing.
+func (m *groupMember) running(t *testing.T) {
+	t.Helper()
+	select {
+	case <-m.exited:
+		t.Fatalf("%s has ended by itself:\n%.2000s", m.name, m.stderr.String())
+	default:
+	}
+}
+
 // log returns what happened to the member so far.
 func (m *groupMember) log() []event {
 	m.mu.Lock()
@@ -122,16 +134,16 @@ func (m *groupMember) kill() {
 		return
 	default:
 	}
-	m.note("killed")
 	_ = m.cmd.Process.Kill()
+	m.note("killed") // nothing that it tells is of later
 	<-m.exited
 }
 
 // pause stops the process, and the time that it knows of.
 func (m *groupMember) pause(t *testing.T) {
 	t.Helper()
-	m.note("paused")
 	m.signal(t, syscall.SIGSTOP)
+	m.note("paused") // what it tells until it is resumed is of before
 }
 
 func (m *groupMember) resume(t *testing.T) {
@@ -146,8 +158,8 @@ func (m *groupMember) leave(t *testing.T) {
 	m.signal(t, syscall.SIGTERM)
 	select {
 	case <-m.exited:
-	case <-time.After(time.Minute):
-		t.Fatalf("%s did not leave within a minute", m.name)
+	case <-time.After(awaitLimit):
+		t.Fatalf("%s did not leave within %v", m.name, awaitLimit)
 	}
 	if events := m.log(); len(events) == 0 || events[len(events)-1].Name != "left" {
 		t.Errorf("%s ended without leaving:\n%.2000s", m.name, m.stderr.String())

@@ -190,10 +190,18 @@ func newMemberRun(t *testing.T, addr, name string) *memberRun {
 	r := &memberRun{t: t, addr: addr, group: name, topic: name, client: client, admin: kadm.NewClient(client), sizes: map[string]int32{}}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("what the members told:\n%s", historyOf(r.members))
+			r.tell(t)
 		}
 	})
 	return r
+}
+
+// tell shows what the members told, but most of what they consumed and committed.
+func (r *memberRun) tell(t *testing.T) {
+	t.Helper()
+	process.Show(t, "what the members of "+r.group+" told", historyOf(r.members).String(), func(line string) bool {
+		return !strings.Contains(line, " consumed ") && !strings.Contains(line, " committed ")
+	})
 }
 
 func (r *memberRun) create(topic string, partitions int32) {
@@ -286,6 +294,7 @@ func (r *memberRun) settled(what string, members ...*groupMember) time.Duration 
 		held = held[:0]
 		total := 0
 		for _, m := range members {
+			m.running(r.t)
 			has := m.holds()
 			held = append(held, has)
 			total += has
@@ -304,22 +313,66 @@ func (r *memberRun) finish(prompt bool, members ...*groupMember) {
 		r.t.Fatal(err)
 	}
 	listed.Each(func(o kadm.ListedOffset) { ends[topicPartition{o.Topic, o.Partition}] = o.Offset })
+	var left []topicPartition
+	defer func() {
+		if r.t.Failed() && len(left) > 0 {
+			r.t.Logf("not committed to the end: %v of %v", left, ends)
+		}
+	}()
+	last := time.Now()
 	await(r.t, "commit of everything", func() bool {
+		for _, m := range members {
+			m.running(r.t)
+		}
 		offsets, err := r.admin.FetchOffsets(r.t.Context(), r.group)
 		if err != nil {
 			return false
 		}
+		left = left[:0]
 		for p, end := range ends {
 			if o, ok := offsets.Lookup(p.Topic, p.Partition); !ok || o.At != end {
-				return false
+				left = append(left, p)
 			}
 		}
-		return true
+		if len(left) > 0 && time.Since(last) > commitsAgain {
+			last = time.Now()
+			r.produceMore(ends, left)
+		}
+		return len(left) == 0
 	})
 	for _, m := range members {
 		m.leave(r.t)
 	}
 	historyOf(r.members).check(r.t, ends, prompt)
+}
+
+// commitsAgain is how long everything may be consumed without a commit.
+const commitsAgain = 5 * time.Second
+
+// produceMore adds a record to partitions whose end no member has told to be committed, if one had a commit refused: what a rebalance refuses is made good by the commit
+// after the next records, so that one for the last of all is missing for ever. A commit that was told and is missing stays so.
+func (r *memberRun) produceMore(ends map[topicPartition]int64, left []topicPartition) {
+	r.t.Helper()
+	told, refused := map[topicPartition]int64{}, false
+	for _, e := range historyOf(r.members) {
+		switch e.Name {
+		case "committed":
+			told[e.topicPartition] = max(told[e.topicPartition], e.To)
+		case "refused":
+			refused = true
+		}
+	}
+	for _, p := range left {
+		if !refused || told[p] >= ends[p] {
+			continue
+		}
+		record, err := r.client.ProduceSync(r.t.Context(), &kgo.Record{Topic: p.Topic, Partition: p.Partition, Value: []byte("value")}).First()
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		r.t.Logf("%v: one more record at %d", p, record.Offset)
+		ends[p] = record.Offset + 1
+	}
 }
 
 // TestGroups runs groups of every client through joins, leaves, kills, a pause over the session timeout, and topics that grow and appear. At

@@ -129,12 +129,12 @@ func NewNode(t testing.TB, addr string, lines []string, command ...string) *Brok
 	return b
 }
 
-// endWith kills the process when the test ends, and shows its output if the test has failed.
+// endWith kills the process when the test ends, and shows what matters of its output if the test has failed.
 func (b *Broker) endWith(t testing.TB) {
 	t.Cleanup(func() {
 		b.Kill(t)
 		if t.Failed() {
-			t.Logf("the output of the broker at %s:\n%s", b.Addr, b.log.text())
+			Show(t, "the output of the broker at "+b.Addr, b.log.text(), telling)
 		}
 	})
 }

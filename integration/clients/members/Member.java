@@ -69,10 +69,7 @@ public class Member {
         }
         try {
             while (!stop.get()) {
-                ConsumerRecords<byte[], byte[]> records = poll();
-                if (records != null) {
-                    turn(records);
-                }
+                turn(poll());
             }
         } catch (WakeupException e) {
             if (!stop.get()) {
@@ -108,10 +105,6 @@ public class Member {
         }
     }
 
-    /**
-     * Polls. A member that was put out of its group while it asked where to begin learns of it by an exception of the consumer protocol's client, which is told and
-     * answered with null: the next poll joins again.
-     */
     @SuppressWarnings("unchecked")
     private static ConsumerRecords<byte[], byte[]> poll() throws Exception {
         try {
@@ -119,9 +112,9 @@ public class Member {
             return (ConsumerRecords<byte[], byte[]>) POLL.invoke(consumer, limit);
         } catch (java.lang.reflect.InvocationTargetException e) {
             String name = e.getCause().getClass().getSimpleName();
-            if (name.equals("UnknownMemberIdException") || name.equals("StaleMemberEpochException")) {
-                tell("refused", ",\"error\":\"" + name + "\"");
-                return null;
+            if (name.equals("UnknownMemberIdException") || name.equals("StaleMemberEpochException")) { // since 3.5
+                tell("refused", ",\"error\":\"" + name + "\""); // its session ended while it asked for committed offsets: it joins again
+                return ConsumerRecords.empty();
             }
             if (e.getCause() instanceof RuntimeException) {
                 throw (RuntimeException) e.getCause();
