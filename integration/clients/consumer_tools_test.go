@@ -13,7 +13,7 @@ import (
 func TestStockToolsOfConsumerGroups(t *testing.T) {
 	k := kafkaRelease(t, "4.3.1")
 	b := process.New(t, "offsets.topic.num.partitions=1", "group.consumer.min.session.timeout.ms=6000", "group.consumer.session.timeout.ms=6000",
-		"group.consumer.min.heartbeat.interval.ms=1000", "group.consumer.heartbeat.interval.ms=1000")
+		"group.consumer.min.heartbeat.interval.ms=1000", "group.consumer.heartbeat.interval.ms=1000", noGroupDelay)
 	b.Start(t)
 	s := shell{kafka: k, at: b.Addr}
 	s.do(t, "", "topics", "--create", "--topic", "modern", "--partitions", "4")
@@ -51,7 +51,7 @@ func TestStockToolsOfConsumerGroups(t *testing.T) {
 	matches(t, groups("--reset-offsets", "--group", "g", "--topic", "modern", "--to-earliest", "--execute"), `g\s+modern\s+0\s+0`)
 	matches(t, groups("--delete-offsets", "--group", "g", "--topic", "modern"), `(?i)successful`)
 	internal := func(formatter string) string {
-		return s.do(t, "", "console-consumer", "--topic", "__consumer_offsets", "--from-beginning", "--timeout-ms", "5000", "--formatter", "org.apache.kafka.tools.consumer."+formatter)
+		return s.do(t, "", "console-consumer", "--topic", "__consumer_offsets", "--from-beginning", "--timeout-ms", "8000", "--formatter", "org.apache.kafka.tools.consumer."+formatter)
 	}
 	contains(t, internal("OffsetsMessageFormatter"), `"group":"g","topic":"modern","partition":`, `"offset":100`)
 	contains(t, internal("GroupMetadataMessageFormatter"), `"group":"console-consumer`)

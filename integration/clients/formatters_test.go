@@ -35,7 +35,7 @@ func TestFormatters(t *testing.T) {
 	for _, version := range kafkaVersions {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
-			b := process.New(t, "offsets.topic.num.partitions=1", "transaction.state.log.num.partitions=1", "group.initial.rebalance.delay.ms=0")
+			b := process.New(t, "offsets.topic.num.partitions=1", "transaction.state.log.num.partitions=1", noGroupDelay)
 			b.Start(t)
 			writeInternal(t, b.Addr)
 			s := shell{kafka: kafkaRelease(t, version), at: b.Addr}

@@ -21,7 +21,7 @@ func TestJavaStaticMembers(t *testing.T) {
 		for _, assignor := range []string{"RangeAssignor", "CooperativeStickyAssignor"} {
 			t.Run(version+"/"+assignor, func(t *testing.T) {
 				k := kafkaRelease(t, version)
-				b := process.New(t)
+				b := process.New(t, noGroupDelay)
 				b.Start(t)
 				restartStaticMember(t, k, b.Addr, "org.apache.kafka.clients.consumer."+assignor)
 			})

@@ -18,8 +18,12 @@ import (
 // kafkaVersions are the releases of Apache Kafka whose tools are run: the newest, and the last with the old protocol versions.
 var kafkaVersions = []string{"4.3.1", "3.9.1"}
 
-// toolLimit bounds one run of one tool.
-const toolLimit = 2 * time.Minute
+const (
+	// toolLimit bounds one run of one tool.
+	toolLimit = 2 * time.Minute
+	// noGroupDelay lets the first member of a classic group have its partitions at once, where that takes Kafka's three seconds otherwise.
+	noGroupDelay = "group.initial.rebalance.delay.ms=0"
+)
 
 // kafka is one release of Apache Kafka with its jars.
 type kafka struct {

@@ -13,7 +13,7 @@ import (
 	"github.com/ottla/ottla/integration/process"
 )
 
-const saramaLimit = time.Minute
+const saramaLimit = awaitLimit
 
 func saramaConfig() *sarama.Config {
 	c := sarama.NewConfig()
@@ -107,7 +107,7 @@ func saramaAsync(t *testing.T, addr string, c *sarama.Config, name string) (sent
 // TestSaramaGroup lets members join and leave a group while records come; each record is consumed, and a last member finds
 // the committed offsets of the others.
 func TestSaramaGroup(t *testing.T) {
-	b := process.New(t, "num.partitions=4")
+	b := process.New(t, "num.partitions=4", noGroupDelay)
 	b.Start(t)
 	c := saramaConfig()
 	seen := &tally{seen: make(map[string]int)}

@@ -22,7 +22,7 @@ import (
 // word and every joined pair comes out exactly once.
 func TestStreams(t *testing.T) {
 	const rounds, perRound, words = 5, 200, 7
-	b := process.New(t, "transaction.abort.timed.out.transaction.cleanup.interval.ms=500")
+	b := process.New(t, "transaction.abort.timed.out.transaction.cleanup.interval.ms=500", noGroupDelay)
 	b.Start(t)
 	cl, err := kgo.NewClient(kgo.SeedBrokers(b.Addr), kgo.RecordRetries(1000))
 	if err != nil {

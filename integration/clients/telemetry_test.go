@@ -79,7 +79,7 @@ func TestTelemetry(t *testing.T) {
 	s.do(t, "", "client-metrics", "--alter", "--name", "all", "--metrics", "*", "--interval", "500")
 	s.do(t, "", "configs", "--alter", "--entity-type", "client-metrics", "--entity-name", "nobody", "--add-config", "metrics=[a,b],interval.ms=100,match=[client_id=nobody]")
 
-	ctx, cancel := context.WithTimeout(t.Context(), toolLimit)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*toolLimit)
 	defer cancel()
 	pushing(t, k.command(ctx, t, "console-producer", "--bootstrap-server", b.Addr, "--topic", "java"), "one\ntwo\n")
 	consumer := k.command(ctx, t, "console-consumer", "--bootstrap-server", b.Addr, "--topic", "java", "--from-beginning")

@@ -17,7 +17,7 @@ func TestStockTools(t *testing.T) {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
 			k := kafkaRelease(t, version)
-			b := process.New(t)
+			b := process.New(t, noGroupDelay)
 			b.Start(t)
 			s := shell{kafka: k, at: b.Addr}
 			t.Run("topics", s.topics)
@@ -87,12 +87,12 @@ func (s shell) console(t *testing.T) {
 	// The topic does not exist: the producer's metadata request creates it.
 	s.do(t, "h1:v1,h2:v2\tk1\thello\nh3:v3\tk2\tworld\n", "console-producer", "--topic", "console",
 		"--property", "parse.key=true", "--property", "parse.headers=true")
-	out := s.do(t, "", "console-consumer", "--topic", "console", "--from-beginning", "--max-messages", "2", "--timeout-ms", "20000",
+	out := s.do(t, "", "console-consumer", "--topic", "console", "--from-beginning", "--max-messages", "2", "--timeout-ms", "60000",
 		"--property", "print.key=true", "--property", "print.headers=true", "--property", "print.offset=true",
 		"--property", "print.partition=true")
 	contains(t, out, "Partition:0\tOffset:0\th1:v1,h2:v2\tk1\thello", "Partition:0\tOffset:1\th3:v3\tk2\tworld")
 	out = s.do(t, "", "console-consumer", "--topic", "console", "--partition", "0", "--offset", "1", "--max-messages", "1",
-		"--timeout-ms", "20000")
+		"--timeout-ms", "60000")
 	contains(t, out, "world")
 	if strings.Contains(out, "hello") {
 		t.Errorf("offset 1 gave the record before it:\n%s", out)
@@ -108,7 +108,7 @@ func (s shell) codecs(t *testing.T) {
 				fmt.Fprintf(&lines, "%s record number %d with words that compress\n", codec, i)
 			}
 			s.do(t, lines.String(), "console-producer", "--topic", topic, "--compression-codec", codec)
-			out := s.do(t, "", "console-consumer", "--topic", topic, "--from-beginning", "--max-messages", "500", "--timeout-ms", "20000")
+			out := s.do(t, "", "console-consumer", "--topic", topic, "--from-beginning", "--max-messages", "500", "--timeout-ms", "60000")
 			contains(t, out, codec+" record number 0 ", codec+" record number 499 ", "Processed a total of 500 messages")
 		})
 	}
@@ -117,13 +117,13 @@ func (s shell) codecs(t *testing.T) {
 func (s shell) groups(t *testing.T) {
 	s.do(t, "a\nb\nc\nd\ne\n", "console-producer", "--topic", "grouped")
 	out := s.do(t, "", "console-consumer", "--topic", "grouped", "--group", "g1", "--from-beginning", "--max-messages", "3",
-		"--timeout-ms", "20000")
+		"--timeout-ms", "60000")
 	contains(t, out, "a\nb\nc\n", "Processed a total of 3 messages")
 	contains(t, s.do(t, "", "consumer-groups", "--list"), "g1")
 	matches(t, s.do(t, "", "consumer-groups", "--describe", "--group", "g1"), `g1\s+grouped\s+0\s+3\s+5\s+2`)
 	matches(t, s.do(t, "", "consumer-groups", "--describe", "--group", "g1", "--state"), `g1\s+\S+\s+\(1\)\s+.*Empty\s+0`)
 	// The committed offset is where the next consumer goes on.
-	out = s.do(t, "", "console-consumer", "--topic", "grouped", "--group", "g1", "--max-messages", "2", "--timeout-ms", "20000")
+	out = s.do(t, "", "console-consumer", "--topic", "grouped", "--group", "g1", "--max-messages", "2", "--timeout-ms", "60000")
 	contains(t, out, "d\ne\n")
 	matches(t, s.do(t, "", "consumer-groups", "--reset-offsets", "--group", "g1", "--topic", "grouped", "--to-offset", "1", "--execute"),
 		`g1\s+grouped\s+0\s+1`)
@@ -169,7 +169,7 @@ func (s shell) offsets(t *testing.T) {
 	}
 	matches(t, s.do(t, "", "delete-records", "--offset-json-file", file), `trimmed-0\s+low_watermark: 3`)
 	contains(t, s.do(t, "", "get-offsets", "--topic", "trimmed", "--time", "earliest"), "trimmed:0:3")
-	out := s.do(t, "", "console-consumer", "--topic", "trimmed", "--from-beginning", "--max-messages", "1", "--timeout-ms", "20000")
+	out := s.do(t, "", "console-consumer", "--topic", "trimmed", "--from-beginning", "--max-messages", "1", "--timeout-ms", "60000")
 	contains(t, out, "4")
 }
 

@@ -14,7 +14,7 @@ import (
 // TestTransactionLogIsReadable has the stock tools decode what the coordinator wrote to __transaction_state, in both of its formats.
 func TestTransactionLogIsReadable(t *testing.T) {
 	k := kafkaRelease(t, "4.3.1")
-	b := process.New(t, "transaction.state.log.num.partitions=1")
+	b := process.New(t, "transaction.state.log.num.partitions=1", noGroupDelay)
 	b.Start(t)
 	s := shell{kafka: k, at: b.Addr}
 	s.do(t, "", "topics", "--create", "--topic", "logged", "--partitions", "2")
@@ -38,7 +38,7 @@ func TestTransactionLogIsReadable(t *testing.T) {
 	transact("flexible", true)
 	s.do(t, "", "features", "downgrade", "--feature", "transaction.version=0")
 	transact("first-format", false)
-	printed := s.do(t, "", "console-consumer", "--topic", "__transaction_state", "--from-beginning", "--timeout-ms", "5000",
+	printed := s.do(t, "", "console-consumer", "--topic", "__transaction_state", "--from-beginning", "--timeout-ms", "8000",
 		"--formatter", "org.apache.kafka.tools.consumer.TransactionLogMessageFormatter")
 	contains(t, printed, `"transactionalId":"flexible"`, `"transactionalId":"first-format"`, `"version":1`, `"version":0`, `"topic":"logged"`)
 	b.Stop(t)

@@ -32,7 +32,7 @@ func transactionPrograms() map[string]func(*testing.T) []string {
 // TestTransactions runs commit, abort, fencing by a second producer, a time-out and consume-transform-produce with every client.
 // Of what was aborted nothing is ever seen, of what was committed everything once.
 func TestTransactions(t *testing.T) {
-	b := process.New(t, "transaction.abort.timed.out.transaction.cleanup.interval.ms=500", "group.initial.rebalance.delay.ms=0")
+	b := process.New(t, "transaction.abort.timed.out.transaction.cleanup.interval.ms=500", noGroupDelay)
 	b.Start(t)
 	programs := transactionPrograms()
 	for _, client := range slices.Sorted(maps.Keys(programs)) {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"regexp"
 	"testing"
 	"time"
 
@@ -24,7 +25,7 @@ func TestTransactionsTool(t *testing.T) {
 			b := process.New(t)
 			b.Start(t)
 			s := shell{kafka: kafkaRelease(t, version), at: b.Addr}
-			client, err := kgo.NewClient(kgo.SeedBrokers(b.Addr), kgo.TransactionalID("live"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+			client, err := kgo.NewClient(kgo.SeedBrokers(b.Addr), kgo.TransactionalID("live"), kgo.TransactionTimeout(10*time.Minute), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -56,7 +57,9 @@ func (s shell) liveTransaction(t *testing.T, client *kgo.Client) {
 	if err := client.EndTransaction(t.Context(), kgo.TryCommit); err != nil {
 		t.Fatal(err)
 	}
-	matches(t, s.do(t, "", "transactions", "describe", "--transactional-id", "live"), `(?m)^1\s+live\s.*\sCompleteCommit\s`)
+	await(t, "the end of the transaction", func() bool { // the markers follow the answer
+		return regexp.MustCompile(`(?m)^1\s+live\s.*\sCompleteCommit\s`).MatchString(s.do(t, "", "transactions", "describe", "--transactional-id", "live"))
+	})
 	matches(t, s.do(t, "", "transactions", "describe-producers", "--topic", "tx", "--partition", "1"), fmt.Sprintf(`(?m)^%d\s+%d\s+0\s+-1\s+\d+\s+None\s*$`, id, epoch+1))
 }
 

@@ -11,7 +11,7 @@ import org.apache.kafka.streams.kstream.Produced;
 
 /**
  * A Kafka Streams application with exactly_once_v2: counts the words of topic "words" into "counts", one record for each step of a count, and joins
- * "left" with "right" within ten seconds into "joined". Arguments: BOOTSTRAP STATE-DIR. It ends on SIGTERM.
+ * "left" with "right" within ten minutes into "joined": what one side has read may be much older than what the other has, after a restart on a busy machine. Arguments: BOOTSTRAP STATE-DIR. It ends on SIGTERM.
  */
 public class Streams {
     public static void main(String[] args) {
@@ -34,7 +34,7 @@ public class Streams {
             .to("counts", Produced.with(Serdes.String(), Serdes.Long()));
         KStream<String, String> left = b.stream("left");
         KStream<String, String> right = b.stream("right");
-        left.join(right, (l, r) -> l + "+" + r, JoinWindows.ofTimeDifferenceWithNoGrace(Duration.ofSeconds(10))).to("joined");
+        left.join(right, (l, r) -> l + "+" + r, JoinWindows.ofTimeDifferenceWithNoGrace(Duration.ofMinutes(10))).to("joined");
         KafkaStreams streams = new KafkaStreams(b.build(), p);
         streams.setUncaughtExceptionHandler(e -> {
             e.printStackTrace();

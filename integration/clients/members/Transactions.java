@@ -102,11 +102,11 @@ public class Transactions {
     }
 
     private static void timeout(String topic, String id) throws Exception {
-        KafkaProducer<String, String> late = producer(id, 1000);
+        KafkaProducer<String, String> late = producer(id, 2000);
         late.beginTransaction();
         send(late, topic, "a-", 0, 10);
         late.flush();
-        Thread.sleep(4000);
+        Thread.sleep(5000);
         try {
             send(late, topic, "a-", 10, 20);
             late.commitTransaction();

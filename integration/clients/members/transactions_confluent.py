@@ -63,11 +63,11 @@ def fence(topic, transactional_id):
 
 
 def timeout(topic, transactional_id):
-    late = producer(transactional_id, 1000)
+    late = producer(transactional_id, 2000)
     late.begin_transaction()
     send(late, topic, "a-", range(10))
     late.flush(30)
-    time.sleep(4)
+    time.sleep(5)
     expect_failure("too late:", late, topic)
     write(topic, transactional_id)
 

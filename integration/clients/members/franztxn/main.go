@@ -71,11 +71,11 @@ func fence(topic, id string) {
 }
 
 func timeout(topic, id string) {
-	late := producer(id, time.Second)
+	late := producer(id, 2*time.Second)
 	defer late.Close()
 	report.Must(late.BeginTransaction())
 	report.Must(send(late, topic, "a-", 0, 10))
-	<-time.After(4 * time.Second)
+	<-time.After(5 * time.Second)
 	expectFailure("too late:", late, topic)
 	write(topic, id)
 }
