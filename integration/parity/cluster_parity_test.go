@@ -21,7 +21,8 @@ type trio struct {
 func clusterSettings(id int) []string {
 	return []string{
 		fmt.Sprint("broker.rack=r", id), "replica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector",
-		"broker.session.timeout.ms=3000", "broker.heartbeat.interval.ms=500", "auto.leader.rebalance.enable=false", "group.initial.rebalance.delay.ms=0",
+		"broker.session.timeout.ms=9000", "broker.heartbeat.interval.ms=500", "controller.quorum.fetch.timeout.ms=8000", // six nodes on one machine that may be busy
+		"auto.leader.rebalance.enable=false", "group.initial.rebalance.delay.ms=0",
 		"default.replication.factor=3", "offsets.topic.num.partitions=3", "transaction.state.log.num.partitions=3",
 	}
 }

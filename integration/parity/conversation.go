@@ -20,7 +20,7 @@ const (
 	// answerLimit bounds the wait for one answer.
 	answerLimit = 30 * time.Second
 	// untilLimit bounds the wait for what is to come about; on a busy machine nodes take their time to start or to be missed.
-	untilLimit = time.Minute
+	untilLimit = 2 * time.Minute
 )
 
 // server is one of the two sides.
@@ -56,7 +56,8 @@ type step struct {
 // conversation is one run of a script against one server.
 type conversation struct {
 	server server
-	now    time.Time // the same on both sides
+	now    time.Time     // the same on both sides
+	quiet  time.Duration // how long nothing must come for a connection to be called silent
 	steps  []step
 	conns  []*client
 	every  []option // of all steps
@@ -232,7 +233,7 @@ func (c *conversation) raw(label string, b []byte) {
 func (cl *client) rest() string {
 	out := ""
 	for {
-		body, err := cl.readFrame(quiet)
+		body, err := cl.readFrame(cl.quiet)
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return out + "silent"
@@ -243,12 +244,16 @@ func (cl *client) rest() string {
 	}
 }
 
-// quiet is how long nothing must come for a connection to be called silent.
-const quiet = 250 * time.Millisecond
+const (
+	// quiet is how long nothing must come for a connection to be called silent.
+	quiet = 250 * time.Millisecond
+	// longQuiet is the same where a busy machine may have been taken for silence.
+	longQuiet = 2 * time.Second
+)
 
 // parked records whether the connection stays silent for a moment.
 func (cl *client) parked(label string) {
-	_ = cl.conn.SetReadDeadline(time.Now().Add(quiet))
+	_ = cl.conn.SetReadDeadline(time.Now().Add(cl.quiet))
 	var b [1]byte
 	n, err := cl.conn.Read(b[:])
 	switch {

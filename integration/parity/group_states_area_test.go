@@ -300,7 +300,7 @@ func (c *conversation) together(scripts ...func(*conversation)) {
 	runs := make([]conversation, len(scripts))
 	var done sync.WaitGroup
 	for i, script := range scripts {
-		runs[i] = conversation{server: c.server, now: c.now, every: c.every}
+		runs[i] = conversation{server: c.server, now: c.now, quiet: c.quiet, every: c.every}
 		done.Go(func() { runs[i].run(script) })
 	}
 	done.Wait()

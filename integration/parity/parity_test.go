@@ -68,8 +68,8 @@ func compareAreas(t *testing.T, kafka, ottla server, areas []area, anew func(*te
 			if area.name == listenersArea {
 				ottla = startNode(t, settings)
 			}
-			run := func(kafka, ottla server) (runs [2]*conversation, found []difference) {
-				runs = [2]*conversation{{server: kafka, now: now}, {server: ottla, now: now}}
+			run := func(kafka, ottla server, quiet time.Duration) (runs [2]*conversation, found []difference) {
+				runs = [2]*conversation{{server: kafka, now: now, quiet: quiet}, {server: ottla, now: now, quiet: quiet}}
 				var done sync.WaitGroup
 				for _, c := range runs {
 					done.Go(func() { c.run(area.script) })
@@ -77,10 +77,11 @@ func compareAreas(t *testing.T, kafka, ottla server, areas []area, anew func(*te
 				done.Wait()
 				return runs, compare(runs[0], runs[1])
 			}
-			runs, found := run(kafka, ottla)
+			runs, found := run(kafka, ottla, quiet)
 			if len(found) > 0 && anew != nil && slices.Contains(timedAreas, area.name) {
 				t.Logf("once more, on servers of its own: %v", found)
-				runs, found = run(anew(t))
+				kafka, ottla := anew(t)
+				runs, found = run(kafka, ottla, longQuiet)
 			}
 			report(t, found)
 			for _, c := range runs {
@@ -130,8 +131,8 @@ type area struct {
 	script func(*conversation)
 }
 
-// timedAreas are those in which times pass, of some hundred milliseconds: on a busy machine one of the servers may not have got its share of them.
-var timedAreas = []string{"TelemetryTimes", "FetchWaits", "DataQuotas", "MutationQuota", "GroupRebalance", "GroupStatic", "GroupTimes", "ConsumerTimes"}
+// timedAreas are those in which times pass, of some hundred milliseconds, or silence tells: on a busy machine one of the servers may not have got its share of them.
+var timedAreas = []string{"Frames", "ProduceAcks", "Refusals", "TelemetryTimes", "FetchWaits", "DataQuotas", "MutationQuota", "GroupRebalance", "GroupStatic", "GroupTimes", "ConsumerTimes"}
 
 // areas are the scripts, in order.
 var areas = []area{
