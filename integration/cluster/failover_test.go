@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// slack is what a loaded machine may add to a bound.
-const slack = 3 * time.Second
+// slack is what a loaded machine may add to a bound: a process of a test beside it stands still for seconds, and a heartbeat that is late costs a session.
+const slack = 10 * time.Second
 
 // TestKillOfEachBroker kills the brokers with SIGKILL one after another.
 func TestKillOfEachBroker(t *testing.T) {

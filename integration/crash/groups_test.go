@@ -23,7 +23,7 @@ const (
 	groupTopic = "crash-group-topic"
 	members    = 3
 	// settleLimit is how long nothing new may be delivered after the last kill: a session timeout, a rebalance, and a margin.
-	settleLimit = time.Minute
+	settleLimit = 3 * time.Minute
 )
 
 // TestGroupCrash kills the broker with SIGKILL while three members of a group consume, commit, leave and come back. No committed offset is ever

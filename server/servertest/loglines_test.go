@@ -42,7 +42,7 @@ func TestLogLines(t *testing.T) {
 	}
 	t.Run("cluster", func(t *testing.T) {
 		b := servertest.Start(t, servertest.Brokers(3), servertest.WithLogger(zap.New(core)),
-			servertest.With("broker.session.timeout.ms", "6000")) // a busy machine must not have others fenced, which is told too
+			servertest.With("broker.session.timeout.ms", "9000")) // a busy machine must not have others fenced, which is told too
 		cl, err := kgo.NewClient(kgo.SeedBrokers(b.Addr))
 		if err != nil {
 			t.Fatal(err)
