@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/ottla/ottla/coordinator/runtime/runtimetest"
 	"github.com/ottla/ottla/protocol"
 )
 
@@ -22,7 +23,7 @@ func (h *harness) deleteGroup(ids ...string) kmsg.DeleteGroupsResponseGroup {
 	h.t.Helper()
 	req := kmsg.NewPtrDeleteGroupsRequest()
 	req.Version, req.Groups = 3, ids
-	return now(h.t, h.c.DeleteGroups(req)).Groups[0]
+	return runtimetest.Now(h.t, h.c.DeleteGroups(req)).Groups[0]
 }
 
 func (h *harness) deleteOffsets(group string, topics ...string) *kmsg.OffsetDeleteResponse {
@@ -34,14 +35,14 @@ func (h *harness) deleteOffsets(group string, topics ...string) *kmsg.OffsetDele
 			Topic: topic, Partitions: []kmsg.OffsetDeleteRequestTopicPartition{{Partition: 0}},
 		})
 	}
-	return now(h.t, h.c.OffsetDelete(req))
+	return runtimetest.Now(h.t, h.c.OffsetDelete(req))
 }
 
 func (h *harness) list(states, types []string) []string {
 	h.t.Helper()
 	req := kmsg.NewPtrListGroupsRequest()
 	req.Version, req.StatesFilter, req.TypesFilter = 5, states, types
-	resp := now(h.t, h.c.ListGroups(req))
+	resp := runtimetest.Now(h.t, h.c.ListGroups(req))
 	wantCode(h.t, "ListGroups", resp.ErrorCode, protocol.None)
 	var ids []string
 	for _, g := range resp.Groups {
@@ -76,7 +77,7 @@ func TestDescribeMissingGroups(t *testing.T) {
 		for version := int16(0); version <= 6; version++ {
 			req := kmsg.NewPtrDescribeGroupsRequest()
 			req.Version, req.Groups = version, []string{"missing", ""}
-			resp := now(t, h.c.DescribeGroups(req))
+			resp := runtimetest.Now(t, h.c.DescribeGroups(req))
 			if resp.Version != version || len(resp.Groups) != 2 {
 				t.Fatalf("version %d: %+v", version, resp)
 			}
@@ -126,13 +127,13 @@ func TestListGroupsWhileLoading(t *testing.T) {
 		h.c.runtime.Resign(0, 1)
 		release := h.log.BlockLoads()
 		h.c.runtime.Elect(0, 2)
-		resp := now(t, h.c.ListGroups(kmsg.NewPtrListGroupsRequest()))
+		resp := runtimetest.Now(t, h.c.ListGroups(kmsg.NewPtrListGroupsRequest()))
 		wantCode(t, "ListGroups", resp.ErrorCode, protocol.CoordinatorLoadInProgress)
 		c := h.client()
 		c.memberID = "m"
 		wantCode(t, "Heartbeat", int16(c.heartbeat()), protocol.None)
 		wantCode(t, "OffsetCommit", int16(c.commit(1)), protocol.CoordinatorLoadInProgress)
-		wantCode(t, "JoinGroup", now(t, c.sendJoin()).ErrorCode, protocol.CoordinatorLoadInProgress)
+		wantCode(t, "JoinGroup", runtimetest.Now(t, c.sendJoin()).ErrorCode, protocol.CoordinatorLoadInProgress)
 		release()
 	})
 }
@@ -144,7 +145,7 @@ func TestDeleteGroups(t *testing.T) {
 		h.empty(c)
 		req := kmsg.NewPtrDeleteGroupsRequest()
 		req.Version, req.Groups = 3, []string{"missing", testGroup, testGroup}
-		resp := now(t, h.c.DeleteGroups(req))
+		resp := runtimetest.Now(t, h.c.DeleteGroups(req))
 		if len(resp.Groups) != 2 || resp.Groups[0].Group != "missing" || resp.Groups[1].Group != testGroup {
 			t.Fatalf("answered %+v", resp.Groups)
 		}
@@ -167,7 +168,7 @@ func TestOffsetDelete(t *testing.T) {
 		c.commit(5)
 		other := c.commitRequest(9, 6)
 		other.Topics[0].Topic = "other"
-		now(t, h.c.OffsetCommit(other))
+		runtimetest.Now(t, h.c.OffsetCommit(other))
 		resp := h.deleteOffsets(testGroup, "topic", "other", "never")
 		wantCode(t, "OffsetDelete", resp.ErrorCode, protocol.None)
 		wantCode(t, "subscribed", resp.Topics[0].Partitions[0].ErrorCode, protocol.GroupSubscribedToTopic)

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/ottla/ottla/coordinator/runtime"
+	"github.com/ottla/ottla/coordinator/runtime/runtimetest"
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/record"
 	"github.com/ottla/ottla/protocol/schema"
@@ -114,7 +115,7 @@ func (m *modern) take(resp *kmsg.ConsumerGroupHeartbeatResponse, told map[protoc
 func (m *modern) beat() protocol.Code {
 	m.h.t.Helper()
 	req := m.request()
-	return m.take(now(m.h.t, m.h.c.ConsumerGroupHeartbeat(req, Client{ID: "modern", Host: "/127.0.0.1"})), maps.Clone(m.has))
+	return m.take(runtimetest.Now(m.h.t, m.h.c.ConsumerGroupHeartbeat(req, Client{ID: "modern", Host: "/127.0.0.1"})), maps.Clone(m.has))
 }
 
 // join sends a heartbeat that must be good.
@@ -170,7 +171,7 @@ func (h *harness) describeConsumer() kmsg.ConsumerGroupDescribeResponseGroup {
 	h.t.Helper()
 	req := kmsg.NewPtrConsumerGroupDescribeRequest()
 	req.Version, req.Groups = 1, []string{testGroup}
-	return now(h.t, h.c.ConsumerGroupDescribe(req)).Groups[0]
+	return runtimetest.Now(h.t, h.c.ConsumerGroupDescribe(req)).Groups[0]
 }
 
 // kindOf is the kind of the group as ListGroups shows it: "" if there is none.
@@ -178,7 +179,7 @@ func (h *harness) kindOf(group string) string {
 	h.t.Helper()
 	req := kmsg.NewPtrListGroupsRequest()
 	req.Version = 5
-	for _, g := range now(h.t, h.c.ListGroups(req)).Groups {
+	for _, g := range runtimetest.Now(h.t, h.c.ListGroups(req)).Groups {
 		if g.Group == group {
 			return g.GroupType
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/ottla/ottla/coordinator/runtime/runtimetest"
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/record"
 )
@@ -27,7 +28,7 @@ func (m *modern) commit(version int16, epoch int32, topic string, partition int3
 		t.TopicID = m.h.image.Topic(topic).ID
 	}
 	req.Topics = append(req.Topics, t)
-	return protocol.Code(now(m.h.t, m.h.c.OffsetCommit(req)).Topics[0].Partitions[0].ErrorCode)
+	return protocol.Code(runtimetest.Now(m.h.t, m.h.c.OffsetCommit(req)).Topics[0].Partitions[0].ErrorCode)
 }
 
 func TestMembersCommitWithTheirEpoch(t *testing.T) {
@@ -95,7 +96,7 @@ func TestMembersReadWithTheirEpoch(t *testing.T) {
 				g := kmsg.NewOffsetFetchRequestGroup()
 				g.Group, g.MemberID, g.MemberEpoch = testGroup, c.member, c.epoch
 				req.Groups = []kmsg.OffsetFetchRequestGroup{g}
-				wantCode(t, what, now(t, h.c.OffsetFetch(req)).Groups[0].ErrorCode, c.want)
+				wantCode(t, what, runtimetest.Now(t, h.c.OffsetFetch(req)).Groups[0].ErrorCode, c.want)
 			}
 		}
 	})
@@ -112,7 +113,7 @@ func TestOffsetsOfConsumerGroupsAreDeletedAndExpire(t *testing.T) {
 			req := kmsg.NewPtrOffsetDeleteRequest()
 			req.Group = testGroup
 			req.Topics = []kmsg.OffsetDeleteRequestTopic{{Topic: topic, Partitions: []kmsg.OffsetDeleteRequestTopicPartition{{Partition: 0}}}}
-			return protocol.Code(now(t, h.c.OffsetDelete(req)).Topics[0].Partitions[0].ErrorCode)
+			return protocol.Code(runtimetest.Now(t, h.c.OffsetDelete(req)).Topics[0].Partitions[0].ErrorCode)
 		}
 		wantCode(t, "delete what is read", int16(del("read")), protocol.GroupSubscribedToTopic)
 		for end := time.Now().Add(time.Hour + 2*check); time.Now().Before(end); {
@@ -125,7 +126,7 @@ func TestOffsetsOfConsumerGroupsAreDeletedAndExpire(t *testing.T) {
 		deleted := func() protocol.Code {
 			req := kmsg.NewPtrDeleteGroupsRequest()
 			req.Version, req.Groups = 2, []string{testGroup}
-			return protocol.Code(now(t, h.c.DeleteGroups(req)).Groups[0].ErrorCode)
+			return protocol.Code(runtimetest.Now(t, h.c.DeleteGroups(req)).Groups[0].ErrorCode)
 		}
 		wantCode(t, "DeleteGroups with a member", int16(deleted()), protocol.NonEmptyGroup)
 		a.leave()
@@ -156,7 +157,7 @@ func TestConsumerGroupsAreListedAndDescribed(t *testing.T) {
 			req := kmsg.NewPtrListGroupsRequest()
 			req.Version, req.StatesFilter, req.TypesFilter = 5, states, types
 			var all []string
-			for _, g := range now(t, h.c.ListGroups(req)).Groups {
+			for _, g := range runtimetest.Now(t, h.c.ListGroups(req)).Groups {
 				all = append(all, g.Group+" "+g.GroupType+" "+g.GroupState+" "+g.ProtocolType)
 			}
 			return strings.Join(all, ", ")
@@ -191,7 +192,7 @@ func TestConsumerGroupsAreListedAndDescribed(t *testing.T) {
 		for group, want := range map[string]protocol.Code{"classic": protocol.GroupIDNotFound, "nobody": protocol.GroupIDNotFound, "": protocol.InvalidGroupID} {
 			req := kmsg.NewPtrConsumerGroupDescribeRequest()
 			req.Version, req.Groups = 1, []string{group}
-			wantCode(t, "describe "+group, now(t, h.c.ConsumerGroupDescribe(req)).Groups[0].ErrorCode, want)
+			wantCode(t, "describe "+group, runtimetest.Now(t, h.c.ConsumerGroupDescribe(req)).Groups[0].ErrorCode, want)
 		}
 		if got := h.describe(testGroup); got.State != "Dead" {
 			t.Errorf("DescribeGroups shows %+v", got)

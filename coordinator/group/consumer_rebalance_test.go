@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/ottla/ottla/coordinator/runtime/runtimetest"
 	"github.com/ottla/ottla/protocol"
 )
 
@@ -20,7 +21,7 @@ func (m *modern) slowly(before map[protocol.UUID][]int32) protocol.Code {
 	for id, partitions := range before {
 		req.Topics = append(req.Topics, kmsg.ConsumerGroupHeartbeatRequestTopic{TopicID: id, Partitions: partitions})
 	}
-	return m.take(now(m.h.t, m.h.c.ConsumerGroupHeartbeat(req, Client{ID: "modern", Host: "/127.0.0.1"})), before)
+	return m.take(runtimetest.Now(m.h.t, m.h.c.ConsumerGroupHeartbeat(req, Client{ID: "modern", Host: "/127.0.0.1"})), before)
 }
 
 func (m *modern) wantPartitions(topic string, want ...int32) {
@@ -97,7 +98,7 @@ func TestALostAnswerIsGivenAgain(t *testing.T) {
 			for id, partitions := range reported {
 				req.Topics = append(req.Topics, kmsg.ConsumerGroupHeartbeatRequestTopic{TopicID: id, Partitions: partitions})
 			}
-			return now(t, h.c.ConsumerGroupHeartbeat(req, Client{}))
+			return runtimetest.Now(t, h.c.ConsumerGroupHeartbeat(req, Client{}))
 		}
 		resp := beat(before, has)
 		wantCode(t, "previous epoch with what it was assigned", resp.ErrorCode, protocol.None)
@@ -217,7 +218,7 @@ func TestAMemberThatChangesItsSubscription(t *testing.T) {
 			m.topics = topics
 			req := m.request()
 			req.SubscribedTopicNames = append([]string{}, topics...)
-			wantCode(t, "subscribe", int16(m.take(now(t, h.c.ConsumerGroupHeartbeat(req, Client{ID: "modern", Host: "/127.0.0.1"})), maps.Clone(m.has))), protocol.None)
+			wantCode(t, "subscribe", int16(m.take(runtimetest.Now(t, h.c.ConsumerGroupHeartbeat(req, Client{ID: "modern", Host: "/127.0.0.1"})), maps.Clone(m.has))), protocol.None)
 		}
 		resubscribe(a, "y")
 		a.wantPartitions("x")
@@ -283,7 +284,7 @@ func TestConsumerRequestsThatAreInvalid(t *testing.T) {
 		} {
 			req := h.modern("topic").request()
 			c.change(req)
-			resp := now(t, h.c.ConsumerGroupHeartbeat(req, Client{}))
+			resp := runtimetest.Now(t, h.c.ConsumerGroupHeartbeat(req, Client{}))
 			wantCode(t, name, resp.ErrorCode, c.code)
 			if deref(resp.ErrorMessage) == "" {
 				t.Errorf("%s: no message", name)
@@ -294,7 +295,7 @@ func TestConsumerRequestsThatAreInvalid(t *testing.T) {
 		}
 		first := h.modern("topic").request() // in version 0 the broker makes the id
 		first.Version, first.MemberID = 0, ""
-		resp := now(t, h.c.ConsumerGroupHeartbeat(first, Client{}))
+		resp := runtimetest.Now(t, h.c.ConsumerGroupHeartbeat(first, Client{}))
 		wantCode(t, "without an id", resp.ErrorCode, protocol.None)
 		if len(deref(resp.MemberID)) != 22 {
 			t.Errorf("member id %q", deref(resp.MemberID))

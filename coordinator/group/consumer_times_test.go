@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ottla/ottla/coordinator/runtime/runtimetest"
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/schema"
 )
@@ -100,7 +101,7 @@ func TestGroupsSetTimesForThemselves(t *testing.T) {
 		h.addTopic("topic", 1)
 		a := h.modern("topic").join()
 		interval := func() int32 {
-			return now(t, h.c.ConsumerGroupHeartbeat(a.request(), Client{ID: "modern", Host: "/127.0.0.1"})).HeartbeatIntervalMillis
+			return runtimetest.Now(t, h.c.ConsumerGroupHeartbeat(a.request(), Client{ID: "modern", Host: "/127.0.0.1"})).HeartbeatIntervalMillis
 		}
 		if got := interval(); got != 5000 {
 			t.Errorf("heartbeats every %d ms", got)

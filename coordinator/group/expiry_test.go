@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/ottla/ottla/coordinator/runtime/runtimetest"
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/replication/metadata"
 )
@@ -33,7 +34,7 @@ func TestSimpleOffsetsExpireAfterTheirCommit(t *testing.T) {
 		pass(30 * time.Minute)
 		other := c.commitRequest(9, 2)
 		other.Topics[0].Topic = "other"
-		now(t, h.c.OffsetCommit(other))
+		runtimetest.Now(t, h.c.OffsetCommit(other))
 		pass(30*time.Minute + check)
 		if a, b := h.fetch(testGroup), h.fetchFrom(h.c, testGroup, "other"); a != -1 || b != 2 {
 			t.Errorf("topic has %d, other has %d", a, b)
@@ -76,7 +77,7 @@ func TestALiveGroupLosesTopicsThatItDoesNotRead(t *testing.T) {
 		c.commit(1)
 		other := c.commitRequest(9, 2)
 		other.Topics[0].Topic = "other"
-		now(t, h.c.OffsetCommit(other))
+		runtimetest.Now(t, h.c.OffsetCommit(other))
 		keepAlive(time.Hour+check, c)
 		if a, b := h.fetch(testGroup), h.fetchFrom(h.c, testGroup, "other"); a != 1 || b != -1 {
 			t.Errorf("topic has %d, other has %d", a, b)
@@ -107,7 +108,7 @@ func TestAnExpiryThatWasAskedForCounts(t *testing.T) {
 		run(t, oneHour, func(h *harness) {
 			req := h.client().commitRequest(2, 1)
 			req.RetentionTimeMillis = retention.Milliseconds()
-			now(t, h.c.OffsetCommit(req))
+			runtimetest.Now(t, h.c.OffsetCommit(req))
 			pass(2*time.Hour + time.Minute)
 			if expired := h.fetch(testGroup) == -1; expired != (retention == time.Minute) {
 				t.Errorf("retention %v: expired %v", retention, expired)
@@ -148,7 +149,7 @@ func TestOffsetsGoWithTheirTopic(t *testing.T) {
 		stay := c.commitRequest(9, 3)
 		stay.Topics[0].Topic = "other"
 		for _, req := range []*kmsg.OffsetCommitRequest{keep, stay} {
-			now(t, h.c.OffsetCommit(req))
+			runtimetest.Now(t, h.c.OffsetCommit(req))
 		}
 		old := protocol.NewUUID()
 		h.c.Apply(&metadata.Delta{Image: h.image, Deleted: map[protocol.UUID]*metadata.Topic{

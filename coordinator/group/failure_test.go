@@ -5,6 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ottla/ottla/coordinator/runtime/runtimetest"
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/schema"
 	"github.com/ottla/ottla/replication/metadata"
@@ -37,9 +38,9 @@ func TestACommitThatIsNotReplicatedTimesOut(t *testing.T) {
 		c := h.client()
 		f := h.c.OffsetCommit(c.commitRequest(9, 1))
 		pass(5*time.Second - time.Millisecond)
-		parked(t, f)
+		runtimetest.Parked(t, f)
 		pass(time.Millisecond)
-		wantCode(t, "OffsetCommit", now(t, f).Topics[0].Partitions[0].ErrorCode, protocol.CoordinatorNotAvailable)
+		wantCode(t, "OffsetCommit", runtimetest.Now(t, f).Topics[0].Partitions[0].ErrorCode, protocol.CoordinatorNotAvailable)
 	})
 }
 
@@ -51,11 +52,11 @@ func TestTooFewReplicasDoNotEndAGroup(t *testing.T) {
 		wantCode(t, "OffsetCommit", int16(a.commit(1)), protocol.CoordinatorNotAvailable)
 		wantCode(t, "Heartbeat", int16(a.heartbeat()), protocol.None)
 		a.joined(a.sendJoin())
-		wantCode(t, "SyncGroup", now(t, a.sync(map[string]string{a.memberID: "x"})).ErrorCode, protocol.CoordinatorNotAvailable)
+		wantCode(t, "SyncGroup", runtimetest.Now(t, a.sync(map[string]string{a.memberID: "x"})).ErrorCode, protocol.CoordinatorNotAvailable)
 		wantCode(t, "Heartbeat", int16(a.heartbeat()), protocol.RebalanceInProgress)
 		h.log.Refuse(nil)
 		a.joined(a.sendJoin())
-		wantCode(t, "SyncGroup", now(t, a.sync(map[string]string{a.memberID: "x"})).ErrorCode, protocol.None)
+		wantCode(t, "SyncGroup", runtimetest.Now(t, a.sync(map[string]string{a.memberID: "x"})).ErrorCode, protocol.None)
 		h.wantState("Stable")
 	})
 }
@@ -64,7 +65,7 @@ func TestANewGroupThatCannotBeWrittenIsForgotten(t *testing.T) {
 	run(t, nil, func(h *harness) {
 		h.log.Refuse(protocol.NotEnoughReplicas)
 		c := h.static("i")
-		wantCode(t, "JoinGroup", now(t, c.sendJoin()).ErrorCode, protocol.CoordinatorNotAvailable)
+		wantCode(t, "JoinGroup", runtimetest.Now(t, c.sendJoin()).ErrorCode, protocol.CoordinatorNotAvailable)
 		if got := h.list(nil, nil); len(got) != 0 {
 			t.Errorf("groups %v", got)
 		}
@@ -79,7 +80,7 @@ func TestAStaticMemberWhoseNewIDCannotBeWrittenKeepsTheOld(t *testing.T) {
 		h.stable(a)
 		h.log.Refuse(protocol.NotEnoughReplicas)
 		returned := a.again()
-		resp := now(t, returned.sendJoin())
+		resp := runtimetest.Now(t, returned.sendJoin())
 		wantCode(t, "JoinGroup", resp.ErrorCode, protocol.CoordinatorNotAvailable)
 		wantCode(t, "Heartbeat of the old id", int16(a.heartbeat()), protocol.None)
 		h.log.Refuse(nil)
@@ -93,11 +94,11 @@ func TestAFailedAssignment(t *testing.T) {
 		a, b := h.client(), h.client()
 		h.completing(a, b)
 		fb := b.sync(nil)
-		parked(t, fb)
+		runtimetest.Parked(t, fb)
 		h.log.FailAppends(protocol.KafkaStorageError)
 		fa := a.sync(map[string]string{a.memberID: "x"})
-		wantCode(t, "SyncGroup of the leader", now(t, fa).ErrorCode, protocol.NotCoordinator)
-		wantCode(t, "SyncGroup of the follower", now(t, fb).ErrorCode, protocol.NotCoordinator)
+		wantCode(t, "SyncGroup of the leader", runtimetest.Now(t, fa).ErrorCode, protocol.NotCoordinator)
+		wantCode(t, "SyncGroup of the follower", runtimetest.Now(t, fb).ErrorCode, protocol.NotCoordinator)
 		h.log.FailAppends(nil)
 		pass(2 * time.Second)
 		// The group is as the log knows it: without that generation.
@@ -115,8 +116,8 @@ func TestResigningAnswersParkedRequests(t *testing.T) {
 		h.completingIn(other)
 		sync := other.sync(nil) // the leader's own, held back by the log
 		h.c.runtime.Resign(0, 1)
-		wantCode(t, "JoinGroup", now(t, join).ErrorCode, protocol.NotCoordinator)
-		if got := now(t, sync).ErrorCode; protocol.Code(got) != protocol.NotCoordinator && got != 0 {
+		wantCode(t, "JoinGroup", runtimetest.Now(t, join).ErrorCode, protocol.NotCoordinator)
+		if got := runtimetest.Now(t, sync).ErrorCode; protocol.Code(got) != protocol.NotCoordinator && got != 0 {
 			t.Errorf("SyncGroup: %v", protocol.Code(got))
 		}
 		wantCode(t, "Heartbeat", int16(a.heartbeat()), protocol.NotCoordinator)
@@ -146,7 +147,7 @@ func TestMembersSurviveANewCoordinator(t *testing.T) {
 		wantCode(t, "Heartbeat", int16(a.heartbeat()), protocol.None)
 		wantCode(t, "Heartbeat", int16(b.heartbeat()), protocol.None)
 		wantCode(t, "OffsetCommit", int16(b.commit(6)), protocol.None)
-		if got := string(now(t, b.sync(nil)).MemberAssignment); got != "a1" {
+		if got := string(runtimetest.Now(t, b.sync(nil)).MemberAssignment); got != "a1" {
 			t.Errorf("assigned %q", got)
 		}
 		pass(session)
@@ -164,8 +165,8 @@ func TestAGroupThatIsTooLargeNowRebalancesOnLoad(t *testing.T) {
 		synctest.Wait()
 		h.wantState("PreparingRebalance")
 		f := a.sendJoin()
-		parked(t, f)
-		wantCode(t, "JoinGroup", now(t, b.sendJoin()).ErrorCode, protocol.GroupMaxSizeReached)
+		runtimetest.Parked(t, f)
+		wantCode(t, "JoinGroup", runtimetest.Now(t, b.sendJoin()).ErrorCode, protocol.GroupMaxSizeReached)
 	})
 }
 

@@ -1,7 +1,6 @@
 package group
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"testing"
@@ -97,30 +96,6 @@ func offsetsTopic(t testing.TB, partitions int32) *metadata.Image {
 	return image
 }
 
-// now returns what a future holds once everything that can run has run; it fails the test if it is still empty.
-func now[T any](t *testing.T, f *runtime.Future[T]) T {
-	t.Helper()
-	synctest.Wait()
-	if !f.Completed() {
-		t.Fatal("no answer yet")
-	}
-	v, err := f.Wait(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v
-}
-
-// parked fails the test if the future is filled.
-func parked[T any](t *testing.T, f *runtime.Future[T]) {
-	t.Helper()
-	synctest.Wait()
-	if f.Completed() {
-		v, _ := f.Wait(context.Background())
-		t.Fatalf("answered too early: %+v", v)
-	}
-}
-
 func wantCode(t *testing.T, what string, got int16, want protocol.Code) {
 	t.Helper()
 	if protocol.Code(got) != want {
@@ -183,7 +158,7 @@ func (c *client) sendJoin() *runtime.Future[*kmsg.JoinGroupResponse] {
 func (c *client) join() *runtime.Future[*kmsg.JoinGroupResponse] {
 	c.h.t.Helper()
 	if c.memberID == "" && c.instance == nil && c.version >= 4 {
-		resp := now(c.h.t, c.sendJoin())
+		resp := runtimetest.Now(c.h.t, c.sendJoin())
 		wantCode(c.h.t, "JoinGroup without an id", resp.ErrorCode, protocol.MemberIDRequired)
 		c.memberID = resp.MemberID
 	}
@@ -193,7 +168,7 @@ func (c *client) join() *runtime.Future[*kmsg.JoinGroupResponse] {
 // joined takes on what a good answer to JoinGroup says.
 func (c *client) joined(f *runtime.Future[*kmsg.JoinGroupResponse]) *kmsg.JoinGroupResponse {
 	c.h.t.Helper()
-	resp := now(c.h.t, f)
+	resp := runtimetest.Now(c.h.t, f)
 	wantCode(c.h.t, "JoinGroup", resp.ErrorCode, protocol.None)
 	c.memberID, c.generation = resp.MemberID, resp.Generation
 	return resp
@@ -214,7 +189,7 @@ func (c *client) heartbeat() protocol.Code {
 	c.h.t.Helper()
 	req := kmsg.NewPtrHeartbeatRequest()
 	req.Version, req.Group, req.MemberID, req.InstanceID, req.Generation = 4, c.group, c.memberID, c.instance, c.generation
-	return protocol.Code(now(c.h.t, c.h.c.Heartbeat(req)).ErrorCode)
+	return protocol.Code(runtimetest.Now(c.h.t, c.h.c.Heartbeat(req)).ErrorCode)
 }
 
 func (c *client) leave() protocol.Code {
@@ -222,7 +197,7 @@ func (c *client) leave() protocol.Code {
 	req := kmsg.NewPtrLeaveGroupRequest()
 	req.Version, req.Group = 5, c.group
 	req.Members = []kmsg.LeaveGroupRequestMember{{MemberID: c.memberID, InstanceID: c.instance}}
-	resp := now(c.h.t, c.h.c.LeaveGroup(req))
+	resp := runtimetest.Now(c.h.t, c.h.c.LeaveGroup(req))
 	if resp.ErrorCode != 0 {
 		return protocol.Code(resp.ErrorCode)
 	}
@@ -241,7 +216,7 @@ func (c *client) commitRequest(version int16, offset int64) *kmsg.OffsetCommitRe
 
 func (c *client) commit(offset int64) protocol.Code {
 	c.h.t.Helper()
-	resp := now(c.h.t, c.h.c.OffsetCommit(c.commitRequest(9, offset)))
+	resp := runtimetest.Now(c.h.t, c.h.c.OffsetCommit(c.commitRequest(9, offset)))
 	return protocol.Code(resp.Topics[0].Partitions[0].ErrorCode)
 }
 
@@ -256,7 +231,7 @@ func (h *harness) fetchFrom(c *Coordinator, group, topic string) int64 {
 	req := kmsg.NewPtrOffsetFetchRequest()
 	req.Version = 7
 	req.Group, req.Topics = group, []kmsg.OffsetFetchRequestTopic{{Topic: topic, Partitions: []int32{0}}}
-	resp := now(h.t, c.OffsetFetch(req))
+	resp := runtimetest.Now(h.t, c.OffsetFetch(req))
 	wantCode(h.t, "OffsetFetch", resp.ErrorCode, protocol.None)
 	return resp.Topics[0].Partitions[0].Offset
 }
@@ -265,7 +240,7 @@ func (h *harness) describe(group string) kmsg.DescribeGroupsResponseGroup {
 	h.t.Helper()
 	req := kmsg.NewPtrDescribeGroupsRequest()
 	req.Version, req.Groups = 5, []string{group}
-	return now(h.t, h.c.DescribeGroups(req)).Groups[0]
+	return runtimetest.Now(h.t, h.c.DescribeGroups(req)).Groups[0]
 }
 
 func (h *harness) wantState(want string) {
@@ -299,11 +274,11 @@ func (h *harness) syncAll(assignments map[string]string, clients ...*client) {
 	syncs := map[*client]*runtime.Future[*kmsg.SyncGroupResponse]{}
 	for _, c := range clients[1:] {
 		syncs[c] = c.sync(nil)
-		parked(h.t, syncs[c])
+		runtimetest.Parked(h.t, syncs[c])
 	}
 	syncs[clients[0]] = clients[0].sync(maps.Clone(assignments))
 	for _, c := range clients {
-		resp := now(h.t, syncs[c])
+		resp := runtimetest.Now(h.t, syncs[c])
 		wantCode(h.t, "SyncGroup", resp.ErrorCode, protocol.None)
 		if got := string(resp.MemberAssignment); got != assignments[c.memberID] {
 			h.t.Errorf("%s was assigned %q, want %q", c.memberID, got, assignments[c.memberID])
@@ -331,7 +306,7 @@ func (h *harness) preparing(first, second *client) *runtime.Future[*kmsg.JoinGro
 	h.t.Helper()
 	h.stable(first, second)
 	f := first.join()
-	parked(h.t, f)
+	runtimetest.Parked(h.t, f)
 	h.wantState("PreparingRebalance")
 	return f
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/ottla/ottla/coordinator/runtime"
+	"github.com/ottla/ottla/coordinator/runtime/runtimetest"
 	"github.com/ottla/ottla/protocol"
 )
 
@@ -42,7 +43,7 @@ func TestJoinGroupValidation(t *testing.T) {
 				c := h.client()
 				c.version = version
 				test.change(c)
-				resp := now(t, c.sendJoin())
+				resp := runtimetest.Now(t, c.sendJoin())
 				wantCode(t, fmt.Sprint(test.name, " v", version), resp.ErrorCode, test.want)
 				if resp.Generation != -1 || resp.LeaderID != "" || resp.MemberID != c.memberID || resp.Protocol != nil || len(resp.Members) != 0 {
 					t.Errorf("%s v%d: %+v", test.name, version, resp)
@@ -56,7 +57,7 @@ func TestMemberIDs(t *testing.T) {
 	uuid := "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
 	run(t, nil, func(h *harness) {
 		c := h.client()
-		resp := now(t, c.sendJoin())
+		resp := runtimetest.Now(t, c.sendJoin())
 		wantCode(t, "version 9", resp.ErrorCode, protocol.MemberIDRequired)
 		if !regexp.MustCompile("^client-" + uuid).MatchString(resp.MemberID) {
 			t.Errorf("member id %q", resp.MemberID)
@@ -65,7 +66,7 @@ func TestMemberIDs(t *testing.T) {
 		old.version = 3
 		static := h.static("instance")
 		fo, fs := old.sendJoin(), static.sendJoin()
-		parked(t, fo)
+		runtimetest.Parked(t, fo)
 		c.memberID = resp.MemberID
 		fc := c.sendJoin()
 		synctest.Wait()
@@ -141,7 +142,7 @@ func TestVersionZeroRebalancesWithinTheSessionTimeout(t *testing.T) {
 			pass(time.Second)
 			wantCode(t, "Heartbeat", int16(other.heartbeat()), protocol.RebalanceInProgress)
 		}
-		parked(t, f)
+		runtimetest.Parked(t, f)
 		pass(time.Second)
 		c.joined(f)
 		wantCode(t, "Heartbeat", int16(other.heartbeat()), protocol.UnknownMemberID)
@@ -152,7 +153,7 @@ func TestRejoinsOfAStableGroup(t *testing.T) {
 	run(t, nil, func(h *harness) {
 		leader, follower := h.client(), h.client()
 		h.stable(leader, follower)
-		resp := now(t, follower.sendJoin())
+		resp := runtimetest.Now(t, follower.sendJoin())
 		wantCode(t, "follower without news", resp.ErrorCode, protocol.None)
 		if resp.Generation != 1 || resp.LeaderID != leader.memberID || len(resp.Members) != 0 {
 			t.Errorf("the follower got %+v", resp)
@@ -160,7 +161,7 @@ func TestRejoinsOfAStableGroup(t *testing.T) {
 		h.wantState("Stable")
 		follower.protocols[0].Metadata = subscriptionTo("topic", "more")
 		f := follower.sendJoin()
-		parked(t, f)
+		runtimetest.Parked(t, f)
 		h.wantState("PreparingRebalance")
 		fl := leader.sendJoin()
 		if resp := leader.joined(fl); resp.Generation != 2 || len(resp.Members) != 2 {
@@ -189,7 +190,7 @@ func TestMaxSize(t *testing.T) {
 		a, b, c := h.client(), h.client(), h.client()
 		c.version = 3
 		h.stable(a, b)
-		resp := now(t, c.sendJoin())
+		resp := runtimetest.Now(t, c.sendJoin())
 		wantCode(t, "third member", resp.ErrorCode, protocol.GroupMaxSizeReached)
 		wantCode(t, "Heartbeat", int16(a.heartbeat()), protocol.None)
 		wantCode(t, "LeaveGroup", int16(b.leave()), protocol.None)

@@ -5,13 +5,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ottla/ottla/coordinator/runtime/runtimetest"
 	"github.com/ottla/ottla/protocol"
 )
 
 // groupInfo finds a group among those of the coordinator.
 func (h *harness) groupInfo(id string) Info {
 	h.t.Helper()
-	all := now(h.t, h.c.Groups())
+	all := runtimetest.Now(h.t, h.c.Groups())
 	i := slices.IndexFunc(all, func(g Info) bool { return g.ID == id })
 	if i < 0 {
 		h.t.Fatalf("no group %s in %+v", id, all)

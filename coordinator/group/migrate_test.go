@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/ottla/ottla/coordinator/runtime"
+	"github.com/ottla/ottla/coordinator/runtime/runtimetest"
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/record"
 )
@@ -50,7 +51,7 @@ func (c *client) rejoin(topic string, has ...int32) map[string][]int32 {
 	m.OwnedPartitions = []kmsg.ConsumerMemberMetadataOwnedPartition{{Topic: topic, Partitions: has}}
 	c.protocols = []kmsg.JoinGroupRequestProtocol{{Name: "range", Metadata: m.AppendTo(nil)}}
 	c.joined(c.join())
-	resp := now(c.h.t, c.sync(nil))
+	resp := runtimetest.Now(c.h.t, c.sync(nil))
 	wantCode(c.h.t, "SyncGroup", resp.ErrorCode, protocol.None)
 	return assignedTo(c.h.t, resp.MemberAssignment)
 }
@@ -99,9 +100,9 @@ func TestUpgradeAnswersWhoIsParked(t *testing.T) {
 		a, b := h.older("topic"), h.older("topic")
 		h.stableClassic("topic", a, b)
 		join := a.join()
-		parked(t, join)
+		runtimetest.Parked(t, join)
 		h.modern("topic").join()
-		wantCode(t, "JoinGroup", now(t, join).ErrorCode, protocol.RebalanceInProgress)
+		wantCode(t, "JoinGroup", runtimetest.Now(t, join).ErrorCode, protocol.RebalanceInProgress)
 	})
 }
 
@@ -288,7 +289,7 @@ func TestStaticMemberMovesToTheConsumerProtocolAndBack(t *testing.T) {
 		back := h.static("s")
 		back.protocols = h.older("topic").protocols
 		join := back.join()
-		resp := now(t, join)
+		resp := runtimetest.Now(t, join)
 		wantCode(t, "JoinGroup", resp.ErrorCode, protocol.None)
 		h.wantKind(classicKind)
 		if code := m.beat(); code != protocol.GroupIDNotFound {
@@ -296,7 +297,7 @@ func TestStaticMemberMovesToTheConsumerProtocolAndBack(t *testing.T) {
 		}
 		h.wantState("Stable")
 		back.memberID, back.generation = resp.MemberID, resp.Generation
-		synced := now(t, back.sync(nil))
+		synced := runtimetest.Now(t, back.sync(nil))
 		wantCode(t, "SyncGroup", synced.ErrorCode, protocol.None)
 		if got := assignedTo(t, synced.MemberAssignment)["topic"]; !slices.Equal(got, []int32{1}) {
 			t.Errorf("back with %v", got)
@@ -335,7 +336,7 @@ func TestEmptyConsumerGroupStaysIfItsSuccessorCannotBeWritten(t *testing.T) {
 		wantCode(t, "leave", int16(h.modern("topic").join().leave()), protocol.None)
 		h.log.Refuse(protocol.NotEnoughReplicas)
 		a := h.older("topic")
-		now(t, a.sendJoin())
+		runtimetest.Now(t, a.sendJoin())
 		h.log.Refuse(nil)
 		h.wantKind(consumerKind)
 	})

@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/ottla/ottla/coordinator/runtime/runtimetest"
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/record"
 )
@@ -25,7 +26,7 @@ func TestCommitAndFetchByVersion(t *testing.T) {
 				p := &req.Topics[0].Partitions[0]
 				p.Metadata, p.LeaderEpoch, p.Timestamp = kmsg.StringPtr("måde 😀"), 7, -1
 				req.Topics[0].TopicID, req.RetentionTimeMillis = id, -1
-				resp := now(t, h.c.OffsetCommit(req))
+				resp := runtimetest.Now(t, h.c.OffsetCommit(req))
 				if resp.Version != commit || resp.Topics[0].Topic != "topic" || resp.Topics[0].TopicID != id {
 					t.Errorf("%s: %+v", name, resp)
 				}
@@ -51,14 +52,14 @@ func (h *harness) fetchVersion(version int16, group string) (offset int64, epoch
 	req.Version = version
 	if version < 8 {
 		req.Group, req.Topics = group, []kmsg.OffsetFetchRequestTopic{{Topic: "topic", Partitions: []int32{0}}}
-		resp := now(h.t, h.c.OffsetFetch(req))
+		resp := runtimetest.Now(h.t, h.c.OffsetFetch(req))
 		p := resp.Topics[0].Partitions[0]
 		return p.Offset, p.LeaderEpoch, *p.Metadata
 	}
 	g := kmsg.NewOffsetFetchRequestGroup()
 	g.Group, g.Topics = group, []kmsg.OffsetFetchRequestGroupTopic{{Topic: "topic", Partitions: []int32{0}}}
 	req.Groups = []kmsg.OffsetFetchRequestGroup{g}
-	resp := now(h.t, h.c.OffsetFetch(req))
+	resp := runtimetest.Now(h.t, h.c.OffsetFetch(req))
 	if resp.Version != version || resp.Groups[0].Group != group {
 		h.t.Errorf("version %d: %+v", version, resp)
 	}
@@ -86,14 +87,14 @@ func TestFetchAll(t *testing.T) {
 		req.Topics = append(req.Topics, kmsg.OffsetCommitRequestTopic{Topic: "another", Partitions: []kmsg.OffsetCommitRequestTopicPartition{
 			{Partition: 3, Offset: 33, LeaderEpoch: 5}, {Partition: 1, Offset: 31, LeaderEpoch: -1, Metadata: kmsg.StringPtr("m")},
 		}})
-		now(t, h.c.OffsetCommit(req))
+		runtimetest.Now(t, h.c.OffsetCommit(req))
 		for version := int16(2); version <= 9; version++ {
 			ask := kmsg.NewPtrOffsetFetchRequest()
 			ask.Version, ask.Group = version, testGroup
 			a, b := kmsg.NewOffsetFetchRequestGroup(), kmsg.NewOffsetFetchRequestGroup()
 			a.Group, b.Group = testGroup, "missing"
 			ask.Groups = []kmsg.OffsetFetchRequestGroup{a, b}
-			resp := now(t, h.c.OffsetFetch(ask))
+			resp := runtimetest.Now(t, h.c.OffsetFetch(ask))
 			var got []string
 			if version < 8 {
 				for _, topic := range resp.Topics {
@@ -130,7 +131,7 @@ func TestFetchErrorsByVersion(t *testing.T) {
 			g := kmsg.NewOffsetFetchRequestGroup()
 			g.Group, g.Topics = testGroup, []kmsg.OffsetFetchRequestGroupTopic{{Topic: "topic", Partitions: []int32{0}}}
 			req.Groups = []kmsg.OffsetFetchRequestGroup{g}
-			resp := now(t, h.c.OffsetFetch(req))
+			resp := runtimetest.Now(t, h.c.OffsetFetch(req))
 			switch {
 			case version < 2:
 				p := resp.Topics[0].Partitions[0]
@@ -179,7 +180,7 @@ func TestCommitToAMissingGroupAsAMember(t *testing.T) {
 			if version >= 9 {
 				want = protocol.GroupIDNotFound
 			}
-			resp := now(t, h.c.OffsetCommit(c.commitRequest(version, 1)))
+			resp := runtimetest.Now(t, h.c.OffsetCommit(c.commitRequest(version, 1)))
 			wantCode(t, fmt.Sprint("version ", version), resp.Topics[0].Partitions[0].ErrorCode, want)
 		}
 	})
@@ -195,7 +196,7 @@ func TestMetadataLimit(t *testing.T) {
 			req.Topics[0].Partitions = append(req.Topics[0].Partitions, kmsg.OffsetCommitRequestTopicPartition{
 				Partition: 1, Offset: 2, Metadata: &metadata,
 			})
-			resp := now(t, h.c.OffsetCommit(req))
+			resp := runtimetest.Now(t, h.c.OffsetCommit(req))
 			wantCode(t, "the other partition", resp.Topics[0].Partitions[0].ErrorCode, protocol.None)
 			wantCode(t, metadata, resp.Topics[0].Partitions[1].ErrorCode, want)
 		}
@@ -210,23 +211,23 @@ func TestFetchAnswersWhatIsDurable(t *testing.T) {
 		second := h.c.OffsetCommit(c.commitRequest(9, 2))
 		synctest.Wait()
 		third := h.c.OffsetCommit(c.commitRequest(9, 3))
-		parked(t, second)
+		runtimetest.Parked(t, second)
 		if got := h.fetch(testGroup); got != 1 {
 			t.Errorf("offset %d is not durable", got)
 		}
 		stable := kmsg.NewPtrOffsetFetchRequest()
 		stable.Version, stable.Group, stable.RequireStable = 7, testGroup, true
 		waiting := h.c.OffsetFetch(stable)
-		parked(t, waiting)
+		runtimetest.Parked(t, waiting)
 		h.log.Commit(h.log.LogEndOffset() - 1)
-		now(t, second)
-		parked(t, third)
+		runtimetest.Now(t, second)
+		runtimetest.Parked(t, third)
 		if got := h.fetch(testGroup); got != 2 {
 			t.Errorf("offset %d, want the committed 2", got)
 		}
 		h.log.Commit(-1)
-		now(t, third)
-		if got := now(t, waiting).Topics[0].Partitions[0].Offset; got != 3 {
+		runtimetest.Now(t, third)
+		if got := runtimetest.Now(t, waiting).Topics[0].Partitions[0].Offset; got != 3 {
 			t.Errorf("require stable answered %d", got)
 		}
 		h.inspect(func(s *shard) {
@@ -244,12 +245,12 @@ func TestDeletedOffsetsStayUntilTheTombstoneIsDurable(t *testing.T) {
 		req := kmsg.NewPtrDeleteGroupsRequest()
 		req.Groups = []string{testGroup}
 		f := h.c.DeleteGroups(req)
-		parked(t, f)
+		runtimetest.Parked(t, f)
 		if got := h.fetch(testGroup); got != 1 {
 			t.Errorf("offset %d", got)
 		}
 		h.log.Commit(-1)
-		now(t, f)
+		runtimetest.Now(t, f)
 		if got := h.fetch(testGroup); got != -1 {
 			t.Errorf("offset %d", got)
 		}
@@ -284,7 +285,7 @@ func TestPendingTransactionalOffsets(t *testing.T) {
 		ask := kmsg.NewPtrOffsetFetchRequest()
 		ask.Version, ask.Group, ask.RequireStable = 7, testGroup, true
 		ask.Topics = []kmsg.OffsetFetchRequestTopic{{Topic: "topic", Partitions: []int32{0}}}
-		p := now(t, h.c.OffsetFetch(ask)).Topics[0].Partitions[0]
+		p := runtimetest.Now(t, h.c.OffsetFetch(ask)).Topics[0].Partitions[0]
 		wantCode(t, "require stable", p.ErrorCode, protocol.UnstableOffsetCommit)
 		if got := h.fetch(testGroup); p.Offset != -1 || got != 1 {
 			t.Errorf("unstable %d, last committed %d", p.Offset, got)

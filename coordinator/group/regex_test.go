@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ottla/ottla/coordinator/runtime/runtimetest"
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/schema"
 )
@@ -179,7 +180,7 @@ func TestRegexChanges(t *testing.T) {
 		pass(regexPause)
 		req, other := m.request(), "y.*"
 		req.SubscribedTopicRegex = &other
-		wantCode(t, "heartbeat", int16(m.take(now(t, h.c.ConsumerGroupHeartbeat(req, Client{})), m.has)), protocol.None)
+		wantCode(t, "heartbeat", int16(m.take(runtimetest.Now(t, h.c.ConsumerGroupHeartbeat(req, Client{})), m.has)), protocol.None)
 		h.wantResolved("the new one", "y.*", "y1")
 		h.wantResolved("the old one", "x.*")
 		h.converge(m)

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/zap"
 
+	"github.com/ottla/ottla/coordinator/runtime/runtimetest"
 	"github.com/ottla/ottla/protocol/record"
 )
 
@@ -88,7 +89,7 @@ func randomStep(h *harness, r *rand.Rand, c *client, step int64) {
 		f := c.sendJoin()
 		pass(time.Duration(r.IntN(8)) * time.Second)
 		if f.Completed() {
-			if resp := now(h.t, f); resp.MemberID != "" {
+			if resp := runtimetest.Now(h.t, f); resp.MemberID != "" {
 				c.memberID, c.generation = resp.MemberID, resp.Generation
 			}
 		}
@@ -119,7 +120,7 @@ func randomStep(h *harness, r *rand.Rand, c *client, step int64) {
 		if r.IntN(2) == 0 {
 			req.RetentionTimeMillis = 600_000
 		}
-		now(h.t, h.c.OffsetCommit(req))
+		runtimetest.Now(h.t, h.c.OffsetCommit(req))
 	}
 }
 

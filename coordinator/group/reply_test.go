@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/ottla/ottla/coordinator/runtime"
+	"github.com/ottla/ottla/coordinator/runtime/runtimetest"
 	"github.com/ottla/ottla/protocol"
 )
 
@@ -20,7 +21,7 @@ func TestARequestFromANewConnectionAnswersTheOldOne(t *testing.T) {
 		a, b := h.client(), h.client()
 		first := h.preparing(a, b)
 		second := a.sendJoin()
-		wantCode(t, "the first JoinGroup", now(t, first).ErrorCode, protocol.RebalanceInProgress)
+		wantCode(t, "the first JoinGroup", runtimetest.Now(t, first).ErrorCode, protocol.RebalanceInProgress)
 		rejoin := b.join()
 		a.joined(second)
 		b.joined(rejoin)
@@ -30,11 +31,11 @@ func TestARequestFromANewConnectionAnswersTheOldOne(t *testing.T) {
 			follower, leader = b, a
 		}
 		sync := follower.sync(nil)
-		parked(t, sync)
+		runtimetest.Parked(t, sync)
 		again := follower.sync(nil)
-		wantCode(t, "the first SyncGroup", now(t, sync).ErrorCode, protocol.RebalanceInProgress)
-		wantCode(t, "the leader's", now(t, leader.sync(map[string]string{follower.memberID: "x"})).ErrorCode, protocol.None)
-		resp := now(t, again)
+		wantCode(t, "the first SyncGroup", runtimetest.Now(t, sync).ErrorCode, protocol.RebalanceInProgress)
+		wantCode(t, "the leader's", runtimetest.Now(t, leader.sync(map[string]string{follower.memberID: "x"})).ErrorCode, protocol.None)
+		resp := runtimetest.Now(t, again)
 		if wantCode(t, "the second SyncGroup", resp.ErrorCode, protocol.None); string(resp.MemberAssignment) != "x" {
 			t.Errorf("assignment %q", resp.MemberAssignment)
 		}
@@ -53,11 +54,11 @@ func TestAStaticMemberThatIsRemovedWhileItSyncs(t *testing.T) {
 		a, b := h.client(), h.static("b")
 		h.completing(a, b)
 		sync := b.sync(nil)
-		parked(t, sync)
+		runtimetest.Parked(t, sync)
 		admin := h.client()
 		admin.instance = b.instance
 		wantCode(t, "LeaveGroup", int16(admin.leave()), protocol.None)
-		wantCode(t, "SyncGroup", now(t, sync).ErrorCode, protocol.UnknownMemberID)
+		wantCode(t, "SyncGroup", runtimetest.Now(t, sync).ErrorCode, protocol.UnknownMemberID)
 	})
 }
 
@@ -102,7 +103,7 @@ func TestARetentionThatNeverEnds(t *testing.T) {
 	run(t, oneHour, func(h *harness) {
 		req := h.client().commitRequest(2, 1)
 		req.RetentionTimeMillis = math.MaxInt64
-		now(t, h.c.OffsetCommit(req))
+		runtimetest.Now(t, h.c.OffsetCommit(req))
 		pass(3 * time.Hour)
 		if got := h.fetch(testGroup); got != 1 {
 			t.Errorf("offset %d", got)
@@ -125,7 +126,7 @@ func TestOffsetsOfAnotherTopicOfTheSameName(t *testing.T) {
 			req.Groups = []kmsg.OffsetFetchRequestGroup{{Group: testGroup, Topics: []kmsg.OffsetFetchRequestGroupTopic{
 				{Topic: c.topic, TopicID: c.id, Partitions: []int32{0}},
 			}}}
-			resp := now(t, h.c.OffsetFetch(req))
+			resp := runtimetest.Now(t, h.c.OffsetFetch(req))
 			if got := resp.Groups[0].Topics[0].Partitions[0].Offset; got != c.want {
 				t.Errorf("%s with id %v: offset %d, want %d", c.topic, c.id, got, c.want)
 			}

@@ -3,6 +3,7 @@ package group
 import (
 	"testing"
 
+	"github.com/ottla/ottla/coordinator/runtime/runtimetest"
 	"github.com/ottla/ottla/protocol"
 )
 
@@ -41,7 +42,7 @@ func TestAnswersByKindOfMember(t *testing.T) {
 		{"unknown instance", func(_ *harness, c *client) { c.instance = new(string) }, protocol.UnknownMemberID, protocol.UnknownMemberID, protocol.UnknownMemberID},
 		{"pending", func(h *harness, c *client) {
 			c.instance, c.memberID = nil, ""
-			resp := now(h.t, c.sendJoin())
+			resp := runtimetest.Now(h.t, c.sendJoin())
 			wantCode(h.t, "JoinGroup", resp.ErrorCode, protocol.MemberIDRequired)
 			c.memberID = resp.MemberID
 		}, protocol.UnknownMemberID, protocol.UnknownMemberID, protocol.None},
@@ -73,9 +74,9 @@ func TestAnswersByKindOfMember(t *testing.T) {
 			cell("OffsetCommit", func(t *testing.T, c *client) { wantCode(t, "OffsetCommit", int16(c.commit(7)), want(s.commit)) })
 			cell("SyncGroup", func(t *testing.T, c *client) {
 				if f := c.sync(nil); s.syncParks && k.refused == protocol.None {
-					parked(t, f)
+					runtimetest.Parked(t, f)
 				} else {
-					wantCode(t, "SyncGroup", now(t, f).ErrorCode, want(s.sync))
+					wantCode(t, "SyncGroup", runtimetest.Now(t, f).ErrorCode, want(s.sync))
 				}
 			})
 			cell("LeaveGroup", func(t *testing.T, c *client) {
@@ -92,9 +93,9 @@ func TestAnswersByKindOfMember(t *testing.T) {
 				}
 				c.with("nobody's")
 				if f := c.sendJoin(); s.name == "Empty" && k.name == "pending" {
-					parked(t, f) // for the initial delay
+					runtimetest.Parked(t, f) // for the initial delay
 				} else {
-					wantCode(t, "JoinGroup", now(t, f).ErrorCode, code)
+					wantCode(t, "JoinGroup", runtimetest.Now(t, f).ErrorCode, code)
 				}
 			})
 			cell("wrong generation", func(t *testing.T, c *client) {
@@ -102,7 +103,7 @@ func TestAnswersByKindOfMember(t *testing.T) {
 				code := want(protocol.IllegalGeneration)
 				wantCode(t, "Heartbeat", int16(c.heartbeat()), code)
 				wantCode(t, "OffsetCommit", int16(c.commit(7)), code)
-				wantCode(t, "SyncGroup", now(t, c.sync(nil)).ErrorCode, code)
+				wantCode(t, "SyncGroup", runtimetest.Now(t, c.sync(nil)).ErrorCode, code)
 			})
 		}
 	}

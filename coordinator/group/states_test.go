@@ -3,6 +3,7 @@ package group
 import (
 	"testing"
 
+	"github.com/ottla/ottla/coordinator/runtime/runtimetest"
 	"github.com/ottla/ottla/protocol"
 )
 
@@ -80,16 +81,16 @@ func TestAnswersByState(t *testing.T) {
 		})
 		cell("SyncGroup", func(t *testing.T, _ *harness, c *client) {
 			if f := c.sync(nil); test.want.syncParks {
-				parked(t, f)
+				runtimetest.Parked(t, f)
 			} else {
-				wantCode(t, "SyncGroup", now(t, f).ErrorCode, test.want.sync)
+				wantCode(t, "SyncGroup", runtimetest.Now(t, f).ErrorCode, test.want.sync)
 			}
 		})
 		cell("LeaveGroup", func(t *testing.T, _ *harness, c *client) {
 			wantCode(t, "LeaveGroup", int16(c.leave()), test.want.leave)
 		})
 		cell("JoinGroup", func(t *testing.T, _ *harness, c *client) {
-			resp := now(t, c.sendJoin()) // the last one that the group waited for, or a follower without news
+			resp := runtimetest.Now(t, c.sendJoin()) // the last one that the group waited for, or a follower without news
 			wantCode(t, "JoinGroup", resp.ErrorCode, test.want.rejoin)
 			if resp.MemberID != c.memberID {
 				t.Errorf("member id %q, want %q", resp.MemberID, c.memberID)
@@ -102,15 +103,15 @@ func TestAnswersByState(t *testing.T) {
 			c.generation += 5
 			wantCode(t, "Heartbeat", int16(c.heartbeat()), protocol.IllegalGeneration)
 			wantCode(t, "OffsetCommit", int16(c.commit(1)), protocol.IllegalGeneration)
-			wantCode(t, "SyncGroup", now(t, c.sync(nil)).ErrorCode, protocol.IllegalGeneration)
+			wantCode(t, "SyncGroup", runtimetest.Now(t, c.sync(nil)).ErrorCode, protocol.IllegalGeneration)
 		})
 		cell("unknown member", func(t *testing.T, h *harness, c *client) {
 			c.memberID = "nobody"
 			want := protocol.UnknownMemberID
 			wantCode(t, "Heartbeat", int16(c.heartbeat()), want)
-			wantCode(t, "SyncGroup", now(t, c.sync(nil)).ErrorCode, want)
+			wantCode(t, "SyncGroup", runtimetest.Now(t, c.sync(nil)).ErrorCode, want)
 			wantCode(t, "LeaveGroup", int16(c.leave()), want)
-			wantCode(t, "JoinGroup", now(t, c.sendJoin()).ErrorCode, want)
+			wantCode(t, "JoinGroup", runtimetest.Now(t, c.sendJoin()).ErrorCode, want)
 		})
 		cell("DeleteGroups", func(t *testing.T, h *harness, _ *client) {
 			wantCode(t, "DeleteGroups", h.deleteGroup(testGroup).ErrorCode, test.want.remove)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/ottla/ottla/coordinator/runtime/runtimetest"
 	"github.com/ottla/ottla/protocol"
 )
 
@@ -41,15 +42,15 @@ func TestAStaticMemberReturnsWithoutARebalance(t *testing.T) {
 					resp.SkipAssignment != wantSkip || len(resp.Members) != wantMembers {
 					t.Errorf("%s: %+v", name, resp)
 				}
-				synced := now(t, returned.sync(nil))
+				synced := runtimetest.Now(t, returned.sync(nil))
 				wantCode(t, name, synced.ErrorCode, protocol.None)
 				if want := map[bool]string{true: "a0", false: "a1"}[leads]; string(synced.MemberAssignment) != want {
 					t.Errorf("%s: assigned %q, want %q", name, synced.MemberAssignment, want)
 				}
 				wantCode(t, "old id", int16(old.heartbeat()), protocol.FencedInstanceID)
 				wantCode(t, "old id", int16(old.commit(1)), protocol.FencedInstanceID)
-				wantCode(t, "old id", now(t, old.sync(nil)).ErrorCode, protocol.FencedInstanceID)
-				wantCode(t, "old id", now(t, old.sendJoin()).ErrorCode, protocol.FencedInstanceID)
+				wantCode(t, "old id", runtimetest.Now(t, old.sync(nil)).ErrorCode, protocol.FencedInstanceID)
+				wantCode(t, "old id", runtimetest.Now(t, old.sendJoin()).ErrorCode, protocol.FencedInstanceID)
 				wantCode(t, "old id", int16(old.leave()), protocol.FencedInstanceID)
 				wantCode(t, "new id", int16(returned.heartbeat()), protocol.None)
 			})
@@ -62,11 +63,11 @@ func TestAStaticMemberReturnsDuringTheAssignment(t *testing.T) {
 		a, b := h.static("a"), h.static("b")
 		h.completing(a, b)
 		parkedSync := b.sync(nil)
-		parked(t, parkedSync)
+		runtimetest.Parked(t, parkedSync)
 		returned := b.again()
 		f := returned.sendJoin()
-		wantCode(t, "SyncGroup of the old id", now(t, parkedSync).ErrorCode, protocol.FencedInstanceID)
-		parked(t, f)
+		wantCode(t, "SyncGroup of the old id", runtimetest.Now(t, parkedSync).ErrorCode, protocol.FencedInstanceID)
+		runtimetest.Parked(t, f)
 		h.wantState("PreparingRebalance")
 		a.joined(a.sendJoin())
 		if resp := returned.joined(f); resp.Generation != 2 {
@@ -81,12 +82,12 @@ func TestAStaticMemberReturnsWhileItIsParked(t *testing.T) {
 		first := h.preparing(a, b)
 		returned := a.again()
 		f := returned.sendJoin()
-		resp := now(t, first)
+		resp := runtimetest.Now(t, first)
 		wantCode(t, "JoinGroup of the old id", resp.ErrorCode, protocol.FencedInstanceID)
 		if resp.MemberID != a.memberID {
 			t.Errorf("answered to %q, want %q", resp.MemberID, a.memberID)
 		}
-		parked(t, f)
+		runtimetest.Parked(t, f)
 		b.joined(b.sendJoin())
 		returned.joined(f)
 	})
@@ -135,7 +136,7 @@ func TestUpdatesOfAReturningStaticMember(t *testing.T) {
 		req := kmsg.NewPtrJoinGroupRequest()
 		req.Version, req.Group, req.InstanceID, req.ProtocolType, req.Protocols = 9, testGroup, a.instance, a.kind, a.protocols
 		req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = 20_000, 30_000
-		resp := now(t, h.c.JoinGroup(req, Client{ID: "renamed", Host: "/192.0.2.7"}))
+		resp := runtimetest.Now(t, h.c.JoinGroup(req, Client{ID: "renamed", Host: "/192.0.2.7"}))
 		wantCode(t, "JoinGroup", resp.ErrorCode, protocol.None)
 		m := h.members()[resp.MemberID]
 		if m.ClientID != "renamed" || m.ClientHost != "/192.0.2.7" {
@@ -158,7 +159,7 @@ func TestLeaveGroupByInstance(t *testing.T) {
 			{InstanceID: kmsg.StringPtr("a")}, {InstanceID: kmsg.StringPtr("none")}, {},
 			{MemberID: "wrong", InstanceID: kmsg.StringPtr("b")}, {MemberID: "wrong"},
 		}
-		resp := now(t, h.c.LeaveGroup(req))
+		resp := runtimetest.Now(t, h.c.LeaveGroup(req))
 		wantCode(t, "LeaveGroup", resp.ErrorCode, protocol.None)
 		want := []protocol.Code{
 			protocol.None, protocol.UnknownMemberID, protocol.UnknownMemberID, protocol.FencedInstanceID, protocol.UnknownMemberID,
@@ -180,7 +181,7 @@ func TestLeaveGroupByVersion(t *testing.T) {
 				req := kmsg.NewPtrLeaveGroupRequest()
 				req.Version, req.Group, req.MemberID = version, group, member
 				req.Members = []kmsg.LeaveGroupRequestMember{{MemberID: member}}
-				return now(t, h.c.LeaveGroup(req))
+				return runtimetest.Now(t, h.c.LeaveGroup(req))
 			}
 			code := func(r *kmsg.LeaveGroupResponse) int16 {
 				if version < 3 {
@@ -212,7 +213,7 @@ func TestLeavingOfAParkedMember(t *testing.T) {
 		a, b := h.client(), h.client()
 		f := h.preparing(a, b)
 		wantCode(t, "LeaveGroup", int16(a.leave()), protocol.None)
-		wantCode(t, "JoinGroup", now(t, f).ErrorCode, protocol.UnknownMemberID)
+		wantCode(t, "JoinGroup", runtimetest.Now(t, f).ErrorCode, protocol.UnknownMemberID)
 		b.joined(b.sendJoin())
 	})
 }
@@ -221,9 +222,9 @@ func TestLeavingOfAPendingMember(t *testing.T) {
 	run(t, nil, func(h *harness) {
 		a, ghost := h.client(), h.client()
 		h.stable(a)
-		ghost.memberID = now(t, ghost.sendJoin()).MemberID
+		ghost.memberID = runtimetest.Now(t, ghost.sendJoin()).MemberID
 		f := a.sendJoin()
-		parked(t, f)
+		runtimetest.Parked(t, f)
 		wantCode(t, "LeaveGroup", int16(ghost.leave()), protocol.None)
 		synctest.Wait()
 		a.joined(f)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/ottla/ottla/coordinator/runtime/runtimetest"
 	"github.com/ottla/ottla/protocol"
 )
 
@@ -31,7 +32,7 @@ func TestSyncGroupValidation(t *testing.T) {
 			req.Version, req.Group, req.MemberID, req.Generation = 5, testGroup, c.memberID, c.generation
 			req.ProtocolType, req.Protocol = kmsg.StringPtr("consumer"), kmsg.StringPtr("range")
 			test.change(req)
-			wantCode(t, test.name, now(t, h.c.SyncGroup(req)).ErrorCode, test.want)
+			wantCode(t, test.name, runtimetest.Now(t, h.c.SyncGroup(req)).ErrorCode, test.want)
 		}
 	})
 }
@@ -43,13 +44,13 @@ func TestAnAssignmentIsDurableBeforeItIsAnswered(t *testing.T) {
 		fb := b.sync(map[string]string{a.memberID: "theft", b.memberID: "theft"}) // a follower's assignment is not looked at
 		h.log.Hold(true)
 		fa := a.sync(map[string]string{a.memberID: "x", "nobody": "y"})
-		parked(t, fa)
-		parked(t, fb)
+		runtimetest.Parked(t, fa)
+		runtimetest.Parked(t, fb)
 		h.log.Commit(-1)
-		if got := now(t, fa); string(got.MemberAssignment) != "x" || *got.Protocol != "range" || *got.ProtocolType != "consumer" {
+		if got := runtimetest.Now(t, fa); string(got.MemberAssignment) != "x" || *got.Protocol != "range" || *got.ProtocolType != "consumer" {
 			t.Errorf("the leader got %+v", got)
 		}
-		if got := now(t, fb); len(got.MemberAssignment) != 0 || got.ErrorCode != 0 {
+		if got := runtimetest.Now(t, fb); len(got.MemberAssignment) != 0 || got.ErrorCode != 0 {
 			t.Errorf("a member without an assignment got %+v", got)
 		}
 	})
@@ -61,10 +62,10 @@ func TestARebalanceOvertakesAnAssignment(t *testing.T) {
 		h.completing(a, b)
 		h.log.Hold(true)
 		fa := a.sync(map[string]string{a.memberID: "x"})
-		parked(t, fa)
+		runtimetest.Parked(t, fa)
 		b.protocols[0].Metadata = subscriptionTo("changed")
 		fb := b.sendJoin()
-		wantCode(t, "SyncGroup", now(t, fa).ErrorCode, protocol.RebalanceInProgress)
+		wantCode(t, "SyncGroup", runtimetest.Now(t, fa).ErrorCode, protocol.RebalanceInProgress)
 		h.log.Commit(-1)
 		pass(0)
 		h.wantState("PreparingRebalance") // the late commit changes nothing
@@ -103,9 +104,9 @@ func TestARebalanceWithoutAnybody(t *testing.T) {
 func TestAPendingMemberCannotBecomeStatic(t *testing.T) {
 	run(t, nil, func(h *harness) {
 		c := h.client()
-		c.memberID = now(t, c.sendJoin()).MemberID
+		c.memberID = runtimetest.Now(t, c.sendJoin()).MemberID
 		c.instance = kmsg.StringPtr("i")
-		wantCode(t, "JoinGroup", now(t, c.sendJoin()).ErrorCode, protocol.UnknownServerError)
+		wantCode(t, "JoinGroup", runtimetest.Now(t, c.sendJoin()).ErrorCode, protocol.UnknownServerError)
 	})
 }
 
@@ -126,7 +127,7 @@ func TestRequestsMayBeReused(t *testing.T) {
 		}
 		f := h.c.JoinGroup(req, Client{ID: "client"})
 		clear(frame)
-		if resp := now(t, f); resp.ErrorCode != 0 || *resp.Protocol != "range" || *resp.Members[0].InstanceID != "instance" {
+		if resp := runtimetest.Now(t, f); resp.ErrorCode != 0 || *resp.Protocol != "range" || *resp.Members[0].InstanceID != "instance" {
 			t.Errorf("joined %+v", resp)
 		}
 
@@ -140,7 +141,7 @@ func TestRequestsMayBeReused(t *testing.T) {
 		}
 		fc := h.c.OffsetCommit(commit)
 		clear(frame)
-		now(t, fc)
+		runtimetest.Now(t, fc)
 		if _, _, metadata := h.fetchVersion(8, "simple"); metadata != "metadata" {
 			t.Errorf("metadata %q", metadata)
 		}

@@ -5,6 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ottla/ottla/coordinator/runtime/runtimetest"
 	"github.com/ottla/ottla/protocol"
 )
 
@@ -13,7 +14,7 @@ func TestInitialDelay(t *testing.T) {
 		c := h.client()
 		f := c.join()
 		pass(initialDelay - time.Millisecond)
-		parked(t, f)
+		runtimetest.Parked(t, f)
 		pass(time.Millisecond)
 		c.joined(f)
 	})
@@ -30,7 +31,7 @@ func TestInitialDelayIsExtendedWhileMembersJoin(t *testing.T) {
 		}
 		// Joins at 2, 4, 6 and 8 s: the delay ends at 3, 6, 9 and, with nobody new, at 12 s.
 		pass(3999 * time.Millisecond)
-		parked(t, f)
+		runtimetest.Parked(t, f)
 		pass(time.Millisecond)
 		if resp := first.joined(f); len(resp.Members) != 5 {
 			t.Errorf("%d members", len(resp.Members))
@@ -114,21 +115,21 @@ func TestTheLastSessionLeavesAnEmptyGroup(t *testing.T) {
 
 func TestPendingMembersExpire(t *testing.T) {
 	run(t, nil, func(h *harness) {
-		ghost := now(t, h.client().sendJoin()).MemberID // never comes back
+		ghost := runtimetest.Now(t, h.client().sendJoin()).MemberID // never comes back
 		a := h.client()
 		f := a.join()
 		synctest.Wait()
 		pass(2 * initialDelay)
 		a.joined(f) // the first generation does not wait for it
 		h.syncAll(map[string]string{a.memberID: "x"}, a)
-		now(t, h.client().sendJoin())
+		runtimetest.Now(t, h.client().sendJoin())
 		rejoin := a.sendJoin() // a later one does, until its session is over
-		parked(t, rejoin)
+		runtimetest.Parked(t, rejoin)
 		pass(session)
 		a.joined(rejoin)
 		late := h.client()
 		late.memberID = ghost
-		wantCode(t, "JoinGroup with an expired id", now(t, late.sendJoin()).ErrorCode, protocol.UnknownMemberID)
+		wantCode(t, "JoinGroup with an expired id", runtimetest.Now(t, late.sendJoin()).ErrorCode, protocol.UnknownMemberID)
 	})
 }
 
@@ -139,7 +140,7 @@ func TestMembersThatDoNotRejoinAreRemoved(t *testing.T) {
 		h.stable(a, b)
 		f := a.join()
 		pass(rebalance - time.Millisecond)
-		parked(t, f) // its own session is suspended meanwhile
+		runtimetest.Parked(t, f) // its own session is suspended meanwhile
 		pass(time.Millisecond)
 		if resp := a.joined(f); resp.Generation != 2 || len(resp.Members) != 1 {
 			t.Errorf("joined %+v", resp)
@@ -169,7 +170,7 @@ func TestMembersThatDoNotSyncAreRemoved(t *testing.T) {
 		fb := b.sync(nil)
 		begin := time.Now()
 		pass(rebalance)
-		wantCode(t, "SyncGroup of the follower", now(t, fb).ErrorCode, protocol.RebalanceInProgress)
+		wantCode(t, "SyncGroup of the follower", runtimetest.Now(t, fb).ErrorCode, protocol.RebalanceInProgress)
 		wantCode(t, "Heartbeat of the leader", int16(a.heartbeat()), protocol.UnknownMemberID)
 		resp := b.joined(b.sendJoin())
 		if resp.Generation != 2 || resp.LeaderID != b.memberID {
@@ -183,7 +184,7 @@ func TestAFollowerThatDoesNotSyncIsRemoved(t *testing.T) {
 		a, b := h.client(), h.client()
 		a.session, b.session = 5*time.Minute, 5*time.Minute
 		h.completing(a, b)
-		wantCode(t, "SyncGroup", now(t, a.sync(map[string]string{a.memberID: "x"})).ErrorCode, protocol.None)
+		wantCode(t, "SyncGroup", runtimetest.Now(t, a.sync(map[string]string{a.memberID: "x"})).ErrorCode, protocol.None)
 		pass(rebalance)
 		wantCode(t, "Heartbeat", int16(a.heartbeat()), protocol.RebalanceInProgress)
 		wantCode(t, "Heartbeat", int16(b.heartbeat()), protocol.UnknownMemberID)
@@ -197,7 +198,7 @@ func TestNewMembersDoNotWaitForEver(t *testing.T) {
 		h.stable(a)
 		f := b.join()
 		pass(newMemberJoinTimeout)
-		wantCode(t, "JoinGroup", now(t, f).ErrorCode, protocol.UnknownMemberID)
+		wantCode(t, "JoinGroup", runtimetest.Now(t, f).ErrorCode, protocol.UnknownMemberID)
 	})
 }
 
@@ -207,7 +208,7 @@ func TestSessionsRunWhileTheLeaderAssigns(t *testing.T) {
 		h.completing(a, b)
 		fb := b.sync(nil)
 		pass(session) // the leader is silent; the follower is parked, so its session is not over
-		wantCode(t, "SyncGroup", now(t, fb).ErrorCode, protocol.RebalanceInProgress)
+		wantCode(t, "SyncGroup", runtimetest.Now(t, fb).ErrorCode, protocol.RebalanceInProgress)
 		wantCode(t, "Heartbeat", int16(a.heartbeat()), protocol.UnknownMemberID)
 		b.joined(b.sendJoin())
 	})

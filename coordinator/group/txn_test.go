@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/ottla/ottla/coordinator/runtime"
+	"github.com/ottla/ottla/coordinator/runtime/runtimetest"
 	"github.com/ottla/ottla/protocol"
 )
 
@@ -26,7 +27,7 @@ func (c *client) txnRequest(producerID, offset int64) *kmsg.TxnOffsetCommitReque
 
 func (h *harness) commitTxn(req *kmsg.TxnOffsetCommitRequest) protocol.Code {
 	h.t.Helper()
-	return protocol.Code(now(h.t, h.c.TxnOffsetCommit(req, 0)).Topics[0].Partitions[0].ErrorCode)
+	return protocol.Code(runtimetest.Now(h.t, h.c.TxnOffsetCommit(req, 0)).Topics[0].Partitions[0].ErrorCode)
 }
 
 // end ends a producer's transaction.
@@ -53,7 +54,7 @@ func (h *harness) stableCode() protocol.Code {
 	h.t.Helper()
 	g := kmsg.OffsetFetchRequestGroup{Group: testGroup, Topics: []kmsg.OffsetFetchRequestGroupTopic{{Topic: "topic", Partitions: []int32{0}}}}
 	req := &kmsg.OffsetFetchRequest{Version: 9, RequireStable: true, Groups: []kmsg.OffsetFetchRequestGroup{g}}
-	return protocol.Code(now(h.t, h.c.OffsetFetch(req)).Groups[0].Topics[0].Partitions[0].ErrorCode)
+	return protocol.Code(runtimetest.Now(h.t, h.c.OffsetFetch(req)).Groups[0].Topics[0].Partitions[0].ErrorCode)
 }
 
 // TestWhoMayCommitInATransaction goes through the states of a group.

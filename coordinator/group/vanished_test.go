@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ottla/ottla/coordinator/runtime/runtimetest"
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/schema"
 	"github.com/ottla/ottla/replication/metadata"
@@ -36,7 +37,7 @@ func (h *harness) commitTo(topic string, id protocol.UUID, offset int64) {
 	}
 	req := h.client().commitRequest(version, offset)
 	req.Topics[0].Topic, req.Topics[0].TopicID = topic, id
-	resp := now(h.t, h.c.OffsetCommit(req))
+	resp := runtimetest.Now(h.t, h.c.OffsetCommit(req))
 	wantCode(h.t, "OffsetCommit", resp.Topics[0].Partitions[0].ErrorCode, protocol.None)
 }
 

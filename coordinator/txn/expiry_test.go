@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/ottla/ottla/coordinator/runtime/runtimetest"
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/replication/metadata"
 )
@@ -75,12 +76,12 @@ func TestManyTransactionsTimeOutAtOnce(t *testing.T) {
 		const ids = 50
 		for i := range ids {
 			id := fmt.Sprint("tx", i)
-			resp := now(t, h.initAs(5, id, nil, 60_000))
+			resp := runtimetest.Now(t, h.initAs(5, id, nil, 60_000))
 			add := kmsg.NewPtrAddPartitionsToTxnRequest()
 			add.Version, add.TransactionalID, add.ProducerID, add.Topics = 3, id, resp.ProducerID, []kmsg.AddPartitionsToTxnRequestTopic{
 				{Topic: "b", Partitions: []int32{0}},
 			}
-			now(t, h.c.AddPartitionsToTxn(add))
+			runtimetest.Now(t, h.c.AddPartitionsToTxn(add))
 		}
 		sleep(71 * time.Second)
 		if got := h.leaders.markers(); len(got) != ids {
@@ -100,7 +101,7 @@ func TestIDsThatNobodyUsesAreForgotten(t *testing.T) {
 		h.must("add", h.add(5, p, 0))
 		ended, _ := h.end(5, p, true)
 		h.must("commit", ended)
-		now(t, h.initAs(5, "unused", nil, 1000))
+		runtimetest.Now(t, h.initAs(5, "unused", nil, 1000))
 		sleep(week - time.Hour)
 		h.expect("CompleteCommit 101/1 []")
 		sleep(2 * time.Hour)
@@ -170,7 +171,7 @@ func (h *harness) list(version int16, filter func(*kmsg.ListTransactionsRequest)
 	if filter != nil {
 		filter(req)
 	}
-	resp := now(h.t, h.c.ListTransactions(req))
+	resp := runtimetest.Now(h.t, h.c.ListTransactions(req))
 	if resp.ErrorCode != 0 {
 		return []string{protocol.Code(resp.ErrorCode).String()}
 	}
@@ -187,7 +188,7 @@ func TestListing(t *testing.T) {
 		p := h.init()
 		sleep(10 * time.Second)
 		h.must("add", h.add(5, p, 0))
-		now(t, h.initAs(5, "other", nil, 1000))
+		runtimetest.Now(t, h.initAs(5, "other", nil, 1000))
 		sleep(time.Second)
 		const tx, other = "tx Ongoing 101", "other Empty 102"
 		for name, c := range map[string]struct {

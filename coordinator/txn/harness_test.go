@@ -248,30 +248,6 @@ func (f *fakeLeaders) markers() []string {
 	return written
 }
 
-// now returns what a future holds once everything that can run has run; it fails the test if it is still empty.
-func now[T any](t *testing.T, f *runtime.Future[T]) T {
-	t.Helper()
-	synctest.Wait()
-	if !f.Completed() {
-		t.Fatal("no answer yet")
-	}
-	v, err := f.Wait(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v
-}
-
-// parked fails the test if the future is filled.
-func parked[T any](t *testing.T, f *runtime.Future[T]) {
-	t.Helper()
-	synctest.Wait()
-	if f.Completed() {
-		v, _ := f.Wait(context.Background())
-		t.Fatalf("answered too early: %+v", v)
-	}
-}
-
 // producer is what a client knows of itself.
 type producer struct {
 	id    int64
@@ -296,7 +272,7 @@ func (h *harness) initAs(version int16, id string, as *producer, timeout int32) 
 // init makes a producer, and fails the test if it does not become one.
 func (h *harness) init() producer {
 	h.t.Helper()
-	resp := now(h.t, h.initAs(5, testID, nil, 60_000))
+	resp := runtimetest.Now(h.t, h.initAs(5, testID, nil, 60_000))
 	if resp.ErrorCode != 0 {
 		h.t.Fatalf("init: %v", protocol.Code(resp.ErrorCode))
 	}
@@ -321,7 +297,7 @@ func (h *harness) addFuture(version int16, p producer, partitions ...int32) *run
 
 func (h *harness) add(version int16, p producer, partitions ...int32) protocol.Code {
 	h.t.Helper()
-	resp := now(h.t, h.addFuture(version, p, partitions...))
+	resp := runtimetest.Now(h.t, h.addFuture(version, p, partitions...))
 	if version < 4 {
 		return protocol.Code(resp.Topics[0].Partitions[0].ErrorCode)
 	}
@@ -337,7 +313,7 @@ func (h *harness) endFuture(version int16, p producer, commit bool) *runtime.Fut
 // end commits or aborts, and returns who the producer is then.
 func (h *harness) end(version int16, p producer, commit bool) (protocol.Code, producer) {
 	h.t.Helper()
-	resp := now(h.t, h.endFuture(version, p, commit))
+	resp := runtimetest.Now(h.t, h.endFuture(version, p, commit))
 	return protocol.Code(resp.ErrorCode), producer{resp.ProducerID, resp.ProducerEpoch}
 }
 
@@ -354,7 +330,7 @@ func (h *harness) describe() string {
 	h.t.Helper()
 	req := kmsg.NewPtrDescribeTransactionsRequest()
 	req.TransactionalIDs = []string{testID}
-	d := now(h.t, h.c.DescribeTransactions(req)).TransactionStates[0]
+	d := runtimetest.Now(h.t, h.c.DescribeTransactions(req)).TransactionStates[0]
 	if d.ErrorCode != 0 {
 		return protocol.Code(d.ErrorCode).String()
 	}

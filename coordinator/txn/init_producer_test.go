@@ -4,13 +4,14 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/ottla/ottla/coordinator/runtime/runtimetest"
 	"github.com/ottla/ottla/protocol"
 )
 
 // expectInit wants an answer of InitProducerId.
 func (h *harness) expectInit(what string, as *producer, code protocol.Code, want producer) {
 	h.t.Helper()
-	resp := now(h.t, h.initAs(5, testID, as, 60_000))
+	resp := runtimetest.Now(h.t, h.initAs(5, testID, as, 60_000))
 	if protocol.Code(resp.ErrorCode) != code || resp.ProducerID != want.id || resp.ProducerEpoch != want.epoch {
 		h.t.Errorf("%s: %v %d/%d, want %v %v", what, protocol.Code(resp.ErrorCode), resp.ProducerID, resp.ProducerEpoch, code, want)
 	}
@@ -47,7 +48,7 @@ func TestAProducerThatRecovers(t *testing.T) {
 func TestAProducerThatRecoversInAnOldVersion(t *testing.T) {
 	run(t, nil, func(h *harness) {
 		p := h.init()
-		resp := now(t, h.initAs(2, testID, &producer{99, 9}, 60_000)) // has no room for who it was
+		resp := runtimetest.Now(t, h.initAs(2, testID, &producer{99, 9}, 60_000)) // has no room for who it was
 		if resp.ErrorCode != 0 || resp.ProducerEpoch != p.epoch+1 {
 			t.Errorf("%+v", resp)
 		}
@@ -117,10 +118,10 @@ func TestOneAtATime(t *testing.T) {
 	run(t, nil, func(h *harness) {
 		h.log.Hold(true)
 		first := h.initAs(5, testID, nil, 60_000)
-		parked(t, first)
+		runtimetest.Parked(t, first)
 		h.expectInit("another at once", nil, protocol.ConcurrentTransactions, nobody)
 		h.log.Commit(-1)
-		if resp := now(t, first); resp.ErrorCode != 0 || resp.ProducerID != 101 {
+		if resp := runtimetest.Now(t, first); resp.ErrorCode != 0 || resp.ProducerID != 101 {
 			t.Errorf("the first: %+v", resp)
 		}
 	})
@@ -131,20 +132,20 @@ func TestNoProducerIDAtHand(t *testing.T) {
 		gate := make(chan struct{})
 		h.ids.set(func(f *fakeIDs) { f.dry, f.gate = true, gate })
 		first := h.initAs(5, testID, nil, 60_000)
-		parked(t, first)
+		runtimetest.Parked(t, first)
 		close(gate)
-		if resp := now(t, first); resp.ErrorCode != 0 || resp.ProducerID != 101 {
+		if resp := runtimetest.Now(t, first); resp.ErrorCode != 0 || resp.ProducerID != 101 {
 			t.Errorf("%+v", resp)
 		}
 		h.ids.set(func(f *fakeIDs) { f.err = protocol.CoordinatorLoadInProgress })
-		if resp := now(t, h.initAs(5, "another", nil, 60_000)); protocol.Code(resp.ErrorCode) != protocol.CoordinatorLoadInProgress {
+		if resp := runtimetest.Now(t, h.initAs(5, "another", nil, 60_000)); protocol.Code(resp.ErrorCode) != protocol.CoordinatorLoadInProgress {
 			t.Errorf("without a block of ids: %+v", resp)
 		}
 		h.ids.set(func(f *fakeIDs) { f.gate = make(chan struct{}) })
 		last := h.initAs(5, "another", nil, 60_000)
-		parked(t, last)
+		runtimetest.Parked(t, last)
 		h.c.Close()
-		if resp := now(t, last); protocol.Code(resp.ErrorCode) != protocol.NotCoordinator {
+		if resp := runtimetest.Now(t, last); protocol.Code(resp.ErrorCode) != protocol.NotCoordinator {
 			t.Errorf("after the close: %+v", resp)
 		}
 	})
@@ -158,9 +159,9 @@ func TestAppendsThatFail(t *testing.T) {
 		h.expectInit("with enough", nil, protocol.None, producer{101, 0})
 		h.log.Hold(true)
 		late := h.initAs(5, testID, nil, 60_000)
-		parked(t, late)
+		runtimetest.Parked(t, late)
 		sleep(writeTimeout)
-		if resp := now(t, late); protocol.Code(resp.ErrorCode) != protocol.CoordinatorNotAvailable {
+		if resp := runtimetest.Now(t, late); protocol.Code(resp.ErrorCode) != protocol.CoordinatorNotAvailable {
 			t.Errorf("a commit that takes too long: %v", protocol.Code(resp.ErrorCode))
 		}
 		h.log.Hold(false)
@@ -178,7 +179,7 @@ func TestElections(t *testing.T) {
 		release := h.log.BlockLoads()
 		h.c.Close()
 		h.c = New(h.o)
-		if resp := now(t, h.initAs(5, testID, nil, 60_000)); protocol.Code(resp.ErrorCode) != protocol.NotCoordinator {
+		if resp := runtimetest.Now(t, h.initAs(5, testID, nil, 60_000)); protocol.Code(resp.ErrorCode) != protocol.NotCoordinator {
 			t.Errorf("before the election: %v", protocol.Code(resp.ErrorCode))
 		}
 		h.change(partitionOn(topicID(0), 0, 1, 1))

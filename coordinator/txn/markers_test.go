@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/ottla/ottla/coordinator/runtime/runtimetest"
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/schema"
 )
@@ -186,15 +187,15 @@ func TestMarkersWaitInLine(t *testing.T) {
 		const ids = 20
 		for i := range ids {
 			id := string(rune('a' + i))
-			resp := now(t, h.initAs(5, id, nil, 60_000))
+			resp := runtimetest.Now(t, h.initAs(5, id, nil, 60_000))
 			add := kmsg.NewPtrAddPartitionsToTxnRequest()
 			add.Version, add.TransactionalID, add.ProducerID, add.Topics = 3, id, resp.ProducerID, []kmsg.AddPartitionsToTxnRequestTopic{
 				{Topic: "b", Partitions: []int32{0}},
 			}
-			now(t, h.c.AddPartitionsToTxn(add))
+			runtimetest.Now(t, h.c.AddPartitionsToTxn(add))
 			end := kmsg.NewPtrEndTxnRequest()
 			end.Version, end.TransactionalID, end.ProducerID, end.Commit = 4, id, resp.ProducerID, true
-			now(t, h.c.EndTxn(end))
+			runtimetest.Now(t, h.c.EndTxn(end))
 		}
 		if h.leaders.calls != 1 {
 			t.Errorf("%d requests under way, want 1", h.leaders.calls)
@@ -230,7 +231,7 @@ func TestDecisionsAreDurableBeforeTheirMarkers(t *testing.T) {
 		p := h.init()
 		h.must("add", h.add(5, p, 0))
 		h.log.Hold(true)
-		parked(t, h.endFuture(5, p, true))
+		runtimetest.Parked(t, h.endFuture(5, p, true))
 		h.restart()
 		sleep(10 * time.Minute)
 		if got := h.leaders.markers(); len(got) != 0 {

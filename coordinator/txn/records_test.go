@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/ottla/ottla/coordinator/runtime/runtimetest"
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/record"
 )
@@ -134,7 +135,7 @@ func TestWhatIsUncommittedIsNotSeen(t *testing.T) {
 		p := h.init()
 		h.log.Hold(true)
 		added := h.addFuture(5, p, 0)
-		parked(t, added)
+		runtimetest.Parked(t, added)
 		h.expect("Empty 101/0 []")
 		if code := h.add(5, p, 1); code != protocol.ConcurrentTransactions {
 			t.Errorf("another: %v", code)
@@ -142,6 +143,6 @@ func TestWhatIsUncommittedIsNotSeen(t *testing.T) {
 		h.log.Commit(-1)
 		synctest.Wait()
 		h.expect("Ongoing 101/0 [a-0]")
-		now(t, added)
+		runtimetest.Now(t, added)
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/ottla/ottla/coordinator/runtime"
+	"github.com/ottla/ottla/coordinator/runtime/runtimetest"
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/record"
 	"github.com/ottla/ottla/protocol/schema"
@@ -227,7 +228,7 @@ func (w *world) settle() {
 	time.Sleep(5 * time.Minute)
 	synctest.Wait()
 	req := kmsg.NewPtrListTransactionsRequest()
-	for _, s := range now(w.t, w.coordinator().ListTransactions(req)).TransactionStates {
+	for _, s := range runtimetest.Now(w.t, w.coordinator().ListTransactions(req)).TransactionStates {
 		if st, _ := stateNamed(s.TransactionState); !st.idle() {
 			w.t.Errorf("%s is %s in the end", s.TransactionalID, s.TransactionState)
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/ottla/ottla/coordinator/runtime/runtimetest"
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/record"
 )
@@ -107,9 +108,9 @@ func (h *harness) request(what string, p producer) protocol.Code {
 	h.t.Helper()
 	switch what {
 	case "init":
-		return protocol.Code(now(h.t, h.initAs(5, testID, nil, 60_000)).ErrorCode)
+		return protocol.Code(runtimetest.Now(h.t, h.initAs(5, testID, nil, 60_000)).ErrorCode)
 	case "recover":
-		return protocol.Code(now(h.t, h.initAs(5, testID, &p, 60_000)).ErrorCode)
+		return protocol.Code(runtimetest.Now(h.t, h.initAs(5, testID, &p, 60_000)).ErrorCode)
 	case "add":
 		return h.add(5, p, 0)
 	case "verify":
@@ -166,7 +167,7 @@ func TestCodesOfOldVersions(t *testing.T) {
 			if version >= 4 {
 				want = protocol.ProducerFenced
 			}
-			if got := protocol.Code(now(t, h.initAs(version, testID, &stranger, 60_000)).ErrorCode); got != want {
+			if got := protocol.Code(runtimetest.Now(t, h.initAs(version, testID, &stranger, 60_000)).ErrorCode); got != want {
 				t.Errorf("InitProducerId v%d: %v, want %v", version, got, want)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/ottla/ottla/coordinator/runtime/runtimetest"
 	"github.com/ottla/ottla/protocol"
 )
 
@@ -18,7 +19,7 @@ func (h *harness) verify(p producer, partitions ...int32) []protocol.Code {
 		TransactionalID: testID, ProducerID: p.id, ProducerEpoch: p.epoch, VerifyOnly: true,
 		Topics: []kmsg.AddPartitionsToTxnRequestTransactionTopic{{Topic: "a", Partitions: partitions}},
 	}}
-	resp := now(h.t, h.c.AddPartitionsToTxn(req))
+	resp := runtimetest.Now(h.t, h.c.AddPartitionsToTxn(req))
 	var codes []protocol.Code
 	for _, topic := range resp.Transactions[0].Topics {
 		for _, partition := range topic.Partitions {
@@ -39,12 +40,12 @@ func TestVerify(t *testing.T) {
 		appends := h.log.Appends()
 		h.log.Hold(true)
 		added := h.addFuture(3, p, 2)
-		parked(t, added)
+		runtimetest.Parked(t, added)
 		if got := h.verify(p, 2); !slices.Equal(got, []protocol.Code{protocol.TransactionAbortable}) {
 			t.Errorf("what is not durable is part of the transaction: %v", got)
 		}
 		h.log.Commit(-1)
-		now(t, added)
+		runtimetest.Now(t, added)
 		if got := h.verify(p, 2); !slices.Equal(got, []protocol.Code{protocol.None}) {
 			t.Errorf("verified %v", got)
 		}
@@ -72,7 +73,7 @@ func TestSeveralTransactionsInOneRequest(t *testing.T) {
 		req.Transactions = []kmsg.AddPartitionsToTxnRequestTransaction{
 			txn("", p, false, a(1)), txn("nobody", p, true, a(1, 2)), txn(testID, p, true, a(0, 3)), txn(testID, p, false, a(2), b),
 		}
-		resp := now(t, h.c.AddPartitionsToTxn(req))
+		resp := runtimetest.Now(t, h.c.AddPartitionsToTxn(req))
 		want := []struct {
 			id    string
 			codes []protocol.Code
