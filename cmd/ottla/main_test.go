@@ -155,43 +155,20 @@ func hasIPv6() bool {
 	return true
 }
 
-// stock is config/server.properties of Apache Kafka 4.3 without its comments.
-const stock = `process.roles=broker,controller
-node.id=1
-controller.quorum.bootstrap.servers=localhost:9093
-listeners=PLAINTEXT://:9092,CONTROLLER://:9093
-inter.broker.listener.name=PLAINTEXT
-advertised.listeners=PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093
-controller.listener.names=CONTROLLER
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL
-num.network.threads=3
-num.io.threads=8
-socket.send.buffer.bytes=102400
-socket.receive.buffer.bytes=102400
-socket.request.max.bytes=104857600
-log.dirs=/tmp/kraft-combined-logs
-num.partitions=1
-num.recovery.threads.per.data.dir=1
-offsets.topic.replication.factor=1
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-log.retention.hours=168
-log.segment.bytes=1073741824
-log.retention.check.interval.ms=300000
-`
-
 func TestStockPropertiesFile(t *testing.T) {
+	stock, err := os.ReadFile("../../server/config/testdata/shipped/4.3.1-server.properties")
+	if err != nil {
+		t.Fatal(err)
+	}
 	data, port := t.TempDir(), freePort(t)
-	content := strings.NewReplacer("9092", port, "9093", freePort(t), "/tmp/kraft-combined-logs", filepath.ToSlash(data)).Replace(stock)
+	content := strings.NewReplacer("9092", port, "9093", freePort(t), "/tmp/kraft-combined-logs", filepath.ToSlash(data)).Replace(string(stock))
 	p := launch(t, environment(t), "server", writeFile(t, content+"log.retention.huors=1\ngroup.coordinator.threads=4\n"), "--override", "num.partitions=3")
 	p.waitReady()
 	if bootstrap, dir := ready(t, p); bootstrap != "localhost:"+port || dir != filepath.ToSlash(data) {
 		t.Errorf("bootstrap %s, data in %s", bootstrap, dir)
 	}
 	warnings := p.linesWith(" WARN ")
-	if len(warnings) != 1 || !strings.HasSuffix(warnings[0], "server.properties:25: unknown key log.retention.huors, did you mean log.retention.hours?") {
+	if len(warnings) != 1 || !strings.HasSuffix(warnings[0], "server.properties:26: unknown key log.retention.huors, did you mean log.retention.hours?") {
 		t.Errorf("warnings %q", warnings)
 	}
 	if got := p.linesWith("no effect here: group.coordinator.threads"); len(got) != 1 {
