@@ -88,7 +88,7 @@ func TestConfigTranscript(t *testing.T) {
 	common := []string{"process.roles=broker,controller", "node.id=1", "listeners=PLAINTEXT://127.0.0.1:9092", "log.dirs=/var/lib/ottla"}
 	values := map[string]string{
 		"G": file("good.properties", append(common, "num.partitions=4", "connections.max.reauth.ms=0")...),
-		"W": file("wrong.properties", append(common, "num.partition=4", "log.retention.ms=soon", "compression.type=best", "num.io.threads=0")...),
+		"W": file("wrong.properties", append(common, "num.partition=4", "log.retention.ms=soon", "compression.type=best", "num.io.threads=0", "replica.socket.timeout.ms=100")...),
 		"U": file("unknown.properties", append(common, "num.partition=4", "zookeeper.connect=h:2181")...),
 		"A": file("advertised.properties", append(common, "advertised.listeners=OTHER://h:1")...),
 	}

@@ -20,8 +20,8 @@
 //	getters.go          typed reads
 //	reasons.go          why keys are without effect
 //	removed.go          keys of older releases, and what became of them
-//	validate.go         what a change of configs must hold to, beyond each key's rule
-//	validate_group.go   how a broker's keys of consumer groups fit together
+//	validate.go         what a change of configs must hold to, beyond each key's rule; validate_dynamic.go of a broker that runs
+//	validate_broker.go  how a broker's keys fit together; validate_group.go those of consumer groups
 //	describe.go         values as DescribeConfigs shows them, with source and synonyms
 //	topic.go group.go client_metrics.go broker_*.go     the tables
 package config

@@ -164,10 +164,7 @@ func ClientMatch(list []string) (map[string]*regexp.Regexp, error) {
 // in Kafka's words.
 func (v Values) Validate() error {
 	if v.s.table == brokers {
-		if err := v.validateBroker(); err != nil {
-			return err
-		}
-		return v.validateConsumerGroups()
+		return v.validateBroker()
 	}
 	if v.s.table != topics {
 		return nil
@@ -177,52 +174,4 @@ func (v Values) Validate() error {
 			"conflict topic config setting min.compaction.lag.ms (%d) > max.compaction.lag.ms (%d)", low, high)
 	}
 	return nil
-}
-
-// parsing begins the error of a value that is more than one value.
-const parsing = "Error parsing configuration property "
-
-// validateBroker is KafkaConfig.validateValues, in its order, of what concerns Ottla.
-func (v Values) validateBroker() error {
-	invalid := func(format string, args ...any) error {
-		return protocol.Errorf(protocol.InvalidConfig, format, args...)
-	}
-	for item := range strings.SplitSeq(v.String("max.connections.per.ip.overrides"), ",") {
-		if item = strings.TrimSpace(item); item != "" && !strings.Contains(item, ":") {
-			return invalid(parsing+"'max.connections.per.ip.overrides': begin 0, end -1, length %d", len(item)) // so Java says that there is no colon
-		}
-	}
-	if missing := v.missingDirs(); len(missing) > 0 {
-		return invalid("All entries in cordoned.log.dirs must be present in log.dirs or log.dir. Missing entries : %s", strings.Join(missing, ", "))
-	}
-	topic := v.Topic(nil)
-	switch threads := v.Int64(cleanerThreads); {
-	case topic.Int64("segment.ms") < 1:
-		return invalid("log.roll.ms must be greater than or equal to 1")
-	case topic.Int64("segment.jitter.ms") < 0:
-		return invalid("log.roll.jitter.ms must be greater than or equal to 0")
-	case topic.Int64("retention.ms") == 0:
-		return invalid("log.retention.ms must be unlimited (-1) or, greater than or equal to 1")
-	case threads < 1:
-		return invalid("log.cleaner.threads must be at least 1")
-	case v.Int64("log.cleaner.dedupe.buffer.size")/threads <= 1<<20:
-		return invalid("log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread.")
-	case v.Int("max.connections.per.ip") == 0 && v.String("max.connections.per.ip.overrides") == "":
-		return invalid("max.connections.per.ip can be set to zero only if max.connections.per.ip.overrides property is set.")
-	}
-	return nil
-}
-
-// missingDirs are the folders of cordoned.log.dirs that are no log dirs.
-func (v Values) missingDirs() (missing []string) {
-	dirs := v.List("log.dirs")
-	if v.IsNull("log.dirs") {
-		dirs = []string{v.String("log.dir")}
-	}
-	for _, dir := range v.List("cordoned.log.dirs") {
-		if dir != "*" && !slices.Contains(dirs, dir) {
-			missing = append(missing, dir)
-		}
-	}
-	return missing
 }

@@ -1,15 +1,16 @@
 package config
 
 import (
+	"fmt"
 	"slices"
-
-	"github.com/ottla/ottla/protocol"
 )
 
 // order is a rule that one broker key is not below another.
 type order struct{ greater, less, words string }
 
 const (
+	assignorsKey = "group.consumer.assignors"
+
 	notLess    = "%s must be greater than or equal to %s"
 	notGreater = "%s must be less than or equal to %s"
 )
@@ -46,8 +47,8 @@ func ConsumerAssignors(classes []string) []string {
 	return names
 }
 
-// validateConsumerGroups checks how a broker's keys of consumer groups fit together.
-func (v Values) validateConsumerGroups() error {
+// consumerMistakes are those of how a broker's keys of consumer groups fit together.
+func (v Values) consumerMistakes() (all []Mistake) {
 	for _, o := range consumerOrders {
 		greater, less := v.Int64(o.greater), v.Int64(o.less)
 		first, second := o.greater, o.less
@@ -55,13 +56,13 @@ func (v Values) validateConsumerGroups() error {
 			first, second = o.less, o.greater
 		}
 		if greater < less || (greater == less && o.words != notLess && o.words != notGreater) {
-			return protocol.Errorf(protocol.InvalidConfig, o.words, first, second)
+			all = append(all, Mistake{Keys: []string{first, second}, Text: fmt.Sprintf(o.words, first, second)})
 		}
 	}
-	for _, class := range v.List("group.consumer.assignors") {
+	for _, class := range v.List(assignorsKey) {
 		if assignorClasses[class] == "" {
-			return protocol.Errorf(protocol.InvalidConfig, "Class %s cannot be found", class)
+			all = append(all, Mistake{[]string{assignorsKey}, "Class " + class + " cannot be found", "the assignors here are uniform and range"})
 		}
 	}
-	return nil
+	return all
 }

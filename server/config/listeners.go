@@ -44,17 +44,17 @@ func (b *builder) parseEndpoints(key string) []endpoint {
 		}
 		m := endpointPattern.FindStringSubmatch(item)
 		if m == nil || m[1] == "" {
-			b.fail(key, "%s: cannot read %q as NAME://host:port", key, item)
+			b.misuse(key, "%s: cannot read %q as NAME://host:port", key, item)
 			continue
 		}
 		port, err := strconv.Atoi(m[3])
 		if err != nil || port < 0 || port > 65535 {
-			b.fail(key, "%s: the port of %q must be between 0 and 65535", key, item)
+			b.misuse(key, "%s: the port of %q must be between 0 and 65535", key, item)
 			continue
 		}
 		e := endpoint{strings.ToUpper(m[1]), m[2], port}
 		if slices.ContainsFunc(all, func(o endpoint) bool { return o.name == e.name }) {
-			b.fail(key, "Each listener must have a different name, %s: %s", key, b.server.Values.String(key))
+			b.misuse(key, "Each listener must have a different name, %s: %s", key, b.server.Values.String(key))
 			continue
 		}
 		all = append(all, e)
@@ -66,26 +66,31 @@ func (b *builder) parseEndpoints(key string) []endpoint {
 func (b *builder) listeners() {
 	before := len(b.problems)
 	protocols := b.protocolMap()
-	bound := b.parseEndpoints("listeners")
+	bound := b.parseEndpoints(listenersKey)
 	var advertised []endpoint
-	if strings.TrimSpace(b.server.Values.String("advertised.listeners")) != autoAdvertised {
-		advertised = b.parseEndpoints("advertised.listeners")
+	if strings.TrimSpace(b.server.Values.String(advertisedKey)) != autoAdvertised {
+		advertised = b.parseEndpoints(advertisedKey)
 	}
-	if len(b.problems) > before {
+	if b.sound(listenersKey) {
+		b.samePort(bound)
+	}
+	if !b.sound(listenersKey, protocolMapKey, controllerNamesKey, rolesKey) {
 		return // the rest would only say the same in other words
 	}
-	b.samePort(bound)
+	if !b.sound(advertisedKey) {
+		advertised = nil
+	}
 	controllers := b.controllerNames(bound, protocols)
 	b.controllerRoles(bound, controllers, protocols)
 	for _, e := range bound {
 		protocol, ok := protocols[e.name]
 		if !ok {
-			b.fail("listeners", "No security protocol defined for listener %s (listener.security.protocol.map)", e.name)
+			b.fail(listenersKey, "No security protocol defined for listener %s (listener.security.protocol.map)", e.name)
 			continue
 		}
 		l := Listener{Name: e.name, Host: e.host, Port: uint16(e.port), Protocol: protocol} //nolint:gosec // checked above
 		if protocol != "PLAINTEXT" {
-			b.fail("listeners", "listener %s has the security protocol %s: this version serves PLAINTEXT only", e.name, protocol)
+			b.fail(listenersKey, "listener %s has the security protocol %s: this version serves PLAINTEXT only", e.name, protocol)
 			continue
 		}
 		if slices.Contains(controllers, e.name) {
@@ -104,9 +109,9 @@ func (b *builder) listeners() {
 	if !b.server.IsBroker() {
 		return
 	}
-	b.interBroker()
+	b.interBroker(bound, controllers)
 	if len(b.server.Listeners) == 0 && len(b.problems) == before {
-		b.fail("listeners", "There must be at least one broker advertised listener. Perhaps all listeners appear in %s?", controllerNamesKey)
+		b.fail(listenersKey, "There must be at least one broker advertised listener. Perhaps all listeners appear in %s?", controllerNamesKey)
 	}
 }
 
@@ -122,8 +127,8 @@ func (b *builder) samePort(bound []endpoint) {
 			if errX == nil && errY == nil && x.Is4() != y.Is4() {
 				continue
 			}
-			b.fail("listeners", "Each listener must have a different port unless one is an IPv4 and the other an IPv6 address, listeners: %s",
-				b.server.Values.String("listeners"))
+			b.fail(listenersKey, "Each listener must have a different port unless one is an IPv4 and the other an IPv6 address, listeners: %s",
+				b.server.Values.String(listenersKey))
 			return
 		}
 	}
@@ -133,7 +138,7 @@ var securityProtocols = []string{"PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL
 
 // protocolMap reads listener.security.protocol.map.
 func (b *builder) protocolMap() map[string]string {
-	const key = "listener.security.protocol.map"
+	const key = protocolMapKey
 	protocols := map[string]string{}
 	for item := range strings.SplitSeq(b.server.Values.String(key), ",") {
 		item = strings.TrimSpace(item)
@@ -142,12 +147,12 @@ func (b *builder) protocolMap() map[string]string {
 		}
 		colon := strings.LastIndexByte(item, ':')
 		if colon < 1 {
-			b.fail(key, "%s: %q is not of the form NAME:PROTOCOL", key, item)
+			b.misuse(key, "%s: %q is not of the form NAME:PROTOCOL", key, item)
 			continue
 		}
 		name, protocol := strings.ToUpper(strings.TrimSpace(item[:colon])), strings.ToUpper(strings.TrimSpace(item[colon+1:]))
 		if !slices.Contains(securityProtocols, protocol) {
-			b.fail(key, "%s: %s has the protocol %s, which must be one of %s", key, name, protocol, strings.Join(securityProtocols, ", "))
+			b.misuse(key, "%s: %s has the protocol %s, which must be one of %s", key, name, protocol, strings.Join(securityProtocols, ", "))
 			continue
 		}
 		protocols[name] = protocol
@@ -169,7 +174,7 @@ func (b *builder) controllerNames(bound []endpoint, protocols map[string]string)
 			b.fail(controllerNamesKey, "%s must only contain values appearing in the 'listeners' configuration when running the KRaft controller role: "+
 				"%s is not one of the listeners (%s)", controllerNamesKey, name, b.server.Values.String("listeners"))
 		}
-		if _, ok := protocols[name]; !ok && !b.given("listener.security.protocol.map") {
+		if _, ok := protocols[name]; !ok && !b.given(protocolMapKey) {
 			protocols[name] = "PLAINTEXT"
 		}
 	}
@@ -243,7 +248,7 @@ func (b *builder) checkAdvertised(advertised, bound []endpoint, controllers []st
 }
 
 // interBroker finds the listener that brokers use among themselves.
-func (b *builder) interBroker() {
+func (b *builder) interBroker(bound []endpoint, controllers []string) {
 	const key = "inter.broker.listener.name"
 	v := b.server.Values
 	if v.IsSet(key) && v.IsSet("security.inter.broker.protocol") {
@@ -258,6 +263,7 @@ func (b *builder) interBroker() {
 	switch {
 	case i >= 0:
 		b.server.InterBroker = name
+	case slices.ContainsFunc(bound, func(e endpoint) bool { return e.name == name }) && !slices.Contains(controllers, name): // what is wrong with it was told
 	case v.IsSet(key):
 		b.fail(key, "inter.broker.listener.name must be a listener name defined in advertised.listeners; %s is none of them", name)
 	case len(b.server.Listeners) > 0:

@@ -1,12 +1,15 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/ottla/ottla/protocol"
@@ -74,10 +77,16 @@ func (s *settings) given(name string) bool {
 	return ok && e.place != ""
 }
 
+// Mistakes is the error of a configuration that no server starts with.
+type Mistakes struct {
+	error             // a line for each
+	Warnings []string // as of Server: what is probably a mistake, too
+}
+
 // Load reads a server.properties file and puts overrides of the form key=value over it. Without a file ("") the node is what
 // a developer's machine wants: it listens on localhost:9092 and keeps its data in the user's own data folder.
 //
-// The error lists every mistake, one per line, each with its place, key, value and what is allowed.
+// The error, *Mistakes, lists every mistake, one per line, each with its place, key, value and what is allowed.
 func Load(file string, overrides []string) (*Server, error) {
 	return Sources{File: file, Overrides: overrides}.Load()
 }
@@ -110,10 +119,11 @@ func (from Sources) Load() (*Server, error) {
 		s.put(name, value, "--override")
 	}
 	server, err := build(s)
+	server.Warnings = append(warnings, server.Warnings...)
 	if err := errors.Join(append(problems, err)...); err != nil {
-		return nil, err
+		return nil, &Mistakes{err, server.Warnings}
 	}
-	server.Warnings, server.ClusterID = append(warnings, server.Warnings...), s.clusterID
+	server.ClusterID = s.clusterID
 	if file == "" {
 		server.Notices = append(server.Notices, noticesWithoutFile(s)...)
 	}
@@ -126,7 +136,11 @@ func FromSettings(given map[string]string) (*Server, error) {
 	for name, value := range given {
 		s.put(name, value, "settings")
 	}
-	return build(s)
+	server, err := build(s)
+	if err != nil {
+		return nil, err
+	}
+	return server, nil
 }
 
 // readFile takes the properties of a file.
@@ -175,29 +189,30 @@ func noticesWithoutFile(s *settings) []string {
 	return []string{rebalanceDelay + "=0 (Kafka's default is 3000), because no properties file was given"}
 }
 
-// build checks all settings and makes the Server; the error joins every mistake.
+// build checks all settings and makes the Server; the error joins every mistake, in the order of the file. After one only the server's Warnings are true.
 func build(s *settings) (*Server, error) {
 	server := &Server{}
-	b := &builder{settings: s, server: server}
+	b := &builder{settings: s, server: server, unsound: map[string]bool{}}
 	b.synonyms()
 	b.unknownKeys()
 	b.badValues()
-	if len(b.problems) == 0 {
-		server.Values, _ = keys.FromStatic(s.values())
-		b.node()
-	}
-	if len(server.Roles) > 0 {
-		b.listeners()
-		b.metrics()
-		b.folders()
-		b.crossChecks()
-		b.withoutEffect()
-		for _, name := range b.sorted() {
-			server.Origins = append(server.Origins, Origin{name, b.byName[name].value, b.byName[name].place})
-		}
-	}
+	server.Values, _ = keys.FromStatic(s.values()) // without the bad ones
+	b.node()
+	b.listeners()
+	b.metrics()
+	b.folders()
+	b.crossChecks()
 	if len(b.problems) > 0 {
-		return nil, errors.Join(b.problems...)
+		slices.SortStableFunc(b.problems, func(x, y problem) int { return cmp.Compare(x.line, y.line) })
+		all := make([]error, len(b.problems))
+		for i, p := range b.problems {
+			all[i] = p.err
+		}
+		return server, errors.Join(all...)
+	}
+	b.withoutEffect()
+	for _, name := range b.sorted() {
+		server.Origins = append(server.Origins, Origin{name, b.byName[name].value, b.byName[name].place})
 	}
 	return server, nil
 }
@@ -206,16 +221,38 @@ func build(s *settings) (*Server, error) {
 type builder struct {
 	*settings
 	server   *Server
-	problems []error
+	problems []problem
+	// unsound are the keys whose values cannot be used. What follows from them is not told: it would be of a value that the user did not write.
+	unsound map[string]bool
+}
+
+// problem is one mistake.
+type problem struct {
+	line int // of the file; beyond all lines if it is not there
+	err  error
 }
 
 // fail notes a mistake in the value of a key.
 func (b *builder) fail(name, format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
+	p := problem{math.MaxInt, fmt.Errorf(format, args...)}
 	if place := b.byName[name].place; place != "" {
-		text = place + ": " + text
+		p.err = fmt.Errorf("%s: %w", place, p.err)
+		if n, err := strconv.Atoi(place[strings.LastIndexByte(place, ':')+1:]); err == nil {
+			p.line = n
+		}
 	}
-	b.problems = append(b.problems, errors.New(text))
+	b.problems = append(b.problems, p)
+}
+
+// misuse is fail for a value that nothing can be concluded from.
+func (b *builder) misuse(name, format string, args ...any) {
+	b.unsound[name] = true
+	b.fail(name, format, args...)
+}
+
+// sound reports whether all these keys have values that can be used.
+func (b *builder) sound(names ...string) bool {
+	return !slices.ContainsFunc(names, func(name string) bool { return b.unsound[name] })
 }
 
 // synonyms makes node.id and broker.id stand for each other, as Kafka does: both are shown by DescribeConfigs.
@@ -226,7 +263,7 @@ func (b *builder) synonyms() {
 	case hasBroker && (!hasNode || node.place == ""): // a node.id without a place is only this program's default
 		b.put("node.id", broker.value, broker.place)
 	case hasBroker && strings.TrimSpace(node.value) != strings.TrimSpace(broker.value):
-		b.fail("broker.id", "broker.id %s differs from node.id %s: they must be equal if both are set", broker.value, node.value)
+		b.misuse("broker.id", "broker.id %s differs from node.id %s: they must be equal if both are set", broker.value, node.value)
 	case hasNode && !hasBroker:
 		b.put("broker.id", node.value, node.place)
 	}
@@ -275,7 +312,10 @@ func (b *builder) badValues() {
 		if k.Allowed != "" && !strings.Contains(text, "must be one of") && !strings.Contains(text, "should be in the form") {
 			text += " (allowed: " + k.Allowed + ")"
 		}
-		b.fail(name, "%s", text)
+		b.misuse(name, "%s", text)
+	}
+	if !b.sound("broker.id") || !b.sound(nodeIDKey) { // they stand for each other
+		b.unsound["broker.id"], b.unsound[nodeIDKey] = true, true
 	}
 }
 

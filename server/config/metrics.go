@@ -12,7 +12,7 @@ func (b *builder) metrics() {
 	if address == "" {
 		return
 	}
-	if !b.server.IsBroker() {
+	if b.sound(rolesKey) && !b.server.IsBroker() {
 		b.server.Notices = append(b.server.Notices, key+" has no effect on a node that is a controller only, which has nothing to show")
 		return
 	}

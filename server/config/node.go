@@ -1,33 +1,32 @@
 package config
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 
-	"github.com/ottla/ottla/protocol"
+	keys "github.com/ottla/ottla/protocol/config"
 )
 
 // node reads the node's id, roles and quorum.
 func (b *builder) node() {
-	for _, required := range []string{"process.roles", "node.id"} {
+	for _, required := range []string{rolesKey, nodeIDKey} {
 		if _, ok := b.byName[required]; !ok {
 			hint := ""
 			if required == rolesKey && b.given("zookeeper.connect") {
 				hint = "; the file is one of ZooKeeper's time: for a node of its own, replace zookeeper.connect by process.roles=broker,controller"
 			}
-			b.fail(required, "missing required key %s, which has no default%s", required, hint)
+			b.misuse(required, "missing required key %s, which has no default%s", required, hint)
 		}
 	}
-	if len(b.problems) > 0 {
-		return
-	}
 	v := b.server.Values
-	b.server.NodeID = int32(v.Int("node.id")) //nolint:gosec // checked as an INT
-	for _, role := range v.List("process.roles") {
+	b.server.NodeID = int32(v.Int(nodeIDKey)) //nolint:gosec // checked as an INT
+	for _, role := range v.List(rolesKey) {
 		switch {
 		case role != Broker && role != Controller:
-			b.fail("process.roles", "Unknown process role '%s' (only 'broker' and 'controller' are allowed roles)", role)
+			b.misuse(rolesKey, "Unknown process role '%s' (only 'broker' and 'controller' are allowed roles)", role)
 		case slices.Contains(b.server.Roles, role):
-			b.fail("process.roles", "Duplicate role names found in `process.roles`: %s", v.String("process.roles"))
+			b.fail(rolesKey, "Duplicate role names found in `process.roles`: %s", v.String(rolesKey))
 		default:
 			b.server.Roles = append(b.server.Roles, role)
 		}
@@ -35,36 +34,44 @@ func (b *builder) node() {
 	b.quorum()
 }
 
-// crossChecks are the rules of Kafka's KafkaConfig.validateValues that span keys and concern one node.
+// crossChecks are the rules that span keys and are neither of listeners nor of the quorum.
 func (b *builder) crossChecks() {
 	v := b.server.Values
-	if v.Int64("log.retention.ms") == 0 || v.Int64("log.retention.ms") < -1 && v.IsSet("log.retention.ms") {
-		b.fail(setOf(v.IsSet, "log.retention.ms", "log.retention.minutes", "log.retention.hours"),
-			"log.retention.ms, .minutes or .hours must be unlimited (-1) or at least 1")
+	for _, m := range v.Mistakes() {
+		b.unfit(m)
 	}
-	if v.Int64("log.roll.ms") < 1 {
-		b.fail("log.roll.ms", "log.roll.ms must be at least 1")
+	const least, most = "group.min.session.timeout.ms", "group.max.session.timeout.ms"
+	if b.sound(least, most) && v.Int(least) > v.Int(most) {
+		b.fail(b.firstGiven(least, most), "%s %d must not be above %s %d", least, v.Int(least), most, v.Int(most))
 	}
-	if v.Int64("log.roll.jitter.ms") < 0 {
-		b.fail("log.roll.jitter.ms", "log.roll.jitter.ms must be at least 0")
-	}
-	if err := v.Validate(); err != nil {
-		b.fail("log.cleaner.dedupe.buffer.size", "%s", *protocol.MessageOf(err))
-	}
-	if v.Int("group.min.session.timeout.ms") > v.Int("group.max.session.timeout.ms") {
-		b.fail("group.min.session.timeout.ms", "group.min.session.timeout.ms %d must not be above group.max.session.timeout.ms %d",
-			v.Int("group.min.session.timeout.ms"), v.Int("group.max.session.timeout.ms"))
-	}
-	if limit := v.Int64("queued.max.request.bytes"); limit > 0 && limit < v.Int64("socket.request.max.bytes") {
-		b.fail("queued.max.request.bytes", "queued.max.request.bytes %d must be -1 or at least socket.request.max.bytes %d",
-			limit, v.Int64("socket.request.max.bytes"))
+	const heartbeat, session = "broker.heartbeat.interval.ms", "broker.session.timeout.ms"
+	if b.sound(heartbeat, session) && 2*v.Int64(heartbeat) > v.Int64(session) {
+		b.server.Warnings = append(b.server.Warnings, fmt.Sprintf("%s %d is more than half of %s %d: a broker that is a little late is taken for dead", heartbeat, v.Int(heartbeat), session, v.Int(session)))
 	}
 	b.refuseSecurity()
 }
 
-// setOf returns the first of names that is set, else the first.
-func setOf(isSet func(string) bool, names ...string) string {
-	if i := slices.IndexFunc(names, isSet); i >= 0 {
+// unfit notes a mistake in how values fit together, with these values.
+func (b *builder) unfit(m keys.Mistake) {
+	if !b.sound(m.Keys...) {
+		return
+	}
+	values := make([]string, 0, len(m.Keys))
+	for _, name := range m.Keys {
+		if !b.server.Values.IsNull(name) {
+			values = append(values, name+"="+b.server.Values.String(name))
+		}
+	}
+	text := m.Text + " (" + strings.Join(values, ", ") + ")"
+	if m.Hint != "" {
+		text += ": " + m.Hint
+	}
+	b.fail(b.firstGiven(m.Keys...), "%s", text)
+}
+
+// firstGiven returns the first of names that the user has set, else the first.
+func (b *builder) firstGiven(names ...string) string {
+	if i := slices.IndexFunc(names, b.given); i >= 0 {
 		return names[i]
 	}
 	return names[0]

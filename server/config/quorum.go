@@ -45,6 +45,7 @@ func (s *Server) IsController() bool { return slices.Contains(s.Roles, Controlle
 
 const (
 	rolesKey           = "process.roles"
+	nodeIDKey          = "node.id"
 	votersKey          = "controller.quorum.voters"
 	bootstrapKey       = "controller.quorum.bootstrap.servers"
 	controllerNamesKey = "controller.listener.names"
@@ -60,7 +61,7 @@ func (b *builder) quorum() {
 		n, errID := strconv.ParseInt(strings.TrimSpace(id), 10, 32)
 		p, errPort := strconv.ParseUint(port, 10, 16)
 		if err != nil || errID != nil || errPort != nil || n < 0 {
-			b.fail(votersKey, "Invalid configuration value for %s: %s. Each entry should be in the form `{id}@{host}:{port}`.", votersKey, item)
+			b.misuse(votersKey, "Invalid configuration value for %s: %s. Each entry should be in the form `{id}@{host}:{port}`.", votersKey, item)
 			continue
 		}
 		q.Voters = slices.DeleteFunc(q.Voters, func(o Voter) bool { return o.ID == int32(n) }) // the last one counts, as in a Java map
@@ -72,19 +73,29 @@ func (b *builder) quorum() {
 			q.Bootstrap = append(q.Bootstrap, server)
 		}
 	}
+	if b.sound(rolesKey) {
+		b.quorumOfRoles()
+	}
+}
+
+// quorumOfRoles checks the quorum against the roles.
+func (b *builder) quorumOfRoles() {
+	q, controller := &b.server.Quorum, b.server.IsController()
 	own := slices.ContainsFunc(q.Voters, func(o Voter) bool { return o.ID == b.server.NodeID })
-	switch controller := b.server.IsController(); {
+	switch whole := b.sound(votersKey, nodeIDKey); {
 	case len(q.Voters) == 0 && len(q.Bootstrap) == 0 && (!controller || !b.server.IsBroker()):
-		b.fail(rolesKey, "If using %s, either %s must contain the set of bootstrap controllers or %s must contain a parseable set of controllers.",
-			rolesKey, bootstrapKey, votersKey)
-	case controller && len(q.Voters) > 0 && !own:
+		if b.sound(votersKey, bootstrapKey) {
+			b.fail(rolesKey, "If using %s, either %s must contain the set of bootstrap controllers or %s must contain a parseable set of controllers.",
+				rolesKey, bootstrapKey, votersKey)
+		}
+	case whole && controller && len(q.Voters) > 0 && !own:
 		b.fail(votersKey, "If %s contains the 'controller' role, the node id %d must be included in the set of voters %s=%s",
 			rolesKey, b.server.NodeID, votersKey, setText(q.Voters))
-	case !controller && own:
+	case whole && !controller && own:
 		b.fail(votersKey, "If %s contains just the 'broker' role, the node id %d must not be included in the set of voters %s=%s",
 			rolesKey, b.server.NodeID, votersKey, setText(q.Voters))
 	}
-	if v.Bool(autoJoinKey) && (!b.server.IsController() || len(q.Voters) > 0) {
+	if b.server.Values.Bool(autoJoinKey) && (!controller || len(q.Voters) > 0) {
 		b.fail(autoJoinKey, "%s is only supported when %s contains the 'controller' role and %s is empty", autoJoinKey, rolesKey, votersKey)
 	}
 }

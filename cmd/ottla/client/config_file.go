@@ -3,6 +3,7 @@ package client
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -158,10 +159,19 @@ func (s *session) configCheck() *cobra.Command {
 		Example: "  ottla config check server.properties",
 		RunE: s.runIt(func(_ context.Context, args []string) error {
 			server, err := serverconfig.Sources{File: args[0], Environment: os.Environ(), Overrides: overrides}.Load()
+			t := &table{columns: []string{"KIND", "TEXT"}}
+			var mistakes *serverconfig.Mistakes
+			if errors.As(err, &mistakes) { // the error's text has the mistakes
+				for _, text := range mistakes.Warnings {
+					t.add("warning", text)
+				}
+				if len(t.rows) > 0 {
+					err = errors.Join(s.show(t), err)
+				}
+			}
 			if err != nil {
 				return err
 			}
-			t := &table{columns: []string{"KIND", "TEXT"}}
 			for _, text := range server.Warnings {
 				t.add("warning", text)
 			}
