@@ -63,6 +63,8 @@ type conn struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
+	evicted     bool          // it is told to end, as there are too many; guarded by the server's mutex
+	handed      atomic.Bool   // its socket was given away
 	draining    atomic.Bool   // no further request is read
 	outstanding atomic.Int32  // answers that are with the writer
 	parked      atomic.Bool   // they wait for what others do, for as long as that takes: a stop does not wait for them
@@ -116,6 +118,7 @@ func newConn(s *socketServer, listener string, nc net.Conn) *conn {
 		nc: nc, pool: &s.buffers, budget: s.budget, threads: s.node.Threads, queued: s.queued, max: s.maxFrame, idle: s.maxIdle, active: time.Now(),
 		busy: func() bool { return c.outstanding.Load() > 0 }, draining: c.draining.Load, restAfter: canRest(nc),
 	}
+	c.input.used.Store(c.input.active.UnixNano())
 	return c
 }
 
@@ -189,6 +192,7 @@ func (c *conn) passOn() (handed bool, err error) {
 	if err := c.nc.SetReadDeadline(time.Time{}); err != nil {
 		return false, err
 	}
+	c.handed.Store(true)
 	c.server.handOver(c.server.ctx, c.nc, read)
 	return true, nil
 }

@@ -25,7 +25,7 @@
 //	scrape.go           the HTTP server of the metrics, which server/metrics makes, and of the probes
 //	measure.go          counts requests and their times; logs the slow ones; answered.go finds the error codes in answers
 //	coordinator_log.go  a led partition as a coordinator's shard sees it
-//	listener.go         accepting connections, limits, draining
+//	listener.go         accepting connections, draining; limits.go: how many there may be
 //	listener_keeper.go  listeners that are added and removed while a broker runs
 //	conn.go             one connection: reading and handling; conn_write.go: answering
 //	quota.go            what clients may use: limits, precedence, who shares one; quota_rate.go measures; quota_conn.go throttles and mutes connections (KIP-219);

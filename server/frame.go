@@ -55,13 +55,14 @@ type frameReader struct {
 	between   bool          // it waits for that
 
 	in     [inputSize]byte
-	r, w   int       // in[r:w] is read from the socket and not yet taken; nothing as long as there is a chunk
-	ahead  *buffer   // read while an earlier request was waited for; follows in. nil if there is none
-	chunk  chunk     // what was read with the last large frame
-	runs   bool      // large frames come in a row
-	proven int       // capacity that an earlier whole frame filled, up to wholeChunk: trusted at once next time
-	active time.Time // of the last bytes
-	stall  time.Time // the read deadline, if it is one of readSocket's
+	r, w   int          // in[r:w] is read from the socket and not yet taken; nothing as long as there is a chunk
+	ahead  *buffer      // read while an earlier request was waited for; follows in. nil if there is none
+	chunk  chunk        // what was read with the last large frame
+	runs   bool         // large frames come in a row
+	proven int          // capacity that an earlier whole frame filled, up to wholeChunk: trusted at once next time
+	active time.Time    // of the last bytes
+	used   atomic.Int64 // the same, in ns since 1970, for others to read
+	stall  time.Time    // the read deadline, if it is one of readSocket's
 }
 
 // chunk is input behind a large frame, in the same buffer. The zero chunk is none.
@@ -348,6 +349,7 @@ func (f *frameReader) readSocket(p []byte, held *reservation) (int, error) {
 		n, err := f.nc.Read(p)
 		if n > 0 {
 			f.active = time.Now()
+			f.used.Store(f.active.UnixNano())
 			return n, nil
 		}
 		if err == nil {

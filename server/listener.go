@@ -6,8 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,7 +53,7 @@ type socketServer struct {
 
 	quotas  *quotas       // nil: clients have none
 	closing chan struct{} // closed by shutdown
-	// interBroker is the brokers' listener, which max.connection.creation.rate does not count while clients have another.
+	// interBroker is the brokers' listener, which the limits of the whole broker do not hold up while clients have another, see protected.
 	interBroker string
 
 	// handOver takes a connection that is not one of Kafka's protocol, by its first byte, with what was read of it; nil: there are none.
@@ -78,14 +76,15 @@ type socketServer struct {
 	codes                                    answerCodes
 	slow                                     time.Duration // requests that take so long are logged; 0: none
 
-	mu        sync.Mutex // guards what follows
-	room      sync.Cond  // signalled when a connection ended or the server stops
-	stopping  bool
-	listeners []servedListener
-	open      map[*conn]struct{} // those that do not rest
-	count     int                // of open and resting connections
-	perIP     map[netip.Addr]int
-	resting   restArea // has a lock of its own
+	mu          sync.Mutex // guards what follows
+	room        sync.Cond  // signalled when a connection ended or the server stops
+	stopping    bool
+	listeners   []servedListener
+	open        map[*conn]struct{} // those that do not rest
+	count       int                // of open and resting connections
+	perListener map[string]int     // of them
+	perIP       map[netip.Addr]int
+	resting     restArea // has a lock of its own
 }
 
 // servedListener is an open socket of a listener.
@@ -105,17 +104,18 @@ func newSocketServer(node *api.Node, logger *zap.Logger) *socketServer {
 	}
 	s := &socketServer{
 		node: node, logger: logger, logs: &logLimiter{logger: logger}, slowLogs: &logLimiter{logger: logger.Named("slow")}, requestLog: logger.Named(requestLogger),
-		budget:     newBudget(requestMemory(values)),
-		maxFrame:   int32(values.Int("socket.request.max.bytes")),
-		queued:     values.Int("queued.max.requests"),
-		maxIdle:    values.Duration("connections.max.idle.ms"),
-		sendBuffer: values.Int("socket.send.buffer.bytes"),
-		recvBuffer: values.Int("socket.receive.buffer.bytes"),
-		open:       map[*conn]struct{}{},
-		perIP:      map[netip.Addr]int{},
-		closing:    make(chan struct{}),
-		born:       time.Now(),
-		slow:       max(0, values.Duration("ottla.log.slow.request.ms")),
+		budget:      newBudget(requestMemory(values)),
+		maxFrame:    int32(values.Int("socket.request.max.bytes")),
+		queued:      values.Int("queued.max.requests"),
+		maxIdle:     values.Duration("connections.max.idle.ms"),
+		sendBuffer:  values.Int("socket.send.buffer.bytes"),
+		recvBuffer:  values.Int("socket.receive.buffer.bytes"),
+		open:        map[*conn]struct{}{},
+		perListener: map[string]int{},
+		perIP:       map[netip.Addr]int{},
+		closing:     make(chan struct{}),
+		born:        time.Now(),
+		slow:        max(0, values.Duration("ottla.log.slow.request.ms")),
 	}
 	s.room.L = &s.mu
 	s.resting = restArea{server: s, most: restAfterMost, idle: s.maxIdle}
@@ -173,13 +173,6 @@ func (s *socketServer) closed(name string) bool {
 	return s.stopping || !slices.ContainsFunc(s.listeners, func(l servedListener) bool { return l.name == name })
 }
 
-// protects reports whether a listener is the brokers' and clients have another.
-func (s *socketServer) protects(name string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return name == s.interBroker && slices.ContainsFunc(s.listeners, func(l servedListener) bool { return l.name != name })
-}
-
 func (s *socketServer) accept(name string, l net.Listener) {
 	backoff := acceptBackoffMin
 	for {
@@ -217,33 +210,6 @@ func (s *socketServer) isClosed(name string) bool {
 	return s.closed(name)
 }
 
-// admit starts a connection within the limits: over max.connections it waits until another ends, and with it all that are not accepted
-// yet; over max.connections.per.ip the connection is closed.
-func (s *socketServer) admit(name string, nc net.Conn) {
-	ip := peerIP(nc)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	values := s.node.Config()
-	for !s.closed(name) && s.count >= values.Int("max.connections") {
-		s.room.Wait()
-		values = s.node.Config()
-	}
-	if s.closed(name) {
-		_ = nc.Close()
-		return
-	}
-	if limit := ipLimit(values, ip); s.perIP[ip] >= limit {
-		_ = nc.Close()
-		s.logs.warn("too many connections from one address", zap.Stringer("address", ip), zap.Int("limit", limit))
-		return
-	}
-	s.tune(nc)
-	s.count++
-	s.perIP[ip]++
-	s.connections.Add(1)
-	s.start(newConn(s, name, nc))
-}
-
 // start runs a connection. mu is held.
 func (s *socketServer) start(c *conn) {
 	s.open[c] = struct{}{}
@@ -262,24 +228,8 @@ func (s *socketServer) leave(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.open, c)
-	s.forgetLocked(peerIP(c.nc))
+	s.forget(c.listener, peerIP(c.nc))
 	s.freeConn(c)
-}
-
-// forget makes room for a connection in place of one from ip that ended.
-func (s *socketServer) forget(ip netip.Addr) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.forgetLocked(ip)
-}
-
-// forgetLocked is forget for who holds mu.
-func (s *socketServer) forgetLocked(ip netip.Addr) {
-	s.count--
-	if s.perIP[ip]--; s.perIP[ip] <= 0 {
-		delete(s.perIP, ip)
-	}
-	s.room.Broadcast()
 }
 
 // tune sets the socket options of the configuration; the system may refuse one without harm.
@@ -382,22 +332,6 @@ func peerIP(nc net.Conn) netip.Addr {
 		return a.AddrPort().Addr().Unmap()
 	}
 	return netip.Addr{}
-}
-
-// ipLimit is how many connections ip may have: max.connections.per.ip.overrides (address:count, ...) or max.connections.per.ip.
-func ipLimit(v config.Values, ip netip.Addr) int {
-	for _, entry := range strings.Split(v.String("max.connections.per.ip.overrides"), ",") {
-		i := strings.LastIndexByte(entry, ':')
-		if i < 0 {
-			continue
-		}
-		host := strings.Trim(strings.TrimSpace(entry[:i]), "[]")
-		n, err := strconv.Atoi(strings.TrimSpace(entry[i+1:]))
-		if addr, bad := netip.ParseAddr(host); err == nil && bad == nil && addr.Unmap() == ip {
-			return n
-		}
-	}
-	return v.Int("max.connections.per.ip")
 }
 
 // logLimiter lets one line a second through and counts the rest, for what a hostile or broken client can cause at will.

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 )
@@ -150,12 +149,9 @@ func (a *addressRates) through(listener string, rate int, now time.Time) time.Du
 func (s *socketServer) pace(listener string, nc net.Conn) bool {
 	values, rates, now := s.node.Config(), &s.quotas.addresses, time.Now()
 	const key = "max.connection.creation.rate"
-	wait := time.Duration(0)
+	wait := rates.through(listener, ofListener(values, listener, key), now)
 	if !s.protects(listener) {
-		wait = rates.through("", values.Int(key), now)
-	}
-	if own := "listener.name." + strings.ToLower(listener) + "." + key; values.IsSet(own) {
-		wait = max(wait, rates.through(listener, values.Int(own), now))
+		wait = max(wait, rates.through("", values.Int(key), now))
 	}
 	if wait > 0 {
 		timer := time.NewTimer(wait)

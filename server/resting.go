@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -120,6 +121,25 @@ func (a *restArea) take(fd int32) *restingConn {
 	return r
 }
 
+// list returns the connections that rest now.
+func (a *restArea) list() []*restingConn {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(a.byFD), func(r *restingConn) bool { return r == nil })
+}
+
+// remove takes r away; false if it rests no more.
+func (a *restArea) remove(r *restingConn) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.stopped || int(r.fd) >= len(a.byFD) || a.byFD[r.fd] != r {
+		return false
+	}
+	a.byFD[r.fd] = nil
+	a.poller.remove(r.fd)
+	return true
+}
+
 // sweep closes the connections that have been idle for too long, and sets the time of the next sweep.
 func (a *restArea) sweep(now time.Time) {
 	var expired []*restingConn
@@ -185,13 +205,22 @@ func (a *restArea) admit(listener string) {
 	delete(a.banished, listener)
 }
 
+// closeAll ends connections that were taken out, and forgets them.
 func (a *restArea) closeAll(list []*restingConn) {
+	list = slices.DeleteFunc(list, func(r *restingConn) bool { return r == nil })
+	a.end(list)
+	a.server.mu.Lock()
+	defer a.server.mu.Unlock()
 	for _, r := range list {
-		if r != nil {
-			closeSocket(r.fd)
-			a.server.gone(&r.state)
-			a.server.forget(r.ip)
-		}
+		a.server.forget(r.listener, r.ip)
+	}
+}
+
+// end ends connections that were taken out.
+func (a *restArea) end(list []*restingConn) {
+	for _, r := range list {
+		closeSocket(r.fd)
+		a.server.gone(&r.state)
 	}
 }
 
@@ -208,7 +237,9 @@ func (s *socketServer) rest(c *conn) bool {
 	c.cancel()
 	s.mu.Lock()
 	delete(s.open, c)
+	evicted := s.evict() // it may have been told to end meanwhile
 	s.mu.Unlock()
+	s.resting.end(evicted)
 	s.freeConn(c)
 	return true
 }
@@ -221,7 +252,8 @@ func (a *restArea) enter(tcp *net.TCPConn, c *conn) bool {
 	if err != nil {
 		return false
 	}
-	r := &restingConn{fd: fd, listener: c.listener, ip: peerIP(tcp), state: c.state, since: time.Now(), after: c.input.restAfter}
+	now := time.Now()
+	r := &restingConn{fd: fd, listener: c.listener, ip: peerIP(tcp), state: c.state, since: now, after: now.Sub(c.input.active)}
 	if !a.add(r) { // from here on it may wake up at any time
 		closeSocket(fd)
 		return false
@@ -236,7 +268,9 @@ func (s *socketServer) wakeUp(r *restingConn) {
 		nc, err := s.adopt(r.fd)
 		if err != nil {
 			s.gone(&r.state)
-			s.forget(r.ip)
+			s.mu.Lock()
+			s.forget(r.listener, r.ip)
+			s.mu.Unlock()
 			return
 		}
 		c := newConn(s, r.listener, nc)
@@ -249,7 +283,9 @@ func (s *socketServer) wakeUp(r *restingConn) {
 		if s.closed(r.listener) {
 			c.drain()
 		}
+		evicted := s.evict()
 		s.mu.Unlock()
+		s.resting.end(evicted)
 		s.run(c)
 	})
 }

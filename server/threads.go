@@ -1,7 +1,6 @@
 package server
 
 import (
-	"strings"
 	"time"
 
 	"github.com/ottla/ottla/protocol/config"
@@ -12,6 +11,8 @@ import (
 
 // What Apache Kafka has pools of threads for is bounded here, where goroutines do it: requests that work on disks (num.io.threads), and answers that read segments
 // while they are sent (num.network.threads, for each listener).
+
+const networkThreads = "num.network.threads"
 
 // takeThread waits until there is one of num.io.threads for a request, which is then waited for as in Kafka's request queue.
 func (c *conn) takeThread(times *meter.Times) error {
@@ -44,17 +45,8 @@ func (s *socketServer) senders(listener string) *threads.Pool {
 	if p, ok := s.sending.Load(listener); ok {
 		return p.(*threads.Pool)
 	}
-	p, _ := s.sending.LoadOrStore(listener, threads.New(networkThreads(s.node.Config(), listener)))
+	p, _ := s.sending.LoadOrStore(listener, threads.New(ofListener(s.node.Config(), listener, networkThreads)))
 	return p.(*threads.Pool)
-}
-
-// networkThreads is num.network.threads of a listener, which may have its own.
-func networkThreads(v config.Values, listener string) int {
-	const key = "num.network.threads"
-	if own := "listener.name." + strings.ToLower(listener) + "." + key; config.Lookup(config.Broker, own) != nil {
-		return v.Int(own)
-	}
-	return v.Int(key)
 }
 
 // shownThreads is what the metrics show of p.
@@ -76,7 +68,7 @@ func (s *socketServer) allSenders() (all metrics.Threads) {
 func (s *socketServer) resize(v config.Values) {
 	s.node.Threads.Resize(v.Int("num.io.threads"))
 	s.sending.Range(func(listener, p any) bool {
-		p.(*threads.Pool).Resize(networkThreads(v, listener.(string)))
+		p.(*threads.Pool).Resize(ofListener(v, listener.(string), networkThreads))
 		return true
 	})
 }
@@ -86,6 +78,7 @@ func (b *Broker) reconfigure(v config.Values) {
 	for _, s := range []*socketServer{b.sockets, b.controlSockets} {
 		if s != nil {
 			s.resize(v)
+			s.limitsChanged()
 		}
 	}
 	if b.keeper != nil {
