@@ -37,6 +37,7 @@ func loggersPageText() string {
 		}
 		fmt.Fprintf(&b, "| `%s` | %s |\n", own, strings.Join(names, ", "))
 	}
+	b.WriteString("\n`" + strings.Join(logs.Silent(), "`, `") + "` is known, and has a level; nothing is told by it, as there is no authorizer.\n")
 	b.WriteString("\n## Packages\n\nThese stand above several loggers, and have a level of their own.\n\n| Apache Kafka's | above |\n| --- | --- |\n")
 	for _, g := range logs.Groups() {
 		above := "all"

@@ -76,6 +76,12 @@ var aliases = []Alias{
 	{"state.change.logger", "replication"},
 }
 
+// silent are the loggers of Apache Kafka's own log4j2.yaml that nothing here speaks by: there is no authorizer. They have levels, as what sets up a broker may set them.
+var silent = []string{"kafka.authorizer.logger"}
+
+// Silent returns Apache Kafka's loggers that are known and never say anything.
+func Silent() []string { return slices.Clone(silent) }
+
 // Aliases returns Apache Kafka's loggers that are known, by name, each with the logger that it is another name of.
 func Aliases() []Alias { return slices.Clone(aliases) }
 

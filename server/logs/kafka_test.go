@@ -119,3 +119,26 @@ func TestAliasesAreInOrder(t *testing.T) {
 		}
 	}
 }
+
+// The loggers that Apache Kafka's own log4j2.yaml, and the log4j.properties of 3.9, set are known; each takes a level.
+func TestLoggersOfKafkasOwnFiles(t *testing.T) {
+	l := New(zapcore.InfoLevel, "api", "controller", "network", "network.request", "replication", "storage")
+	for _, name := range []string{
+		"kafka", "org.apache.kafka", "kafka.request.logger", "kafka.network.RequestChannel$", "kafka.network.Processor", "kafka.server.KafkaApis", "kafka.controller", "org.apache.kafka.controller",
+		"kafka.log.LogCleaner", "org.apache.kafka.storage.internals.log.LogCleaner", "org.apache.kafka.storage.internals.log.LogCleaner$CleanerThread",
+		"org.apache.kafka.storage.internals.log.Cleaner", "state.change.logger", "kafka.authorizer.logger",
+	} {
+		if err := l.Set(name, "WARN"); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if !slices.Contains(l.All(), Logger{name, "WARN"}) {
+			t.Errorf("%s is not described with its level", name)
+		}
+		if err := l.Unset(name); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := l.Set("kafka", "ERROR"); err != nil || !slices.Contains(l.All(), Logger{"kafka.authorizer.logger", "ERROR"}) {
+		t.Errorf("%v: kafka.authorizer.logger stands below kafka", err)
+	}
+}

@@ -100,7 +100,7 @@ func (l *Levels) publish() {
 // Has reports whether there is a logger of that name, one of Kafka's among them.
 func (l *Levels) Has(name string) bool {
 	_, found := slices.BinarySearch(l.known.own, name)
-	return found || name == Root || l.known.aliases[name] != "" || l.known.isGroup(name)
+	return found || name == Root || l.known.aliases[name] != "" || l.known.isGroup(name) || slices.Contains(silent, name)
 }
 
 // All returns the root's logger, then the own ones and then Kafka's by name, each with the level that is in effect.
@@ -109,7 +109,7 @@ func (l *Levels) All() []Logger {
 	set := maps.Clone(l.set)
 	l.mu.Unlock()
 	all := []Logger{{Root, set[Root]}}
-	kafkas := slices.Collect(maps.Keys(l.known.aliases))
+	kafkas := slices.AppendSeq(slices.Clone(silent), maps.Keys(l.known.aliases))
 	for _, g := range l.known.groups {
 		kafkas = append(kafkas, g.Kafka)
 	}
