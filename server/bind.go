@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"syscall"
 
+	"go.uber.org/zap"
+
 	"github.com/ottla/ottla/server/config"
 )
 
@@ -59,6 +61,8 @@ func (b *Broker) open(host string, port uint16) (sockets []net.Listener, bound u
 	return sockets, bound, err
 }
 
+const backlogKey = "socket.listen.backlog.size"
+
 // openAll opens the same port on each of hosts, or none.
 func (b *Broker) openAll(hosts []string, port uint16) (sockets []net.Listener, bound uint16, err error) {
 	bound = port
@@ -67,6 +71,11 @@ func (b *Broker) openAll(hosts []string, port uint16) (sockets []net.Listener, b
 		s, err := b.o.Listen("tcp", address)
 		switch {
 		case err == nil:
+			if v := b.o.Config.Values; v.IsSet(backlogKey) { // Kafka's default is small for whom many clients come at once
+				if err := setBacklog(s, v.Int(backlogKey)); err != nil {
+					b.o.Logger.Warn("the system's own limit of connections that wait to be accepted holds", zap.String("address", address), zap.Error(err))
+				}
+			}
 			sockets = append(sockets, s)
 			bound = boundPort(s, bound)
 			continue

@@ -68,8 +68,10 @@ type lifecycle struct {
 	answered   time.Time // when a controller last answered; owned by run, as what follows
 	registered bool      // once at least
 	wait       time.Duration
-	letGo      bool   // released is closed
-	failure    string // what was logged last of why the controller could not be told; "": it answers
+	letGo      bool // released is closed
+	// untold are the log dirs that failed, each with the time until which a controller must have been told; zero: it was.
+	untold  map[protocol.UUID]time.Time
+	failure string // what was logged last of why the controller could not be told; "": it answers
 
 	fenced bool // as it was logged; owned by applied
 }
@@ -78,7 +80,7 @@ func newLifecycle(o lifecycleOptions) *lifecycle {
 	lc := &lifecycle{
 		o: o, interval: o.config.Duration("broker.heartbeat.interval.ms"), session: o.config.Duration("broker.session.timeout.ms"),
 		changed: make(chan struct{}, 1), ready: make(chan struct{}), leaving: make(chan struct{}), released: make(chan struct{}),
-		running: newBackground(),
+		running: newBackground(), untold: map[protocol.UUID]time.Time{},
 	}
 	lc.epoch.Store(-1)
 	return lc
@@ -299,7 +301,11 @@ func (lc *lifecycle) heartbeat(ctx context.Context) {
 	}
 	for _, dir := range lc.o.offline() {
 		req.OfflineLogDirs = append(req.OfflineLogDirs, dir)
+		if _, known := lc.untold[dir]; !known {
+			lc.untold[dir] = time.Now().Add(lc.o.config.Duration(dirFailureKey))
+		}
 	}
+	defer lc.mustHaveTold(ctx)
 	answer, err := lc.ask(ctx, req)
 	if err != nil {
 		lc.logFailure(ctx, "heartbeat failed", err)
@@ -314,8 +320,28 @@ func (lc *lifecycle) heartbeat(ctx context.Context) {
 		lc.logFailure(ctx, "the controller refused the heartbeat", protocol.Code(resp.ErrorCode))
 	default:
 		lc.answeredWell()
+		for _, dir := range req.OfflineLogDirs {
+			lc.untold[dir] = time.Time{}
+		}
 		if resp.ShouldShutdown && req.WantShutdown {
 			lc.release()
+		}
+	}
+}
+
+const dirFailureKey = "log.dir.failure.timeout.ms"
+
+// mustHaveTold stops a broker that could not tell a controller of a log dir that failed for too long: it may lead partitions there that nobody else takes over.
+func (lc *lifecycle) mustHaveTold(ctx context.Context) {
+	for dir, until := range lc.untold {
+		left := time.Until(until)
+		switch {
+		case until.IsZero() || ctx.Err() != nil:
+		case left <= 0:
+			lc.untold[dir] = time.Time{}
+			lc.o.fail(fmt.Errorf("no controller could be told within %s that log dir %s failed: %s", dirFailureKey, dir, lc.failure))
+		default:
+			lc.wait = min(lc.wait, left)
 		}
 	}
 }

@@ -353,3 +353,44 @@ func TestLeaveBeforeItServes(t *testing.T) {
 		lc.stop()
 	})
 }
+
+// A log dir that failed must be told to a controller in time: then the broker goes on, else it stops, as it may lead what is in there.
+func TestALogDirFailureThatNobodyHears(t *testing.T) {
+	for name, tc := range map[string]struct {
+		heard time.Duration // when a controller answers again
+		stops bool
+	}{"heard in time": {6 * time.Second, false}, "not heard": {time.Hour, true}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := &scriptedController{register: accept(3)}
+				lc, failed := living(t, c, false, map[string]string{dirFailureKey: "7000"})
+				lost := protocol.UUID{5}
+				lc.o.offline = func() []protocol.UUID { return []protocol.UUID{lost} }
+				begin := time.Now()
+				c.heartbeat = func(*kmsg.BrokerHeartbeatRequest) (*kmsg.BrokerHeartbeatResponse, error) {
+					if time.Since(begin) < tc.heard {
+						return nil, protocol.NotController
+					}
+					return &kmsg.BrokerHeartbeatResponse{}, nil
+				}
+				lc.start()
+				time.Sleep(6900 * time.Millisecond)
+				synctest.Wait()
+				if len(failed) > 0 {
+					t.Fatalf("too early: %v", <-failed)
+				}
+				time.Sleep(200 * time.Millisecond)
+				synctest.Wait()
+				if tc.stops != (len(failed) == 1) {
+					t.Errorf("told to stop %d times", len(failed))
+				}
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				if tc.stops != (len(failed) == 1) {
+					t.Errorf("told to stop %d times after a minute", len(failed))
+				}
+				lc.stop()
+			})
+		})
+	}
+}

@@ -51,7 +51,8 @@ type dialing struct {
 // time, Close for anybody.
 type peerConn struct {
 	dialing
-	address func() (string, error) // host:port as of now
+	address       func() (string, error) // host:port as of now
+	receiveBuffer string                 // the key of its size; "", or one that is not set: the system's
 
 	life context.Context // ends with Close
 	end  context.CancelFunc
@@ -160,6 +161,9 @@ func (c *peerConn) tryConnect(ctx context.Context) error {
 	nc, err := c.dial(setup, "tcp", address)
 	if err != nil {
 		return err
+	}
+	if tcp, ok := nc.(*net.TCPConn); ok && c.receiveBuffer != "" && v.IsSet(c.receiveBuffer) && v.Int(c.receiveBuffer) >= 0 {
+		_ = tcp.SetReadBuffer(v.Int(c.receiveBuffer)) // the system may refuse it without harm
 	}
 	c.nc = nc
 	c.detach = context.AfterFunc(c.life, func() { _ = nc.Close() })

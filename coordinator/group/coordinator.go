@@ -62,6 +62,7 @@ func New(o Options) *Coordinator {
 		Open:         o.Open,
 		Image:        o.Image,
 		Codecs:       o.Codecs,
+		Codec:        c.settings.offsetsCodec,
 		Logger:       o.Logger,
 		WriteTimeout: c.settings.commitTimeout,
 	})

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ottla/ottla/protocol/config"
+	"github.com/ottla/ottla/protocol/record"
 	"github.com/ottla/ottla/replication/metadata"
 )
 
@@ -26,6 +27,7 @@ type settings struct {
 	retentionCheck        time.Duration
 	commitTimeout         time.Duration
 	offsetsPartitions     int32
+	offsetsCodec          record.Codec
 
 	consumerSession, consumerHeartbeat, assignment interval // of consumer groups
 	consumerMaxSize                                int
@@ -71,6 +73,7 @@ func settingsOf(live func() config.Values) settings {
 		retentionCheck:        v.Duration("offsets.retention.check.interval.ms"),
 		commitTimeout:         v.Duration("offsets.commit.timeout.ms"),
 		offsetsPartitions:     int32(v.Int("offsets.topic.num.partitions")),
+		offsetsCodec:          record.Codec(v.Int("offsets.topic.compression.codec")),
 		consumerSession: intervalOf(v, "consumer.session.timeout.ms",
 			"group.consumer.session.timeout.ms", "group.consumer.min.session.timeout.ms", "group.consumer.max.session.timeout.ms"),
 		consumerHeartbeat: intervalOf(v, "consumer.heartbeat.interval.ms",

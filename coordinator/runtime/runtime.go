@@ -21,7 +21,8 @@ type Options[S Shard] struct {
 	New    func(partition int32) S            // an empty shard
 	Open   func(partition int32) (Log, error) // the log of a partition that this broker leads
 	Image  func() *metadata.Image             // the cluster's metadata as of now
-	Codecs *record.Codecs                     // reads compressed batches
+	Codecs *record.Codecs                     // reads compressed batches, and makes them
+	Codec  record.Codec                       // of the batches that are written; control batches are never compressed
 	Logger *zap.Logger
 	// WriteTimeout bounds the wait for the commit of an operation's records; at least 1 ms.
 	WriteTimeout time.Duration

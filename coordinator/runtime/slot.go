@@ -62,13 +62,15 @@ type slot[S Shard] struct {
 
 func newSlot[S Shard](r *Runtime[S], partition, epoch int32) *slot[S] {
 	ctx, cancel := context.WithCancel(r.ctx)
-	return &slot[S]{
+	s := &slot[S]{
 		rt: r, partition: partition, epoch: epoch, watermark: -1, told: -1,
 		logger: r.o.Logger.With(zap.Int32("partition", partition)),
 		ctx:    ctx, cancel: cancel,
 		timers: newTimers(),
 		batch:  record.NewBuilder(),
 	}
+	s.batch.Codec = r.o.Codec
+	return s
 }
 
 // elect takes on a newer epoch, and starts a load where there is no good shard.

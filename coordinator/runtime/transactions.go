@@ -44,6 +44,7 @@ func (s *slot[S]) complete(m Marker, done func(error)) {
 		return
 	}
 	b := s.txnBuilder(m.ProducerID, m.ProducerEpoch)
+	b.Codec = record.CodecNone
 	b.AddEndTxnMarker(env.Now.UnixMilli(), record.EndTxnMarker{Commit: m.Commit, CoordinatorEpoch: m.CoordinatorEpoch})
 	s.appendAlone(env, b, TxnAppend{Version: m.TransactionVersion}, then, func(offset int64) error {
 		return s.shard.ReplayMarker(offset, m.ProducerID, m.ProducerEpoch, m.Commit)
@@ -57,7 +58,7 @@ func (s *slot[S]) acceptTxn(env Env, r Result) {
 		return
 	}
 	b := s.txnBuilder(r.Producer.ID, r.Producer.Epoch)
-	b.Control, b.BaseSequence = false, 0 // as Kafka's coordinators write it
+	b.Codec, b.Control, b.BaseSequence = s.rt.o.Codec, false, 0 // as Kafka's coordinators write it
 	now := env.Now.UnixMilli()
 	for i := range r.Records {
 		b.Add(now, r.Records[i].Key, r.Records[i].Value)

@@ -52,7 +52,7 @@ var brokerGroupKeys = []Key{
 	{Name: "offsets.load.buffer.size", Type: Int, Default: "5242880", Allowed: "[1,...]", NoEffect: noLoadBuffer, Doc: "Bytes that are read at a time when offsets are loaded."},
 	{Name: "offsets.retention.check.interval.ms", Type: Long, Default: "600000", Allowed: "[1,...]", Doc: "How often it is checked which committed offsets are too old, in milliseconds."},
 	{Name: "offsets.retention.minutes", Type: Int, Default: "10080", Allowed: "[1,...]", Doc: "How long the offsets of a group without members are kept, in minutes."},
-	{Name: "offsets.topic.compression.codec", Type: Int, Default: "0", NoEffect: noOffsetCodec, Doc: "Codec of the records of committed offsets, by its number; 0 is none."},
+	{Name: "offsets.topic.compression.codec", Type: Int, Default: "0", Doc: "Codec of the records of groups and committed offsets, by its number: 0 is none, 1 gzip, 2 snappy, 3 lz4, 4 zstd."},
 	{Name: "offsets.topic.num.partitions", Type: Int, Default: "50", Allowed: "[1,...]", Doc: "Number of partitions of __consumer_offsets when it is created."},
 	{Name: "offsets.topic.replication.factor", Type: Short, Default: "3", Allowed: "[1,...]", Doc: "Number of replicas of __consumer_offsets when it is created."},
 	{Name: "offsets.topic.segment.bytes", Type: Int, Default: "104857600", Allowed: "[1,...]", Doc: "Segment size of __consumer_offsets, in bytes."},

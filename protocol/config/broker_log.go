@@ -20,7 +20,7 @@ var brokerLogKeys = []Key{
 	{Name: "log.cleaner.threads", Type: Int, Default: "1", Allowed: "[0,...]", Update: ClusterWide, Doc: "Number of threads that compact logs."},
 	{Name: "log.cleanup.policy", Type: List, Default: "delete", Allowed: "[compact, delete]", Update: ClusterWide, Doc: "What becomes of old segments: delete, compact or both; the default of topics."},
 	{Name: "log.dir", Type: List, Default: "/tmp/kafka-logs", Allowed: "non-empty list", Doc: "Folder of the logs, used where log.dirs is not set."},
-	{Name: "log.dir.failure.timeout.ms", Type: Long, Default: "30000", Allowed: "[1,...]", NoEffect: noDirReport, Doc: "How long the broker tries to tell the controller of a failed log folder before it stops, in milliseconds."},
+	{Name: "log.dir.failure.timeout.ms", Type: Long, Default: "30000", Allowed: "[1,...]", Doc: "How long the broker tries to tell the controller of a failed log folder before it stops, in milliseconds."},
 	{Name: "log.dirs", Type: List, NoDefault: true, Allowed: "non-empty list", Synonyms: []string{"log.dir"}, Doc: "Folders of the logs."},
 	{Name: "log.flush.interval.messages", Type: Long, Default: "9223372036854775807", Allowed: "[1,...]", Update: ClusterWide, Doc: "Number of records after which a log is synced to disk; the default of topics."},
 	{Name: "log.flush.interval.ms", Type: Long, NoDefault: true, Update: ClusterWide, Synonyms: []string{"log.flush.scheduler.interval.ms"}, Doc: "Time in milliseconds after which an unsynced log is synced to disk; without it log.flush.scheduler.interval.ms holds."},

@@ -24,7 +24,7 @@ var brokerNetworkKeys = []Key{
 	{Name: "security.inter.broker.protocol", Type: String, Default: "PLAINTEXT", Allowed: "[PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL]", Doc: "Security protocol of the listener that brokers use among themselves, where inter.broker.listener.name is not set."},
 	{Name: "socket.connection.setup.timeout.max.ms", Type: Long, Default: "30000", Doc: "Longest wait for a connection to another node to be set up, in milliseconds."},
 	{Name: "socket.connection.setup.timeout.ms", Type: Long, Default: "10000", Doc: "First wait for a connection to another node to be set up, in milliseconds."},
-	{Name: "socket.listen.backlog.size", Type: Int, Default: "50", Allowed: "[1,...]", NoEffect: noBacklog, Doc: "Connections that the operating system holds before they are accepted."},
+	{Name: "socket.listen.backlog.size", Type: Int, Default: "50", Allowed: "[1,...]", Doc: "Connections that the operating system holds before they are accepted; where it is not set, as many as that allows."},
 	{Name: "socket.receive.buffer.bytes", Type: Int, Default: "102400", Doc: "Receive buffer of client sockets, in bytes; -1 leaves it to the operating system."},
 	{Name: "socket.request.max.bytes", Type: Int, Default: "104857600", Allowed: "[1,...]", Doc: "Largest request in bytes that the broker reads."},
 	{Name: "socket.send.buffer.bytes", Type: Int, Default: "102400", Doc: "Send buffer of client sockets, in bytes; -1 leaves it to the operating system."},

@@ -2,8 +2,8 @@ package config
 
 // brokerQuotaKeys are the broker keys about quotas, metrics and telemetry.
 var brokerQuotaKeys = []Key{
-	{Name: "alter.log.dirs.replication.quota.window.num", Type: Int, Default: "11", Allowed: "[1,...]", NoEffect: noQuotas, Doc: "Number of samples by which moves between log folders are throttled."},
-	{Name: "alter.log.dirs.replication.quota.window.size.seconds", Type: Int, Default: "1", Allowed: "[1,...]", NoEffect: noQuotas, Doc: "Length in seconds of a sample by which moves between log folders are throttled."},
+	{Name: "alter.log.dirs.replication.quota.window.num", Type: Int, Default: "11", Allowed: "[1,...]", NoEffect: noMoveSamples, Doc: "Number of samples by which moves between log folders are throttled."},
+	{Name: "alter.log.dirs.replication.quota.window.size.seconds", Type: Int, Default: "1", Allowed: "[1,...]", NoEffect: noMoveSamples, Doc: "Length in seconds of a sample by which moves between log folders are throttled."},
 	{Name: "client.quota.callback.class", Type: Class, NoDefault: true, NoEffect: noJava, Doc: "Java class that decides the quotas of clients."},
 	{Name: "controller.quota.window.num", Type: Int, Default: "11", Allowed: "[1,...]", Doc: "Number of samples by which changes of metadata are throttled."},
 	{Name: "controller.quota.window.size.seconds", Type: Int, Default: "1", Allowed: "[1,...]", Doc: "Length in seconds of a sample by which changes of metadata are throttled."},

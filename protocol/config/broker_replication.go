@@ -31,7 +31,7 @@ var brokerReplicationKeys = []Key{
 	{Name: "replica.high.watermark.checkpoint.interval.ms", Type: Long, Default: "5000", Doc: "How often the high watermarks are written, in milliseconds."},
 	{Name: "replica.lag.time.max.ms", Type: Long, Default: "30000", Doc: "Time in milliseconds without catching up after which a replica leaves the in-sync set."},
 	{Name: "replica.selector.class", Type: String, NoDefault: true, Doc: "How the replica is chosen that consumers read from: org.apache.kafka.common.replica.RackAwareReplicaSelector prefers one in their rack; with anything else it is the leader."},
-	{Name: "replica.socket.receive.buffer.bytes", Type: Int, Default: "65536", NoEffect: noFollowers, Doc: "Receive buffer of the sockets that followers fetch with, in bytes."},
+	{Name: "replica.socket.receive.buffer.bytes", Type: Int, Default: "65536", Doc: "Receive buffer of the sockets that followers fetch with, in bytes; where it is not set, the operating system chooses."},
 	{Name: "replica.socket.timeout.ms", Type: Int, Default: "30000", Doc: "How long a follower's fetch waits for its answer, in milliseconds."},
 	{Name: "share.fetch.purgatory.purge.interval.requests", Type: Int, Default: "1000", NoEffect: noPurgatory, Doc: "Number of finished requests after which the waiting room of ShareFetch is tidied."},
 	{Name: "unclean.leader.election.enable", Type: Boolean, Default: "false", Update: ClusterWide, Doc: "Whether a replica that is not in sync may become leader when no other is left; the default of topics."},
