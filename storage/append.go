@@ -239,6 +239,7 @@ func (l *Log) write(seg *segment, b []byte, at int64) error {
 			zap.String("path", seg.path(logSuffix)), zap.Error(err), zap.NamedError("truncate", cut))
 		l.shut(err)
 	}
+	seg.sure.Store(false)
 	seg.fileEnd = at
 	return l.storageFailed("append", err)
 }

@@ -21,12 +21,15 @@ const (
 	cleanerCheckpoint       = "cleaner-offset-checkpoint"
 )
 
+// temporary ends the name of a file that is to take the place of another.
+const temporary = ".tmp"
+
 // replaceFile writes data to path so that after a crash either the old or the new content is there: a synced .tmp file, renamed, and the folder synced.
 func replaceFile(fsys vfs.FS, path string, data []byte) error {
-	if err := writeFile(fsys, path+".tmp", data, true); err != nil {
+	if err := writeFile(fsys, path+temporary, data, true); err != nil {
 		return err
 	}
-	if err := fsys.Rename(path+".tmp", path); err != nil {
+	if err := fsys.Rename(path+temporary, path); err != nil {
 		return err
 	}
 	return fsys.SyncDir(filepath.Dir(path))

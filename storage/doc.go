@@ -54,6 +54,7 @@
 //	load.go recover.go       opening a log; checking it after an unclean stop
 //	standalone.go            what a log without a Store keeps by itself
 //	append.go roll.go        writing, new segments, fsync
+//	close.go                 the end of a log, and of all logs of a dir together
 //	replicate.go             what a follower may append of what its leader sent
 //	read.go timestamp.go     reading by offset and by time
 //	truncate.go              TruncateTo, ResetTo, DeleteBefore

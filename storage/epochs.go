@@ -38,6 +38,13 @@ type epochCache struct {
 	writing sync.Mutex   // one flush at a time; taken before mu
 	written int64        // guarded by writing: the version on disk
 	stored  []epochEntry // guarded by writing: what is in the file
+	next    *epochFile   // guarded by writing: the file that is to become it; nil without
+}
+
+// epochFile is a version of the epochs that is in a file of another name, which may not be on the disk yet.
+type epochFile struct {
+	version int64
+	entries []epochEntry
 }
 
 // newEpochCache loads the leader-epoch-checkpoint at path; a missing or empty file is an empty cache.
@@ -212,20 +219,58 @@ func (c *epochCache) flush() error { return c.flushBelow(math.MaxInt64) }
 func (c *epochCache) flushBelow(end int64) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	c.mu.RLock()
-	version := c.version
-	if version == c.written || c.onlyNewFrom(end) {
-		c.mu.RUnlock()
+	next, path := c.behind(end)
+	if next == nil {
 		return nil
 	}
-	entries := slices.Clone(c.entries)
-	path := c.path
-	c.mu.RUnlock()
-	if err := replaceFile(c.fs, path, formatEpochs(entries)); err != nil {
+	c.next = nil
+	if err := replaceFile(c.fs, path, formatEpochs(next.entries)); err != nil {
 		return err
 	}
-	c.written, c.stored = version, entries
+	c.written, c.stored = next.version, next.entries
 	return nil
+}
+
+// behind returns what flushBelow(end) is to write, nil if nothing, and to which file. Caller holds writing.
+func (c *epochCache) behind(end int64) (next *epochFile, path string) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if c.version == c.written || c.onlyNewFrom(end) {
+		return nil, ""
+	}
+	return &epochFile{c.version, slices.Clone(c.entries)}, c.path
+}
+
+// prepare is the first part of flushBelow(end), without a sync: the file has another name. install is the second, once that is on the disk.
+func (c *epochCache) prepare(end int64) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	next, path := c.behind(end)
+	if next == nil {
+		return nil
+	}
+	if err := writeFile(c.fs, path+temporary, formatEpochs(next.entries), false); err != nil {
+		return err
+	}
+	c.next = next
+	return nil
+}
+
+// install gives the file that prepare has written its name, and reports whether there was one. The name is not synced.
+func (c *epochCache) install() (installed bool, err error) {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if c.next == nil {
+		return false, nil
+	}
+	c.mu.RLock()
+	path := c.path
+	c.mu.RUnlock()
+	if err := c.fs.Rename(path+temporary, path); err != nil {
+		return false, err
+	}
+	c.written, c.stored, c.next = c.next.version, c.next.entries, nil
+	return true, nil
 }
 
 // upToDate reports whether flushBelow(end) has nothing to do. It does not wait for one that is under way.

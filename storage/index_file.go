@@ -51,6 +51,7 @@ type indexFile struct {
 	pending []byte       // entries after those
 	summary []byte       // every perPage-th entry of the file, so that a search reads one page; made by the first search of a file of several pages
 	dirty   bool         // the file has changed since it was last synced
+	exact   bool         // the file's length is that of stored entries
 	closed  bool
 }
 
@@ -67,7 +68,7 @@ func (x *indexFile) create() error {
 	if x.file != nil {
 		x.file.Close()
 	}
-	x.file, x.stored, x.pending, x.summary, x.dirty = f, 0, x.pending[:0], nil, true
+	x.file, x.stored, x.pending, x.summary, x.dirty, x.exact = f, 0, x.pending[:0], nil, true, true
 	return nil
 }
 
@@ -89,7 +90,9 @@ func (x *indexFile) open() error {
 		return err
 	}
 	x.file, x.stored = f, int(length/int64(x.size))
-	return x.dropZeros()
+	err = x.dropZeros()
+	x.exact = length == int64(x.stored)*int64(x.size)
+	return err
 }
 
 // dropZeros forgets the zeros at the end of a file that Kafka had allocated in advance and did not trim: no entry but the first is
@@ -259,10 +262,11 @@ func (x *indexFile) flush() error {
 	if err := x.open(); err != nil {
 		return err
 	}
+	x.dirty = true
 	if _, err := x.file.WriteAt(x.pending, int64(x.stored)*int64(x.size)); err != nil {
+		x.exact = false
 		return err
 	}
-	x.dirty = true
 	x.stored += len(x.pending) / x.size
 	x.pending = x.pending[:0]
 	return x.summarize()
@@ -279,11 +283,12 @@ func (x *indexFile) trim() error {
 		return err
 	}
 	x.pending = nil
-	length, err := x.file.Size()
-	if want := int64(x.stored) * int64(x.size); err == nil && length != want {
-		x.dirty = true
-		err = x.file.Truncate(want)
+	if x.exact { // its descriptor may be closed, and stays so
+		return nil
 	}
+	x.dirty = true
+	err := x.file.Truncate(int64(x.stored) * int64(x.size))
+	x.exact = err == nil
 	return err
 }
 
@@ -300,9 +305,18 @@ func (x *indexFile) truncate(scratch []byte, below func(entry []byte) bool) erro
 		return nil
 	}
 	x.pending = x.pending[:0]
-	x.stored, x.dirty = n, true
+	x.stored, x.dirty, x.exact = n, true, false
 	x.summary = x.summary[:min(len(x.summary), (n+x.perPage()-1)/x.perPage()*x.size)]
-	return x.file.Truncate(int64(n) * int64(x.size))
+	err = x.file.Truncate(int64(n) * int64(x.size))
+	x.exact = err == nil
+	return err
+}
+
+// unsynced reports whether the file has changed since it was last synced, and returns it, nil if it is not open.
+func (x *indexFile) unsynced() (f vfs.File, dirty bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.file, x.dirty
 }
 
 func (x *indexFile) countBelow(scratch []byte, below func([]byte) bool) (int, error) {

@@ -173,6 +173,20 @@ func (x *txnIndex) reset() error {
 	return nil
 }
 
+// complete writes the entries that are in memory.
+func (x *txnIndex) complete() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.flush()
+}
+
+// unsynced reports whether there are entries that are not known to be on the disk, and returns the file, nil if it is not open.
+func (x *txnIndex) unsynced() (f vfs.File, dirty bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.file, x.dirty || len(x.pending) > 0
+}
+
 // sync makes the file durable if it has changed.
 func (x *txnIndex) sync() error {
 	x.mu.Lock()

@@ -66,10 +66,10 @@ func (l *Log) loadSegments(o openOptions) (err error) {
 	if err := finishReplacements(l.fs, o.dir, l.logger); err != nil {
 		return err
 	}
-	if l.epochs, err = newEpochCache(l.fs, filepath.Join(o.dir, epochCheckpointName)); err != nil {
+	if l.epochs, err = newEpochCache(passing(l.fs), filepath.Join(o.dir, epochCheckpointName)); err != nil {
 		return err
 	}
-	if l.producers, err = newProducerStates(l.fs, o.dir, o.tp, o.producers, l.logger); err != nil {
+	if l.producers, err = newProducerStates(passing(l.fs), o.dir, o.tp, o.producers, l.logger); err != nil {
 		return err
 	}
 	names, err := listSegments(l.fs, o.dir)
@@ -218,6 +218,10 @@ func (l *Log) openSegments(names []segmentFiles, o openOptions) (recoverFrom int
 		seg, err := openSegment(l.fs, l.folder, n.base, now)
 		if err != nil {
 			return 0, err
+		}
+		if o.clean {
+			seg.synced = seg.size.Load()
+			seg.sure.Store(true)
 		}
 		v.segments = append(v.segments, seg)
 		l.view.Store(v)

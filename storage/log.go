@@ -283,14 +283,23 @@ func (l *Log) offline() error {
 // shut makes every later call answer KafkaStorageError because of err; false if that was so already. The log lets go of its segments: their files are
 // closed when the last slice is released. Caller holds mu.
 func (l *Log) shut(err error) bool {
-	storageErr := &protocol.Error{Code: protocol.KafkaStorageError, Message: "log " + l.tp.String() + " is offline: " + err.Error(), Cause: err}
-	if !l.failure.CompareAndSwap(nil, &failure{storageErr}) {
+	if !l.refuse(err) {
 		return false
 	}
+	l.letGo()
+	return true
+}
+
+// refuse is shut without letting go of the segments.
+func (l *Log) refuse(err error) bool {
+	storageErr := &protocol.Error{Code: protocol.KafkaStorageError, Message: "log " + l.tp.String() + " is offline: " + err.Error(), Cause: err}
+	return l.failure.CompareAndSwap(nil, &failure{storageErr})
+}
+
+func (l *Log) letGo() {
 	for _, s := range l.view.Load().segments {
 		l.release(s)
 	}
-	return true
 }
 
 func (l *Log) release(s *segment) {

@@ -40,6 +40,14 @@ func (s *Store) closeIdleFiles() {
 	}
 }
 
+// passing returns fs for files that are closed as soon as they were written or read: they take no place among those that stay open, and need not wait for one.
+func passing(fs vfs.FS) vfs.FS {
+	if b, ok := fs.(*vfs.Bounded); ok {
+		return b.FS
+	}
+	return fs
+}
+
 // pin keeps the file of a slice's segment open, for sendfile takes its descriptor.
 func pin(f vfs.File) error {
 	if p, ok := f.(vfs.Pinner); ok {

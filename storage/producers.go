@@ -162,6 +162,7 @@ type producerStates struct {
 	unreplicated []txn // by firstOffset: ended, but the marker lies at or above the high watermark
 	mapEnd       int64 // the state is that of the log up to this offset, exclusive
 	snapEnd      int64 // mapEnd of the last snapshot
+	snapUnsynced bool  // the last snapshot that was written may not be on the disk
 	snapshots    []int64
 
 	pending   []pendingChange // of the append between check and apply

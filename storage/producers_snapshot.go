@@ -140,6 +140,7 @@ func (p *producerStates) takeSnapshot(sync bool) error {
 	if err := writeFile(p.fs, snapshotPath(p.dir, p.mapEnd), b, sync); err != nil {
 		return err
 	}
+	p.snapUnsynced = !sync
 	if i, ok := slices.BinarySearch(p.snapshots, p.mapEnd); !ok {
 		p.snapshots = slices.Insert(p.snapshots, i, p.mapEnd)
 	}

@@ -200,6 +200,8 @@ func (l *Log) cutTail(seg *segment, good, end int64, why error) error {
 	if err := seg.file.Truncate(good); err != nil {
 		return err
 	}
+	seg.sure.Store(false)
+	seg.synced = min(seg.synced, good)
 	seg.size.Store(good)
 	seg.fileEnd = good
 	return nil

@@ -6,8 +6,6 @@ import (
 	"io/fs"
 	"math"
 	"math/rand/v2"
-
-	"go.uber.org/zap"
 )
 
 // unsyncedSuffix marks a file, named by a segment's base, that stands while the segment before it may not be durable yet: it is made before the segment, and
@@ -43,7 +41,7 @@ func (l *Log) roll(base int64, config *LogConfig, now int64) (*segment, error) {
 	}
 	if l.host != nil && old.base != base {
 		size := binary.BigEndian.AppendUint64(nil, uint64(old.size.Load()))
-		if err := writeFile(l.fs, l.folder.join(segmentName(base)+unsyncedSuffix), size, false); err != nil {
+		if err := writeFile(passing(l.fs), l.folder.join(segmentName(base)+unsyncedSuffix), size, false); err != nil {
 			return nil, err
 		}
 	}
@@ -208,7 +206,7 @@ func (l *Log) syncSegments(v *view, offset int64) error {
 
 // syncedUpTo completes the work on the segments below the one at base.
 func (l *Log) syncedUpTo(base int64) error {
-	if err := syncSnapshot(l.fs, l.folder.String(), base); err != nil {
+	if err := syncSnapshot(passing(l.fs), l.folder.String(), base); err != nil {
 		return err
 	}
 	return l.removeMark(base)
@@ -245,7 +243,7 @@ func (l *Log) flushMeta() error {
 		return nil
 	}
 	unsynced := l.dirUnsynced.Swap(false) // the folder is synced here
-	if err := syncPartitionMetadata(l.fs, l.folder.String()); err != nil {
+	if err := syncPartitionMetadata(passing(l.fs), l.folder.String()); err != nil {
 		if unsynced {
 			l.dirUnsynced.Store(true)
 		}
@@ -257,58 +255,3 @@ func (l *Log) flushMeta() error {
 
 // unflushed returns how many messages were appended since the last flush and when that was (ms).
 func (l *Log) unflushed() (messages, since int64) { return l.sinceFlush.Load(), l.lastFlush.Load() }
-
-// Close writes what a clean stop leaves: finished indexes, a producer snapshot at the log's end, everything synced. Slices that are out stay valid.
-// Later calls answer KafkaStorageError. Closing again does nothing.
-func (l *Log) Close() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.offline() != nil {
-		return nil
-	}
-	err := l.finishAll()
-	l.shut(errLogClosed)
-	if err != nil {
-		l.logger.Error("closing the log failed", zap.String("dir", l.Dir()), zap.Error(err))
-		return l.storageFailed("close", err)
-	}
-	return nil
-}
-
-func (l *Log) finishAll() error {
-	end := l.logEnd.Load()
-	active := l.view.Load().active()
-	if err := active.finish(); err != nil {
-		return err
-	}
-	if l.producers.end() < end {
-		l.producers.advanceTo(end)
-	}
-	snapshot := l.producers.snapEnd
-	if err := l.producers.takeSnapshot(true); err != nil {
-		return err
-	}
-	if l.producers.snapEnd != snapshot {
-		l.dirUnsynced.Store(true)
-	}
-	l.syncMu.Lock()
-	defer l.syncMu.Unlock()
-	if lost := l.lost.Load(); lost != nil {
-		return lost.err
-	}
-	if err := l.syncSegments(l.view.Load(), end); err != nil {
-		return err
-	}
-	if err := active.syncFiles(true); err != nil {
-		return err
-	}
-	if err := l.flushMeta(); err != nil {
-		return err
-	}
-	l.syncedTo.Store(end)
-	l.recoveryPoint.Store(end)
-	if l.alone != nil {
-		return l.alone.markClean(l)
-	}
-	return nil
-}

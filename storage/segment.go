@@ -53,6 +53,7 @@ type segment struct {
 
 	size atomic.Int64 // bytes of whole batches
 	refs atomic.Int64 // 1 for the log, 1 for each reader
+	sure atomic.Bool  // since the .log file was last synced it was only appended to: its length on the disk is no longer than here
 	gone atomic.Bool  // set after view or marks tell of it, before its files lose their names: an index that is not open yet may not be found any more
 	cuts cutList
 
@@ -201,6 +202,7 @@ func (s *segment) finish() error {
 		if err := s.file.Truncate(size); err != nil {
 			return err
 		}
+		s.sure.Store(false)
 		s.fileEnd = size
 	}
 	return errors.Join(s.offsets.trim(), s.times.trim())
@@ -209,8 +211,10 @@ func (s *segment) finish() error {
 // syncFiles makes the segment durable. all says whether its indexes too, which only a finished segment needs.
 func (s *segment) syncFiles(all bool) error {
 	size := s.size.Load()
-	if size > s.synced || all {
+	if size > s.synced || all && !s.sure.Load() {
+		s.sure.Store(true) // what is cut off while the sync runs changes it again
 		if err := s.file.Sync(); err != nil {
+			s.sure.Store(false)
 			return err
 		}
 		s.synced = size
@@ -219,6 +223,20 @@ func (s *segment) syncFiles(all bool) error {
 		return nil
 	}
 	return errors.Join(s.offsets.sync(), s.times.sync(), s.txns.sync())
+}
+
+// unsynced reports whether the segment, with its indexes, may not be on the disk, and returns its files that are in use. Caller holds Log.syncMu.
+func (s *segment) unsynced() (files []vfs.File, dirty bool) {
+	files = append(files, s.file)
+	dirty = s.size.Load() > s.synced || !s.sure.Load()
+	for _, index := range []interface{ unsynced() (vfs.File, bool) }{&s.offsets, &s.times, &s.txns} {
+		f, changed := index.unsynced()
+		if f != nil {
+			files = append(files, f)
+		}
+		dirty = dirty || changed
+	}
+	return files, dirty
 }
 
 // files lists the paths of all files that exist or may exist.
@@ -370,6 +388,7 @@ func (s *segment) cutTo(position, offset int64, scratch []byte, now int64) error
 	if err := s.file.Truncate(position); err != nil {
 		return err
 	}
+	s.sure.Store(false)
 	s.fileEnd, s.sinceIndex = position, 0
 	if position == 0 {
 		s.created, s.firstTime = now, record.NoTimestamp

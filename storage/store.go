@@ -244,13 +244,7 @@ func (s *Store) closeDir(d *logDir) (err error) {
 		}
 		return nil
 	}
-	logs := s.hostedIn(d)
-	if err := parallel(closers, logs, func(h *hostedLog) error {
-		if err := h.log.Close(); err != nil {
-			return fmt.Errorf("%s: %w", h.log.TopicPartition(), err)
-		}
-		return nil
-	}); err != nil {
+	if err := s.closeLogs(d); err != nil {
 		return fmt.Errorf("close of log dir %s was not clean: %w", d.path, err)
 	}
 	if err := s.checkpointAll(d); err != nil {
@@ -273,9 +267,6 @@ func (s *Store) hostedIn(d *logDir) []*hostedLog {
 	}
 	return logs
 }
-
-// closers is how many logs of a dir are closed at the same time: their fsyncs share the file system's commits.
-const closers = 64
 
 func (s *Store) recoveryThreads() int {
 	return max(1, s.config.Int("num.recovery.threads.per.data.dir"))

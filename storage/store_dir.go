@@ -105,7 +105,7 @@ func writeCleanShutdown(fsys vfs.FS, dir string, epoch int64) error {
 // openDir makes, locks and identifies the dir at path. An error means that the broker must not start; a disk that fails only takes the dir offline.
 func (s *Store) openDir(path string) (*logDir, error) {
 	reserve := vfs.NewReserved(s.fs, filepath.Join(path, reserveName), s.reserveOf(path))
-	d := &logDir{path: path, fs: vfs.NewBounded(reserve, s.openFiles), reserve: reserve, epoch: -1}
+	d := &logDir{path: path, fs: vfs.NewBounded(reserve, s.openFiles, nil), reserve: reserve, epoch: -1}
 	d.flusher = newFlusher(d.fs, nil)
 	err := d.reserve.MkdirAll(path)
 	if err == nil {
@@ -122,11 +122,15 @@ func (s *Store) openDir(path string) (*logDir, error) {
 		d.failure = err
 		return d, nil
 	}
-	if d.volume, err = s.fs.OpenVolume(path); err != nil && !errors.Is(err, vfs.ErrNoVolumeSync) {
+	switch volume, err := s.fs.OpenVolume(path); {
+	case err == nil:
+		d.volume = vfs.Distrustful(volume)
+		d.fs = vfs.NewBounded(reserve, s.openFiles, d.volume)
+		d.flusher = newFlusher(d.fs, d.volume)
+	case !errors.Is(err, vfs.ErrNoVolumeSync):
 		d.failure = err
 		return d, nil
 	}
-	d.flusher = newFlusher(d.fs, d.volume)
 	m, ok, err := readMetaProperties(s.fs, path)
 	switch {
 	case errors.Is(err, errUnusable):

@@ -93,7 +93,7 @@ func (s *Store) createIn(o openOptions, topicID protocol.UUID) (l *Log, err erro
 		return nil, err
 	}
 	if !topicID.IsZero() {
-		if err := writePartitionMetadata(o.fs, o.dir, topicID); err != nil {
+		if err := writePartitionMetadata(passing(o.fs), o.dir, topicID); err != nil {
 			return nil, err
 		}
 	}

@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"io/fs"
+	"math"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -14,7 +15,8 @@ import (
 // Lock order: names, mu.
 type Bounded struct {
 	FS
-	limit int
+	limit  int
+	volume Volume // nil if there is none
 
 	// names is held for reading while a descriptor is opened by a name, and for writing while names change.
 	names sync.RWMutex
@@ -27,9 +29,10 @@ type Bounded struct {
 	relief sync.Mutex // held by whoever syncs files so that they can be closed
 }
 
-// NewBounded wraps fs. Files that are pinned, or have no name any more, stay open above the limit if need be.
-func NewBounded(fs FS, limit int) *Bounded {
-	return &Bounded{FS: fs, limit: max(1, limit), folders: map[string]map[*boundedFile]struct{}{}}
+// NewBounded wraps fs. Files that are pinned, or have no name any more, stay open above the limit if need be. volume, which may be nil, syncs the files where there are
+// many that need it before they can be closed.
+func NewBounded(fs FS, limit int, volume Volume) *Bounded {
+	return &Bounded{FS: fs, limit: max(1, limit), volume: volume, folders: map[string]map[*boundedFile]struct{}{}}
 }
 
 // Open implements FS.
@@ -108,8 +111,12 @@ func (b *Bounded) shrink() {
 	}
 }
 
-// reliefSize is how many files relieve syncs in one go.
-const reliefSize = 64
+const (
+	// reliefSize is how many files relieve syncs in one go, one by one.
+	reliefSize = 64
+	// volumeRelief is how many must need it for a sync of the volume instead: that of all of them.
+	volumeRelief = 4 * reliefSize
+)
 
 // relieve syncs idle files, if there are too many open ones that could not be closed without: an error of the disk would reach nobody after that. While somebody else does
 // it, it waits only if there are far too many: those who open files must not outrun a slow disk.
@@ -126,9 +133,22 @@ func (b *Bounded) relieve() {
 		return
 	}
 	defer b.relief.Unlock()
+	if !b.relieveByVolume() {
+		for _, x := range b.idleDirty(reliefSize) {
+			x.settle()
+			x.Unpin()
+		}
+	}
 	b.mu.Lock()
-	var dirty []*boundedFile
-	for i := 0; i < len(b.ring) && len(dirty) < reliefSize; i++ {
+	b.shrink()
+	b.mu.Unlock()
+}
+
+// idleDirty pins up to limit of the files that nobody uses and that need an fsync.
+func (b *Bounded) idleDirty(limit int) (dirty []*boundedFile) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := 0; i < len(b.ring) && len(dirty) < limit; i++ {
 		if b.hand >= len(b.ring) {
 			b.hand = 0
 		}
@@ -137,14 +157,33 @@ func (b *Bounded) relieve() {
 		}
 		b.hand++
 	}
-	b.mu.Unlock()
-	for _, x := range dirty {
-		x.settle()
-		x.Unpin()
+	return dirty
+}
+
+// relieveByVolume syncs all files that need it, and are not in use, by one sync of the volume; false if they are few, or it failed: the files are to tell whose write it was.
+func (b *Bounded) relieveByVolume() bool {
+	if b.volume == nil {
+		return false
 	}
-	b.mu.Lock()
-	b.shrink()
-	b.mu.Unlock()
+	dirty := b.idleDirty(math.MaxInt)
+	defer func() {
+		for _, x := range dirty {
+			x.Unpin()
+		}
+	}()
+	if len(dirty) < volumeRelief {
+		return false
+	}
+	for _, x := range dirty {
+		x.dirty.Store(false)
+	}
+	err := b.volume.Sync()
+	for _, x := range dirty {
+		if err != nil || x.lost.Load() != nil {
+			x.dirty.Store(true)
+		}
+	}
+	return err == nil
 }
 
 // CloseIdle closes the descriptors of files that were not used since the call before and need no fsync. It returns how many.

@@ -24,7 +24,7 @@ func content(t testing.TB, f File) string {
 }
 
 func TestBoundedKeepsToItsLimit(t *testing.T) {
-	b := NewBounded(OS(), 10)
+	b := NewBounded(OS(), 10, nil)
 	dir := t.TempDir()
 	var files []File
 	for i := range 200 {
@@ -83,11 +83,62 @@ func (f slowFile) Sync() error {
 	return f.File.Sync()
 }
 
+// Where many files need a sync before they can be closed, that of their volume does for all; if it fails, each file is synced.
+func TestBoundedSyncsByVolume(t *testing.T) {
+	for _, broken := range []bool{false, true} {
+		disk := NewMem()
+		faulty := NewFaulty(disk)
+		must(t, faulty.MkdirAll("d"))
+		volume, err := faulty.OpenVolume("d")
+		must(t, err)
+		files, _ := faulty.Inject(Fault{Op: OpSync, Path: "d", Err: errors.New("one by one")})
+		if broken {
+			faulty.Inject(Fault{Op: OpVolume, Path: "d"})
+		}
+		b := NewBounded(faulty, 2*volumeRelief, Distrustful(volume))
+		const many = 8 * volumeRelief
+		for i := range many {
+			write(t, create(t, b, fmt.Sprint("d/", i)), []byte("content"), 0)
+		}
+		if broken {
+			if files() == 0 {
+				t.Error("no file was synced though the volume could not be")
+			}
+			continue
+		}
+		if files() > 0 || b.OpenFiles() > 2*volumeRelief+reliefSize {
+			t.Errorf("%d files were synced, %d are open", files(), b.OpenFiles())
+		}
+		crash := disk.Crash(1)
+		for i := range many - 4*volumeRelief {
+			if got, err := crash.ReadFile(fmt.Sprint("d/", i)); err != nil || string(got) != "content" {
+				t.Fatalf("file %d holds %q after a crash, %v", i, got, err)
+			}
+		}
+	}
+}
+
+// A volume whose sync has failed once is not believed again: others were not told of that failure.
+func TestDistrustful(t *testing.T) {
+	faulty := NewFaulty(NewMem())
+	must(t, faulty.MkdirAll("d"))
+	inner, err := faulty.OpenVolume("d")
+	must(t, err)
+	v := Distrustful(inner)
+	must(t, v.Sync())
+	failed, _ := faulty.Inject(Fault{Op: OpVolume, Path: "d", Count: 1})
+	first, second := v.Sync(), v.Sync()
+	if first == nil || !errors.Is(second, first) || failed() != 1 {
+		t.Errorf("%v, then %v, %d failures", first, second, failed())
+	}
+	must(t, v.Close())
+}
+
 // While one caller syncs files so that they can be closed, which takes its time, others must not open files without end.
 func TestBoundedWaitsForASlowDisk(t *testing.T) {
 	const most = 10 + reliefSize + 2 // each of the two may be about to wait
 	disk := &slowSyncs{FS: NewMem()}
-	b := NewBounded(disk, 10)
+	b := NewBounded(disk, 10, nil)
 	var all sync.WaitGroup
 	begun := make(chan struct{})
 	disk.slow = sync.OnceFunc(func() {
@@ -118,7 +169,7 @@ func TestBoundedWaitsForASlowDisk(t *testing.T) {
 }
 
 func TestBoundedFollowsNames(t *testing.T) {
-	b := NewBounded(OS(), 100)
+	b := NewBounded(OS(), 100, nil)
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
 	must(t, b.MkdirAll(at("d")))
@@ -165,7 +216,7 @@ func TestBoundedFollowsNames(t *testing.T) {
 
 func TestBoundedTellsOfLostWrites(t *testing.T) {
 	y := NewFaulty(OS())
-	b := NewBounded(y, 1)
+	b := NewBounded(y, 1, nil)
 	dir := t.TempDir()
 	f := create(t, b, filepath.Join(dir, "f"))
 	write(t, f, []byte("x"), 0)
@@ -183,7 +234,7 @@ func TestBoundedTellsOfLostWrites(t *testing.T) {
 }
 
 func TestBoundedPins(t *testing.T) {
-	b := NewBounded(OS(), 1)
+	b := NewBounded(OS(), 1, nil)
 	dir := t.TempDir()
 	f := create(t, b, filepath.Join(dir, "f"))
 	must(t, f.Sync())
@@ -213,7 +264,7 @@ func TestBoundedPins(t *testing.T) {
 }
 
 func TestBoundedConcurrently(t *testing.T) {
-	b := NewBounded(NewMem(), 3)
+	b := NewBounded(NewMem(), 3, nil)
 	must(t, b.MkdirAll("/a"))
 	var all sync.WaitGroup
 	for i := range 8 {

@@ -44,7 +44,7 @@ func both(t *testing.T, test func(t *testing.T, fsys FS, dir string)) {
 		test(t, m, "/a/b")
 	})
 	t.Run("faulty", func(t *testing.T) { test(t, NewFaulty(OS()), t.TempDir()) })
-	t.Run("bounded", func(t *testing.T) { test(t, NewBounded(OS(), 1), t.TempDir()) })
+	t.Run("bounded", func(t *testing.T) { test(t, NewBounded(OS(), 1, nil), t.TempDir()) })
 }
 
 func TestFiles(t *testing.T) {

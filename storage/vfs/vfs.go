@@ -3,6 +3,7 @@ package vfs
 import (
 	"errors"
 	"os"
+	"sync/atomic"
 	"time"
 )
 
@@ -53,6 +54,26 @@ type Volume interface {
 	// write since the Volume was opened: syncs of the files tell whose.
 	Sync() error
 	Close() error
+}
+
+// Distrustful returns a Volume whose syncs all fail after one has: that of v may have told of a write of anybody, and does not tell again, so that from there on
+// each file must tell for itself.
+func Distrustful(v Volume) Volume { return &distrustful{Volume: v} }
+
+type distrustful struct {
+	Volume
+	failure atomic.Pointer[error] // the first
+}
+
+func (d *distrustful) Sync() error {
+	if err := d.failure.Load(); err != nil {
+		return *err
+	}
+	err := d.Volume.Sync()
+	if err != nil {
+		d.failure.CompareAndSwap(nil, &err)
+	}
+	return err
 }
 
 // File is one open file. ReadAt may run concurrently with everything but Close; writes and Truncate have one owner at a time.
