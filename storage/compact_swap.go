@@ -19,9 +19,9 @@ import (
 // createCleaned makes the files of a segment under their names for step 1.
 func createCleaned(fsys vfs.FS, dir *folder, base, now int64) (*segment, error) {
 	s := newSegment(fsys, dir, base, now)
-	s.offsets.name += cleanedSuffix
-	s.times.name += cleanedSuffix
-	s.txns.name += cleanedSuffix
+	s.offsets.suffix += cleanedSuffix
+	s.times.suffix += cleanedSuffix
+	s.txns.suffix += cleanedSuffix
 	err := s.txns.reset() // of an attempt that ended early
 	if err == nil {
 		s.file, err = fsys.Create(s.path(logSuffix) + cleanedSuffix)
@@ -83,18 +83,17 @@ func (s *segment) renameFiles(fsys vfs.FS, from, to string) error {
 
 // setNames tells the indexes their files' last names.
 func (s *segment) setNames() {
-	name := segmentName(s.base)
-	s.offsets.setName(name + indexSuffix)
-	s.times.setName(name + timeIndexSuffix)
+	s.offsets.setSuffix(indexSuffix)
+	s.times.setSuffix(timeIndexSuffix)
 	s.txns.mu.Lock()
 	defer s.txns.mu.Unlock()
-	s.txns.name = name + txnIndexSuffix
+	s.txns.suffix = txnIndexSuffix
 }
 
-func (x *indexFile) setName(name string) {
+func (x *indexFile) setSuffix(suffix string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.name = name
+	x.suffix = suffix
 }
 
 // openIndexes opens what was not opened yet: readers that hold the segment must find its own files when others have their names.

@@ -28,8 +28,8 @@ type epochEntry struct {
 // It is safe for concurrent use. Changes are in memory only; flush writes them. The log flushes it before its recovery point passes any batch, and
 // recovery assigns the epochs of all batches above the recovery point anew, so a crash between change and flush loses no epoch that has data.
 type epochCache struct {
-	fs   vfs.FS
-	path string
+	fs  vfs.FS
+	dir string // the log's folder; guarded by mu
 
 	mu      sync.RWMutex
 	entries []epochEntry // guarded by mu
@@ -47,9 +47,10 @@ type epochFile struct {
 	entries []epochEntry
 }
 
-// newEpochCache loads the leader-epoch-checkpoint at path; a missing or empty file is an empty cache.
-func newEpochCache(fsys vfs.FS, path string) (*epochCache, error) {
-	c := &epochCache{fs: fsys, path: path}
+// newEpochCache loads the leader-epoch-checkpoint in dir; a missing or empty file is an empty cache.
+func newEpochCache(fsys vfs.FS, dir string) (*epochCache, error) {
+	c := &epochCache{fs: fsys, dir: dir}
+	path := c.path()
 	data, err := fsys.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return c, nil
@@ -63,6 +64,9 @@ func newEpochCache(fsys vfs.FS, path string) (*epochCache, error) {
 	c.stored = slices.Clone(c.entries)
 	return c, nil
 }
+
+// path is the file's. Caller holds mu.
+func (c *epochCache) path() string { return filepath.Join(c.dir, epochCheckpointName) }
 
 func parseEpochs(data []byte) ([]epochEntry, error) {
 	var entries []epochEntry
@@ -238,7 +242,7 @@ func (c *epochCache) behind(end int64) (next *epochFile, path string) {
 	if c.version == c.written || c.onlyNewFrom(end) {
 		return nil, ""
 	}
-	return &epochFile{c.version, slices.Clone(c.entries)}, c.path
+	return &epochFile{c.version, slices.Clone(c.entries)}, c.path()
 }
 
 // prepare is the first part of flushBelow(end), without a sync: the file has another name. install is the second, once that is on the disk.
@@ -264,7 +268,7 @@ func (c *epochCache) install() (installed bool, err error) {
 		return false, nil
 	}
 	c.mu.RLock()
-	path := c.path
+	path := c.path()
 	c.mu.RUnlock()
 	if err := c.fs.Rename(path+temporary, path); err != nil {
 		return false, err
@@ -302,6 +306,6 @@ func (c *epochCache) move(dir string, rename func() error) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.path = filepath.Join(dir, epochCheckpointName)
+	c.dir = dir
 	return nil
 }

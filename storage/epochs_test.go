@@ -11,7 +11,7 @@ import (
 
 func newTestEpochs(t *testing.T, fsys vfs.FS) *epochCache {
 	t.Helper()
-	c, err := newEpochCache(fsys, "d/"+epochCheckpointName)
+	c, err := newEpochCache(fsys, "d")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,10 +129,10 @@ func TestEpochsAreWrittenByFlushOnly(t *testing.T) {
 func TestMalformedEpochs(t *testing.T) {
 	for _, text := range []string{"1\n0\n", "0\n1\n1\n", "0\n1\n1 x\n", "0\n1\nx 1\n", "0\n1\n-1 0\n", "0\n1\n1 -1\n", "0\n1\n1 1 1\n"} {
 		m := memDir(t)
-		if err := writeFile(m, "d/e", []byte(text), false); err != nil {
+		if err := writeFile(m, "d/"+epochCheckpointName, []byte(text), false); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := newEpochCache(m, "d/e"); err == nil {
+		if _, err := newEpochCache(m, "d"); err == nil {
 			t.Errorf("%q was accepted", text)
 		}
 	}

@@ -42,8 +42,9 @@ func (f *folder) String() string          { return *f.path.Load() }
 type indexFile struct {
 	fs     vfs.FS
 	folder *folder
-	name   string
-	size   int // of an entry
+	base   int64  // of the segment
+	suffix string // of the file's name; guarded by mu
+	size   int    // of an entry
 
 	mu      sync.RWMutex // guards the rest
 	file    vfs.File     // nil until opened
@@ -57,11 +58,14 @@ type indexFile struct {
 
 var errIndexClosed = errors.New("index is closed")
 
+// path is the file's. Caller holds mu.
+func (x *indexFile) path() string { return x.folder.join(segmentName(x.base) + x.suffix) }
+
 // create makes the file, empty.
 func (x *indexFile) create() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	f, err := x.fs.Create(x.folder.join(x.name))
+	f, err := x.fs.Create(x.path())
 	if err != nil {
 		return err
 	}
@@ -80,7 +84,7 @@ func (x *indexFile) open() error {
 	if x.file != nil {
 		return nil
 	}
-	f, err := x.fs.Open(x.folder.join(x.name))
+	f, err := x.fs.Open(x.path())
 	if err != nil {
 		return err
 	}

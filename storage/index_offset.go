@@ -4,10 +4,7 @@ import "encoding/binary"
 
 // offsetIndex maps offsets to file positions (Kafka's OffsetIndex): int32 offset of a batch's last record relative to the
 // segment's base, int32 position where the batch begins. Sparse: about one entry for every index.interval.bytes.
-type offsetIndex struct {
-	indexFile
-	base int64
-}
+type offsetIndex struct{ indexFile }
 
 func offsetEntry(e []byte) (relative, position int64) {
 	return int64(binary.BigEndian.Uint32(e)), int64(binary.BigEndian.Uint32(e[4:]))

@@ -10,8 +10,7 @@ import (
 // have no later timestamp; the offset is the last one of the batch that has it. Timestamps strictly ascend.
 type timeIndex struct {
 	indexFile
-	base int64
-	end  timestampOffset // the last entry; offset is base and timestamp -1 without one; the writer's
+	end timestampOffset // the last entry; offset is base and timestamp -1 without one; the writer's
 }
 
 // timestampOffset is a timestamp (ms) and the last offset of the batch that has it.

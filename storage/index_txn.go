@@ -31,10 +31,10 @@ var errCorruptTxnIndex = errors.New("corrupt transaction index")
 type txnIndex struct {
 	fs     vfs.FS
 	folder *folder
-	name   string
 	base   int64
 
 	mu      sync.RWMutex // guards the rest
+	suffix  string       // of the file's name
 	file    vfs.File     // nil if there is none or it was not opened
 	checked bool         // whether there is a file is known
 	size    int64
@@ -42,12 +42,15 @@ type txnIndex struct {
 	dirty   bool
 }
 
+// path is the file's. Caller holds mu.
+func (x *txnIndex) path() string { return x.folder.join(segmentName(x.base) + x.suffix) }
+
 // open opens the file if it exists. Caller holds mu for writing.
 func (x *txnIndex) open() error {
 	if x.checked {
 		return nil
 	}
-	f, err := x.fs.Open(x.folder.join(x.name))
+	f, err := x.fs.Open(x.path())
 	if errors.Is(err, fs.ErrNotExist) {
 		x.checked, x.size = true, 0
 		return nil
@@ -90,7 +93,7 @@ func (x *txnIndex) flush() error {
 		return err
 	}
 	if x.file == nil {
-		f, err := x.fs.Create(x.folder.join(x.name))
+		f, err := x.fs.Create(x.path())
 		if err != nil {
 			return err
 		}
@@ -117,7 +120,7 @@ func (x *txnIndex) entries() ([]abortedTxn, error) {
 		return nil, err
 	}
 	if x.size%txnEntrySize != 0 {
-		return nil, fmt.Errorf("%w: %s has %d bytes", errCorruptTxnIndex, x.name, x.size)
+		return nil, fmt.Errorf("%w: %s has %d bytes", errCorruptTxnIndex, x.path(), x.size)
 	}
 	b := make([]byte, x.size, x.size+int64(len(x.pending)))
 	if x.size > 0 {
@@ -131,7 +134,7 @@ func (x *txnIndex) entries() ([]abortedTxn, error) {
 		field := func(i int) int64 { return int64(binary.BigEndian.Uint64(b[2+8*i:])) }
 		t := abortedTxn{producerID: field(0), firstOffset: field(1), lastOffset: field(2), lastStable: field(3)}
 		if v := binary.BigEndian.Uint16(b); v != txnEntryVersion || t.lastOffset < x.base {
-			return nil, fmt.Errorf("%w: %s version %d, last offset %d", errCorruptTxnIndex, x.name, v, t.lastOffset)
+			return nil, fmt.Errorf("%w: %s version %d, last offset %d", errCorruptTxnIndex, x.path(), v, t.lastOffset)
 		}
 		out = append(out, t)
 	}
@@ -167,7 +170,7 @@ func (x *txnIndex) reset() error {
 		x.file.Close()
 	}
 	x.file, x.size, x.pending, x.checked = nil, 0, nil, true
-	if err := x.fs.Remove(x.folder.join(x.name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := x.fs.Remove(x.path()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil

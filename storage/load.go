@@ -22,8 +22,7 @@ func openLog(o openOptions) (*Log, error) {
 	if l.buffers = o.buffers; l.buffers == nil {
 		l.buffers = newBuffers()
 	}
-	config := o.config
-	l.config.Store(&config)
+	l.config.Store(l.configOf(o.config))
 	l.metaSynced.Store(o.clean && !o.fresh) // what a killed process wrote may not be durable
 	l.lastFlush.Store(nowMs())
 	err := l.load(o)
@@ -66,7 +65,7 @@ func (l *Log) loadSegments(o openOptions) (err error) {
 	if err := finishReplacements(l.fs, o.dir, l.logger); err != nil {
 		return err
 	}
-	if l.epochs, err = newEpochCache(passing(l.fs), filepath.Join(o.dir, epochCheckpointName)); err != nil {
+	if l.epochs, err = newEpochCache(passing(l.fs), o.dir); err != nil {
 		return err
 	}
 	if l.producers, err = newProducerStates(passing(l.fs), o.dir, o.tp, o.producers, l.logger); err != nil {

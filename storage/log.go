@@ -86,10 +86,20 @@ var (
 	errLogRemoved = errors.New("the replica was removed")
 )
 
-// buffers are what logs need for a moment, all of a Store together: one of each of ten thousand logs would be the most of their memory.
+// buffers are what logs share, all of a Store together: one of each of ten thousand logs would be the most of their memory.
 type buffers struct {
-	scratch bufferPool // of scratchSize, for lookups
-	copies  bufferPool // of copySize, for copying
+	scratch bufferPool                // of scratchSize, for lookups
+	copies  bufferPool                // of copySize, for copying
+	config  atomic.Pointer[LogConfig] // of the log that was configured last: the next one may have the same
+}
+
+// configOf returns a LogConfig equal to c that is not changed any more.
+func (b *buffers) configOf(c LogConfig) *LogConfig {
+	if last := b.config.Load(); last != nil && *last == c {
+		return last
+	}
+	b.config.Store(&c)
+	return &c
 }
 
 func newBuffers() *buffers {
@@ -129,7 +139,7 @@ func (l *Log) Configure(c LogConfig) {
 	if c.FlushMessages == 1 && l.config.Load().FlushMessages != 1 { // what was committed without an fsync stays so
 		l.settleBelow(l.logEnd.Load())
 	}
-	l.config.Store(&c)
+	l.config.Store(l.configOf(c))
 }
 
 // settleBelow raises what counts as written without an fsync.

@@ -156,13 +156,13 @@ type producerStates struct {
 	config producerConfig
 	logger *zap.Logger
 
-	entries      map[int64]*producerEntry
-	verification map[int64]*verification
-	ongoing      []txn // by firstOffset
-	unreplicated []txn // by firstOffset: ended, but the marker lies at or above the high watermark
-	mapEnd       int64 // the state is that of the log up to this offset, exclusive
-	snapEnd      int64 // mapEnd of the last snapshot
-	snapUnsynced bool  // the last snapshot that was written may not be on the disk
+	entries      map[int64]*producerEntry // nil before the first
+	verification map[int64]*verification  // nil before the first
+	ongoing      []txn                    // by firstOffset
+	unreplicated []txn                    // by firstOffset: ended, but the marker lies at or above the high watermark
+	mapEnd       int64                    // the state is that of the log up to this offset, exclusive
+	snapEnd      int64                    // mapEnd of the last snapshot
+	snapUnsynced bool                     // the last snapshot that was written may not be on the disk
 	snapshots    []int64
 
 	pending   []pendingChange // of the append between check and apply
@@ -180,10 +180,7 @@ type pendingChange struct {
 
 // newProducerStates returns the empty state of a log that starts at offset 0, and lists the snapshots in dir. load or truncateAndReload fills it.
 func newProducerStates(fsys vfs.FS, dir string, tp protocol.TopicPartition, c producerConfig, logger *zap.Logger) (*producerStates, error) {
-	p := &producerStates{
-		fs: fsys, dir: dir, tp: tp, config: c, logger: logger,
-		entries: map[int64]*producerEntry{}, verification: map[int64]*verification{},
-	}
+	p := &producerStates{fs: fsys, dir: dir, tp: tp, config: c, logger: logger}
 	return p, p.listSnapshots()
 }
 
@@ -255,7 +252,7 @@ func (p *producerStates) change(id int64) int {
 		fresh := newProducerEntry(id)
 		e = &fresh
 		e.tentative = true
-		p.entries[id] = e
+		p.enter(e)
 	}
 	if e.pending == 0 {
 		p.pending = append(p.pending, pendingChange{entry: e, updated: *e})
@@ -352,6 +349,14 @@ func (p *producerStates) firstUnstable() int64 {
 		first = p.unreplicated[0].firstOffset
 	}
 	return first
+}
+
+// enter makes a producer known.
+func (p *producerStates) enter(e *producerEntry) {
+	if p.entries == nil {
+		p.entries = map[int64]*producerEntry{}
+	}
+	p.entries[e.id] = e
 }
 
 // highWatermarkAdvanced drops the ended transactions whose marker is below hw; firstUnstable may have changed after it.

@@ -203,7 +203,7 @@ func (p *producerStates) restore(e *producerEntry, now int64) {
 		return
 	}
 	own := *e
-	p.entries[e.id] = &own
+	p.enter(&own)
 	if e.txnStart != noOffset {
 		p.ongoing = insertTxn(p.ongoing, txn{producerID: e.id, firstOffset: e.txnStart, lastOffset: noOffset})
 	}

@@ -204,7 +204,7 @@ func TestVerificationBehindAMarker(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.apply(1)
-		p.verification[1] = &verification{guard: 8, created: 100, epoch: c.next, epochBump: c.epochBump}
+		p.verification = map[int64]*verification{1: {guard: 8, created: 100, epoch: c.next, epochBump: c.epochBump}}
 		p.mustAppend(t, testMarker{id: 1, epoch: c.marker, offset: 1}.build(t), OriginCoordinator)
 		next := testBatch{id: 1, epoch: c.next, offset: 2, txn: true}
 		if c.next == 1 {

@@ -30,6 +30,9 @@ func (p *producerStates) startVerification(id int64, epoch int16, sequence int32
 	v := p.verification[id]
 	if v == nil {
 		v = &verification{guard: guard, created: now, lowestSequence: sequence, epoch: epoch, epochBump: epochBump}
+		if p.verification == nil {
+			p.verification = map[int64]*verification{}
+		}
 		p.verification[id] = v
 	}
 	switch {

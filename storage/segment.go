@@ -72,12 +72,11 @@ type segment struct {
 }
 
 func newSegment(fsys vfs.FS, dir *folder, base int64, now int64) *segment {
-	name := segmentName(base)
 	s := &segment{base: base, folder: dir, created: now, firstTime: record.NoTimestamp}
-	s.offsets = offsetIndex{indexFile{fs: fsys, folder: dir, name: name + indexSuffix, size: offsetEntrySize}, base}
-	s.times = timeIndex{indexFile: indexFile{fs: fsys, folder: dir, name: name + timeIndexSuffix, size: timeEntrySize}, base: base}
+	s.offsets = offsetIndex{indexFile{fs: fsys, folder: dir, base: base, suffix: indexSuffix, size: offsetEntrySize}}
+	s.times = timeIndex{indexFile: indexFile{fs: fsys, folder: dir, base: base, suffix: timeIndexSuffix, size: timeEntrySize}}
 	s.times.end = timestampOffset{record.NoTimestamp, base}
-	s.txns = txnIndex{fs: fsys, folder: dir, name: name + txnIndexSuffix, base: base}
+	s.txns = txnIndex{fs: fsys, folder: dir, base: base, suffix: txnIndexSuffix}
 	s.max = timestampOffset{record.NoTimestamp, base}
 	s.refs.Store(1)
 	return s
@@ -452,19 +451,24 @@ func (c *cutList) hit(seen, end int64) bool {
 
 // recentBatches remembers where the last batches of the active segment begin: most readers are near the end.
 type recentBatches struct {
-	mu   sync.Mutex                            // guards the rest
-	n    int                                   // added so far; the last len(ring) of them are known
-	ring *[32]struct{ offset, position int64 } // nil before the first add: most segments get no batches any more
+	mu   sync.Mutex      // guards the rest
+	n    int             // added so far; the last len(ring) of them are known
+	ring []batchPosition // grows with the first ones: most segments get few batches, or none any more
 }
+
+// recentKept is how many batches are remembered.
+const recentKept = 32
+
+type batchPosition struct{ offset, position int64 }
 
 func (r *recentBatches) add(offset, position int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.ring == nil {
-		r.ring = new([32]struct{ offset, position int64 })
+	if r.n < recentKept {
+		r.ring = append(r.ring, batchPosition{offset, position})
+	} else {
+		r.ring[r.n%recentKept] = batchPosition{offset, position}
 	}
-	e := &r.ring[r.n%len(r.ring)]
-	e.offset, e.position = offset, position
 	r.n++
 }
 
@@ -479,7 +483,7 @@ func (r *recentBatches) from(offset, limit int64) (position int64, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i := r.n - 1; i >= max(0, r.n-len(r.ring)); i-- {
-		if e := &r.ring[i%len(r.ring)]; e.offset <= offset && e.position < limit {
+		if e := &r.ring[i%recentKept]; e.offset <= offset && e.position < limit {
 			return e.position, true
 		}
 	}

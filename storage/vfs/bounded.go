@@ -21,10 +21,10 @@ type Bounded struct {
 	// names is held for reading while a descriptor is opened by a name, and for writing while names change.
 	names sync.RWMutex
 
-	mu      sync.Mutex                           // guards what follows
-	folders map[string]map[*boundedFile]struct{} // the files that have a name, by folder
-	ring    []*boundedFile                       // those with an open descriptor
-	hand    int                                  // where the search for idle ones goes on
+	mu      sync.Mutex                // guards what follows
+	folders map[string]*boundedFolder // of the files that have a name
+	ring    []*boundedFile            // those with an open descriptor
+	hand    int                       // where the search for idle ones goes on
 
 	relief sync.Mutex // held by whoever syncs files so that they can be closed
 }
@@ -32,7 +32,7 @@ type Bounded struct {
 // NewBounded wraps fs. Files that are pinned, or have no name any more, stay open above the limit if need be. volume, which may be nil, syncs the files where there are
 // many that need it before they can be closed.
 func NewBounded(fs FS, limit int, volume Volume) *Bounded {
-	return &Bounded{FS: fs, limit: max(1, limit), volume: volume, folders: map[string]map[*boundedFile]struct{}{}}
+	return &Bounded{FS: fs, limit: max(1, limit), volume: volume, folders: map[string]*boundedFolder{}}
 }
 
 // Open implements FS.
@@ -49,7 +49,7 @@ func (b *Bounded) enter(path string, open func(string) (File, error)) (File, err
 		b.names.RUnlock()
 		return nil, err
 	}
-	x := &boundedFile{fs: b, file: f, name: filepath.Base(path)}
+	x := &boundedFile{fs: b, file: f, name: strings.Clone(filepath.Base(path))}
 	x.pins.Store(1) // until it is in place
 	b.mu.Lock()
 	b.place(x, filepath.Dir(path))
@@ -63,22 +63,28 @@ func (b *Bounded) enter(path string, open func(string) (File, error)) (File, err
 
 // place enters x under a folder. Caller holds mu.
 func (b *Bounded) place(x *boundedFile, folder string) {
-	set := b.folders[folder]
-	if set == nil {
-		set = make(map[*boundedFile]struct{}, 3)
-		b.folders[folder] = set
+	d := b.folders[folder]
+	if d == nil {
+		d = &boundedFolder{path: strings.Clone(folder)}
+		b.folders[d.path] = d
 	}
-	set[x] = struct{}{}
-	x.folder = folder
+	if x.folder, x.next = d, d.first; x.next != nil {
+		x.next.previous = x
+	}
+	d.first = x
 }
 
 // displace takes x out of its folder. Caller holds mu.
 func (b *Bounded) displace(x *boundedFile) {
-	set := b.folders[x.folder]
-	delete(set, x)
-	if len(set) == 0 {
-		delete(b.folders, x.folder)
+	if x.next != nil {
+		x.next.previous = x.previous
 	}
+	if x.previous != nil {
+		x.previous.next = x.next
+	} else if x.folder.first = x.next; x.next == nil {
+		delete(b.folders, x.folder.path)
+	}
+	x.next, x.previous = nil, nil
 }
 
 // opened notes that x has a descriptor, and closes those of others if there are too many. Caller holds mu.
@@ -242,7 +248,7 @@ func (b *Bounded) Rename(old, new string) error {
 	for x, rest := range b.below(old) {
 		b.displace(x)
 		path := filepath.Join(new, rest)
-		x.name = filepath.Base(path)
+		x.name = strings.Clone(filepath.Base(path))
 		b.place(x, filepath.Dir(path))
 	}
 	return nil
@@ -282,7 +288,7 @@ func (b *Bounded) at(path string) []*boundedFile {
 	defer b.mu.Unlock()
 	var all []*boundedFile
 	name := filepath.Base(path)
-	for x := range b.folders[filepath.Dir(path)] {
+	for x := range b.folders[filepath.Dir(path)].files() {
 		if x.name == name {
 			all = append(all, x)
 		}
@@ -294,7 +300,7 @@ func (b *Bounded) at(path string) []*boundedFile {
 func (b *Bounded) below(path string) map[*boundedFile]string {
 	all := map[*boundedFile]string{}
 	name := filepath.Base(path)
-	for x := range b.folders[filepath.Dir(path)] {
+	for x := range b.folders[filepath.Dir(path)].files() {
 		if x.name == name {
 			all[x] = ""
 		}
@@ -303,11 +309,11 @@ func (b *Bounded) below(path string) map[*boundedFile]string {
 		return all // a file has nothing below it
 	}
 	prefix := path + string(filepath.Separator)
-	for folder, set := range b.folders {
+	for folder, d := range b.folders {
 		if folder != path && !strings.HasPrefix(folder, prefix) {
 			continue
 		}
-		for x := range set {
+		for x := range d.files() {
 			all[x] = filepath.Join(strings.TrimPrefix(folder, path), x.name)
 		}
 	}
@@ -343,7 +349,7 @@ func (b *Bounded) unname(x *boundedFile) (path string, idle bool) {
 	case x.ended:
 		return "", false
 	case x.pins.Load() == suspended:
-		return filepath.Join(x.folder, x.name), true
+		return x.path(), true
 	}
 	b.displace(x)
 	x.unnamed = true

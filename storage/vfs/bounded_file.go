@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"iter"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -27,11 +28,33 @@ type boundedFile struct {
 	file  File
 
 	// Guarded by Bounded.mu; folder and name change only under Bounded.names.
-	folder, name string
-	unnamed      bool // the name is gone: the descriptor stays open
-	ended        bool // Close was called
-	slot         int  // in the ring, if the descriptor is open
+	folder         *boundedFolder
+	next, previous *boundedFile // in folder
+	name           string
+	unnamed        bool // the name is gone: the descriptor stays open
+	ended          bool // Close was called
+	slot           int  // in the ring, if the descriptor is open
 }
+
+// boundedFolder is the files of a folder that have a name: a list, as of most folders there are few. Guarded by Bounded.mu.
+type boundedFolder struct {
+	path  string
+	first *boundedFile
+}
+
+// files yields the folder's files, none of nil.
+func (d *boundedFolder) files() iter.Seq[*boundedFile] {
+	return func(yield func(*boundedFile) bool) {
+		if d == nil {
+			return
+		}
+		for x := d.first; x != nil && yield(x); x = x.next {
+		}
+	}
+}
+
+// path is that of a file which has a name. Caller holds Bounded.mu.
+func (x *boundedFile) path() string { return filepath.Join(x.folder.path, x.name) }
 
 // Pin implements Pinner.
 func (x *boundedFile) Pin() error {
@@ -67,7 +90,7 @@ func (x *boundedFile) resume() (opened bool, err error) {
 	b.names.RLock()
 	defer b.names.RUnlock()
 	b.mu.Lock()
-	path, ended := filepath.Join(x.folder, x.name), x.ended
+	path, ended := x.path(), x.ended
 	b.mu.Unlock()
 	if ended {
 		return false, errEnded
