@@ -66,7 +66,7 @@ func (o *ownPeer) Close() {
 // Open implements replication.Peers.
 func (p *peers) Open(node int32) replication.Peer {
 	o := &ownPeer{p.connect(node), p}
-	o.peerConn.receiveBuffer = "replica.socket.receive.buffer.bytes"
+	o.receiveBuffer = "replica.socket.receive.buffer.bytes"
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
