@@ -5,8 +5,9 @@ import (
 	"sync/atomic"
 )
 
-// bufferClasses are the capacities of pooled buffers in bytes. Larger ones are made for one use and left to the collector.
-var bufferClasses = [...]int{1 << 10, 8 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20}
+// bufferClasses are the capacities of pooled buffers in bytes. Larger ones are made for one use and left to the collector. Clients with many partitions send requests of the
+// largest classes one after the other.
+var bufferClasses = [...]int{1 << 10, 8 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 8 << 20, 16 << 20}
 
 // buffer is a pooled byte slice; b may be resliced and reallocated freely, while only one holds it.
 type buffer struct {
