@@ -94,8 +94,7 @@ func eager() LogConfig {
 }
 
 func TestCleanerCompactsAndForgetsTombstonesLater(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		disk := vfs.NewMem()
+	eachRulesInBubble(t, func(t *testing.T, disk *vfs.Mem) {
 		s, codecs := restingStore(t, disk, map[string]string{"log.cleaner.backoff.ms": "5000"})
 		l := compacted(t, s, "t", eager())
 		for _, p := range []string{"a=1", "b=1", "a=2", "c=1", "b=", "d=1"} {

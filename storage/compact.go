@@ -9,6 +9,7 @@ import (
 
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/record"
+	"github.com/ottla/ottla/storage/vfs"
 	"go.uber.org/zap"
 )
 
@@ -222,7 +223,7 @@ func (p *pass) verdict(err error) error {
 		return nil
 	case p.ctx.Err() != nil:
 		return p.ctx.Err()
-	case p.log.offline() != nil || p.log.truncations.Load() != p.truncations || !p.current():
+	case p.log.offline() != nil || p.log.truncations.Load() != p.truncations || !p.current() || errors.Is(err, vfs.ErrGone):
 		return errCleaningAborted
 	}
 	return err

@@ -58,7 +58,7 @@ func TestPowerLossAtEveryStep(t *testing.T) {
 	var mu sync.Mutex // guards what follows
 	crashes, seeds := map[string]int{}, 0
 	eachSeedInBubble(t, 70, func(t *testing.T, seed int64) {
-		found := liveAndCrash(t, uint64(seed))
+		found := liveAndCrash(t, uint64(seed), vfs.NewMem())
 		mu.Lock()
 		defer mu.Unlock()
 		seeds++
@@ -73,9 +73,9 @@ func TestPowerLossAtEveryStep(t *testing.T) {
 	}
 }
 
-func liveAndCrash(t *testing.T, seed uint64) map[string]int {
+func liveAndCrash(t *testing.T, seed uint64, m *vfs.Mem) map[string]int {
 	f := &life{
-		t: t, rng: rand.New(rand.NewPCG(seed, 21)), seed: seed, disk: &stepFS{Mem: vfs.NewMem(), all: true}, crashes: map[string]int{}, steps: map[string]uint64{},
+		t: t, rng: rand.New(rand.NewPCG(seed, 21)), seed: seed, disk: &stepFS{Mem: m, all: true}, crashes: map[string]int{}, steps: map[string]uint64{},
 		moves: map[protocol.TopicPartition]*owner{},
 	}
 	f.o = storeOptions(t, f.disk, map[string]string{

@@ -71,8 +71,7 @@ func contentOf(t testing.TB, l *Log) []byte {
 }
 
 func TestMoveToAnotherDir(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := vfs.NewMem()
+	eachRulesInBubble(t, func(t *testing.T, m *vfs.Mem) {
 		o := storeOptions(t, m, nil, "/a", "/b")
 		s := openStore(t, o)
 		if err := s.SetClusterID("one"); err != nil {

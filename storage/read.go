@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/storage/vfs"
 )
 
 // Read returns whole batches from the one that contains offset, below upper (exclusive), at most max bytes, and of one segment; the first batch in full
@@ -32,6 +33,9 @@ var errViewMoved = errors.New("segments changed")
 
 // readFailed gives an error of a read its code: those of the disk take the log dir offline.
 func (l *Log) readFailed(err error) error {
+	if errors.Is(err, vfs.ErrGone) { // a slice that was held until its segment's files were removed
+		return protocol.Errorf(protocol.KafkaStorageError, "read of %s: %w", l.tp, err)
+	}
 	var coded *protocol.Error
 	var code protocol.Code
 	if errors.As(err, &coded) || errors.As(err, &code) || errors.Is(err, ErrTruncated) {
@@ -79,7 +83,7 @@ func (l *Log) readView(v *view, offset, upper, limit int64, atLeastOne bool, scr
 			}
 			err = errViewMoved
 		}
-		if err != nil && (seg.gone.Load() || seg.cuts.n.Load() != s.seen) {
+		if err != nil && (seg.gone.Load() || seg.cuts.n.Load() != s.seen || errors.Is(err, vfs.ErrGone)) {
 			err = errViewMoved
 		}
 		if err != nil || s.n == 0 {
@@ -216,7 +220,7 @@ func (s *segment) aborted() ([]abortedTxn, error) {
 		return nil, errViewMoved
 	}
 	entries, err := s.txns.all()
-	if s.gone.Load() { // the index may have lost its name before it was opened
+	if s.gone.Load() || errors.Is(err, vfs.ErrGone) { // the index may have lost its name before it was opened
 		err = errViewMoved
 	}
 	return entries, errors.Join(err, s.release())

@@ -2,7 +2,6 @@ package storage
 
 import (
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/ottla/ottla/protocol"
@@ -139,8 +138,7 @@ func TestRetention(t *testing.T) {
 
 // The Store runs retention by itself; the files go after file.delete.delay.ms, and a restart finds the same log.
 func TestRetentionInTheBackground(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := vfs.NewMem()
+	eachRulesInBubble(t, func(t *testing.T, m *vfs.Mem) {
 		o := storeOptions(t, m, nil, "a")
 		s := openStore(t, o)
 		config := testLogConfig()

@@ -159,7 +159,7 @@ func (x *scrubber) log(ctx context.Context, l *Log, from int64, note func(protoc
 		case err == nil:
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case l.offline() != nil || seg.gone.Load():
+		case l.offline() != nil || seg.gone.Load() || errors.Is(err, vfs.ErrGone):
 			return nil // its errors say nothing
 		case errors.Is(err, protocol.CorruptMessage) || errors.Is(err, io.ErrUnexpectedEOF):
 			x.report(DamagedSegment{Partition: l.tp, BaseOffset: seg.base, Path: seg.path(logSuffix), NextOffset: next, Err: err})

@@ -302,8 +302,13 @@ func (s *Store) offline(d *logDir) error {
 	return d.failure
 }
 
-// failDir takes d and its logs offline and tells who asked to know. Only the first failure counts. A disk that is full has not failed: see noSpace.
+// failDir takes d and its logs offline and tells who asked to know. Only the first failure counts. A disk that is full has not failed: see noSpace. Neither has one on which another
+// program has a file open.
 func (s *Store) failDir(d *logDir, err error) {
+	if vfs.IsBusy(err) {
+		s.logger.Error("a file is in use by another program", zap.String("dir", d.path), zap.Error(err))
+		return
+	}
 	if vfs.IsFull(err) {
 		s.noSpace(d, err)
 		return

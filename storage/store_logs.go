@@ -46,6 +46,9 @@ func (s *Store) Create(tp protocol.TopicPartition, topicID protocol.UUID, c LogC
 	if d == nil {
 		return nil, protocol.Errorf(protocol.KafkaStorageError, "no log dir is online")
 	}
+	if err := s.nameable(d, tp); err != nil {
+		return nil, err
+	}
 	log, err := s.create(d, tp, topicID, c)
 	if err != nil {
 		return nil, s.creationFailed(d, tp, err)
@@ -110,12 +113,46 @@ func (s *Store) Delete(tp protocol.TopicPartition) error {
 func (s *Store) moveToDelete(h *hostedLog) error {
 	delay := h.log.Config().FileDeleteDelayMs
 	folder := filepath.Join(h.dir.path, suffixedFolder(h.log.TopicPartition(), deleteSuffix))
-	if err := h.log.rename(folder); err != nil {
+	if err := h.log.rename(folder); vfs.IsBusy(err) {
+		s.logger.Warn("the folder of a removed log is in use, keeps its name for now and is removed later", zap.String("folder", h.log.Dir()), zap.Error(err))
+		h.log.fail(errLogRemoved)
+		s.renameLater(h.dir, h.log.TopicPartition(), h.log.Dir(), folder)
+		return nil
+	} else if err != nil {
 		return err
 	}
 	h.dir.vanished.Store(true)
-	h.dir.worker.after(millis(delay), func() error { return h.dir.fs.RemoveAll(folder) }) // holds on to nothing of the log
+	h.dir.worker.clear(millis(delay), func() error { return h.dir.fs.RemoveAll(folder) }) // holds on to nothing of the log
 	return nil
+}
+
+// renameLater gives the folder of a log that is out of service its name for deletion when nobody has it open any more, unless a new log of tp has taken its place, and set it aside,
+// by then.
+func (s *Store) renameLater(d *logDir, tp protocol.TopicPartition, folder, to string) {
+	d.worker.after(busyDelay, func() error {
+		release, err := s.claim(tp)
+		if err != nil {
+			return nil // the Store closes, and the next start sets it aside
+		}
+		defer release()
+		for _, h := range []*hostedLog{s.hosted(tp), s.future(tp)} {
+			if h != nil && h.log.Dir() == folder {
+				return nil
+			}
+		}
+		switch err := d.fs.Rename(folder, to); {
+		case vfs.IsBusy(err):
+			s.renameLater(d, tp, folder, to)
+			return nil
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err != nil:
+			return err
+		}
+		d.vanished.Store(true)
+		d.worker.clear(0, func() error { return d.fs.RemoveAll(to) })
+		return nil
+	})
 }
 
 // SetAside takes the partition's log out of service and renames its folder to -stray, which is never removed. It is no error if there is no such log.

@@ -228,7 +228,7 @@ func (s *Store) scanDir(d *logDir) (partitions []protocol.TopicPartition, copies
 		}
 	}
 	for _, path := range leftover {
-		d.worker.after(0, func() error { return d.fs.RemoveAll(path) })
+		d.worker.clear(0, func() error { return d.fs.RemoveAll(path) })
 	}
 	return partitions, copies, nil
 }

@@ -62,6 +62,9 @@ func kill(t testing.TB, s *Store) {
 			}
 		}
 	}
+	if m, ok := s.fs.(interface{ CloseAll() }); ok {
+		m.CloseAll()
+	}
 }
 
 func tpOf(topic string, partition int32) protocol.TopicPartition {
@@ -171,8 +174,9 @@ func TestCleanRestartBringsEverythingBack(t *testing.T) {
 	}
 }
 
-func TestRestartAfterKill(t *testing.T) {
-	m := vfs.NewMem()
+func TestRestartAfterKill(t *testing.T) { eachRules(t, testRestartAfterKill) }
+
+func testRestartAfterKill(t *testing.T, m *vfs.Mem) {
 	o := storeOptions(t, m, map[string]string{"replica.high.watermark.checkpoint.interval.ms": "1000000"}, "a")
 	s := openStore(t, o)
 	if err := s.SetClusterID("cluster"); err != nil {
@@ -263,7 +267,10 @@ func TestMalformedCheckpointsCountAsEmpty(t *testing.T) {
 }
 
 func TestCreateReturnsTheLogThatIsThere(t *testing.T) {
-	m := vfs.NewMem()
+	eachRules(t, testCreateReturnsTheLogThatIsThere)
+}
+
+func testCreateReturnsTheLogThatIsThere(t *testing.T, m *vfs.Mem) {
 	s := openStore(t, storeOptions(t, m, nil, "a"))
 	defer closeStore(t, s)
 	id := protocol.NewUUID()
@@ -302,8 +309,9 @@ func TestPartitionsSpreadOverDirs(t *testing.T) {
 }
 
 // A log with another topic id, or none, is kept under another name, and a new one takes its place.
-func TestStrayLogs(t *testing.T) {
-	m := vfs.NewMem()
+func TestStrayLogs(t *testing.T) { eachRules(t, testStrayLogs) }
+
+func testStrayLogs(t *testing.T, m *vfs.Mem) {
 	o := storeOptions(t, m, nil, "a")
 	s := openStore(t, o)
 	for p := range int32(3) {

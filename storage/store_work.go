@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ottla/ottla/storage/vfs"
 	"go.uber.org/zap"
 )
 
@@ -117,6 +118,22 @@ func (w *dirWorker) do(run func() error) {
 	})
 }
 
+// busyDelay is how long after a try to remove files that another program has open the next one comes.
+const busyDelay = time.Minute
+
+// clear runs remove after delay, and again for as long as the files that it removes are in use: on Windows those that look for viruses, make backups or show a folder keep them.
+func (w *dirWorker) clear(delay time.Duration, remove func() error) {
+	w.after(delay, func() error {
+		err := remove()
+		if vfs.IsBusy(err) {
+			w.store.logger.Warn("files of a removed log or segment are in use and are removed later", zap.String("dir", w.dir.path), zap.Error(err))
+			w.clear(busyDelay, remove)
+			return nil
+		}
+		return err
+	})
+}
+
 // inBackground runs a job when there is one of background.threads for it; not at all if the Store closes before.
 func (s *Store) inBackground(job func()) {
 	if s.background.Acquire(s.ctx) != nil {
@@ -186,7 +203,7 @@ func (w *dirWorker) flushLater(l *Log, offset int64) {
 
 // deleteLater implements host.
 func (w *dirWorker) deleteLater(_ *Log, delayMs int64, paths ...string) {
-	w.after(millis(delayMs), func() error {
+	w.clear(millis(delayMs), func() error {
 		for _, path := range paths {
 			if err := w.dir.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // gone with its folder
 				return err
@@ -198,7 +215,12 @@ func (w *dirWorker) deleteLater(_ *Log, delayMs int64, paths ...string) {
 
 // failed implements host.
 func (w *dirWorker) failed(l *Log, err error) {
-	if err := w.ofLive(l, err); err != nil {
+	switch err := w.ofLive(l, err); {
+	case err == nil:
+	case vfs.IsBusy(err): // the disk is well, but the log may be halfway through a change
+		w.store.logger.Error("log is offline until the next start, as another program has a file of it open", zap.Stringer("partition", l.tp), zap.Error(err))
+		w.after(0, func() error { l.fail(err); return nil })
+	default:
 		w.store.failDir(w.dir, err)
 	}
 }

@@ -11,11 +11,10 @@ import (
 	"github.com/ottla/ottla/storage/vfs"
 )
 
-// inBubble runs fn with a Store on a memory dir in a synctest bubble and closes it.
+// inBubble runs fn with a Store on a memory dir, once for each system's rules, in a synctest bubble and closes it.
 func inBubble(t *testing.T, settings map[string]string, fn func(t *testing.T, m *vfs.Mem, s *Store)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		m := vfs.NewMem()
+	eachRulesInBubble(t, func(t *testing.T, m *vfs.Mem) {
 		s := openStore(t, storeOptions(t, m, settings, "a"))
 		fn(t, m, s)
 		closeStore(t, s)
@@ -135,8 +134,7 @@ func TestDeletedFoldersAreRemovedLater(t *testing.T) {
 }
 
 func TestLeftoverDeletedFoldersAreRemovedAtStart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := vfs.NewMem()
+	eachRulesInBubble(t, func(t *testing.T, m *vfs.Mem) {
 		o := storeOptions(t, m, nil, "a")
 		s := openStore(t, o)
 		produce(t, create(t, s, tpOf("t", 0), protocol.NewUUID()), 5, 0)

@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/ottla/ottla/protocol/record"
+	"github.com/ottla/ottla/storage/vfs"
 )
 
 // TimestampOffset is a record found by its timestamp (ms).
@@ -50,7 +51,7 @@ func (l *Log) pinned(seg *segment, fn func() error) error {
 	seen := seg.cuts.n.Load()
 	err := fn()
 	l.release(seg)
-	if err == nil || seg.gone.Load() || seg.cuts.n.Load() != seen { // what a truncation or deletion took meanwhile is not to be found
+	if err == nil || seg.gone.Load() || seg.cuts.n.Load() != seen || errors.Is(err, vfs.ErrGone) { // what a truncation or deletion took meanwhile is not to be found
 		return nil
 	}
 	if failure := l.offline(); failure != nil {

@@ -32,12 +32,25 @@ func (b *builder) folders() {
 
 // absolute is the whole path of a log folder, by which requests name it.
 func (b *builder) absolute(key, dir string) string {
+	if runtime.GOOS == "windows" && driveOnly(dir) {
+		b.fail(key, "%s: %s is a path in the current folder of the drive: write a whole one, with slashes (C:/kafka) or, in a properties file, two backslashes for each", key, dir)
+		return dir
+	}
 	path, err := filepath.Abs(dir)
 	if err != nil {
 		b.fail(key, "%s: %s: %v", key, dir, err)
 		return dir
 	}
 	return path
+}
+
+// driveOnly reports whether a path names a drive but does not begin at its root, as C:\kafka does after a properties file's escapes have taken the backslash.
+func driveOnly(path string) bool {
+	if len(path) < 2 || path[1] != ':' {
+		return false
+	}
+	letter := path[0] | 0x20
+	return letter >= 'a' && letter <= 'z' && (len(path) == 2 || path[2] != '/' && path[2] != '\\')
 }
 
 // errNoHome is returned where the environment names no folder for the user's data.

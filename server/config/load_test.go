@@ -199,4 +199,11 @@ func TestUserDataDir(t *testing.T) {
 	if _, err := dataDirFor("linux", env(nil), "", os.ErrNotExist); err == nil {
 		t.Error("no home and no error")
 	}
+	for path, want := range map[string]bool{
+		`C:kafka`: true, `d:`: true, `C:\kafka`: false, `C:/kafka`: false, `/kafka`: false, `1:x`: false, `kafka`: false, ``: false, `\\host\share`: false,
+	} {
+		if got := driveOnly(path); got != want {
+			t.Errorf("%s: %v", path, got)
+		}
+	}
 }

@@ -12,14 +12,19 @@ import (
 // used. To their users nothing changes: a file that was renamed, replaced or removed stays the file that it was, if it was not opened while that was done. Safe for
 // concurrent use.
 //
+// Where files hold their names (FS.HoldsNames) it has no descriptor in the way of a name that changes: a folder's files are closed while it is renamed, and opened again
+// when they are used. A file that is replaced or removed is closed for good, and its users get ErrGone.
+//
 // Lock order: names, mu.
 type Bounded struct {
 	FS
 	limit  int
 	volume Volume // nil if there is none
+	holds  bool   // FS.HoldsNames
 
 	// names is held for reading while a descriptor is opened by a name, and for writing while names change.
-	names sync.RWMutex
+	names   sync.RWMutex
+	drained chan struct{} // of the file that vacate has parked: closed when its pins have come down to that
 
 	mu      sync.Mutex                // guards what follows
 	folders map[string]*boundedFolder // of the files that have a name
@@ -32,7 +37,7 @@ type Bounded struct {
 // NewBounded wraps fs. Files that are pinned, or have no name any more, stay open above the limit if need be. volume, which may be nil, syncs the files where there are
 // many that need it before they can be closed.
 func NewBounded(fs FS, limit int, volume Volume) *Bounded {
-	return &Bounded{FS: fs, limit: max(1, limit), volume: volume, folders: map[string]*boundedFolder{}}
+	return &Bounded{FS: fs, limit: max(1, limit), volume: volume, holds: fs.HoldsNames(), folders: map[string]*boundedFolder{}}
 }
 
 // Open implements FS.
@@ -56,7 +61,7 @@ func (b *Bounded) enter(path string, open func(string) (File, error)) (File, err
 	b.opened(x)
 	b.mu.Unlock()
 	b.names.RUnlock()
-	x.Unpin()
+	x.unpin()
 	b.relieve()
 	return x, nil
 }
@@ -142,7 +147,7 @@ func (b *Bounded) relieve() {
 	if !b.relieveByVolume() {
 		for _, x := range b.idleDirty(reliefSize) {
 			x.settle()
-			x.Unpin()
+			x.unpin()
 		}
 	}
 	b.mu.Lock()
@@ -174,7 +179,7 @@ func (b *Bounded) relieveByVolume() bool {
 	dirty := b.idleDirty(math.MaxInt)
 	defer func() {
 		for _, x := range dirty {
-			x.Unpin()
+			x.unpin()
 		}
 	}()
 	if len(dirty) < volumeRelief {
@@ -240,6 +245,9 @@ func (b *Bounded) Rename(old, new string) error {
 	if err := b.orphan(b.at(new)); err != nil { // what it replaces
 		return err
 	}
+	if b.holds {
+		b.vacate(b.inside(old), false)
+	}
 	if err := b.FS.Rename(old, new); err != nil {
 		return err
 	}
@@ -282,6 +290,15 @@ func (b *Bounded) RemoveAll(path string) error {
 	return b.FS.RemoveAll(path)
 }
 
+// ReadFile implements FS.
+func (b *Bounded) ReadFile(path string) ([]byte, error) {
+	if b.holds { // its descriptor must not be in the way of a name
+		b.names.RLock()
+		defer b.names.RUnlock()
+	}
+	return b.FS.ReadFile(path)
+}
+
 // at lists the files with exactly this path.
 func (b *Bounded) at(path string) []*boundedFile {
 	b.mu.Lock()
@@ -320,8 +337,56 @@ func (b *Bounded) below(path string) map[*boundedFile]string {
 	return all
 }
 
-// orphan opens files that are about to lose their names, for good. Caller holds names for writing.
+// inside lists the files in the folders at and below path.
+func (b *Bounded) inside(path string) []*boundedFile {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var all []*boundedFile
+	for x, rest := range b.below(path) {
+		if rest != "" {
+			all = append(all, x)
+		}
+	}
+	return all
+}
+
+// vacate closes the descriptors of files, those that are not synced too, and waits for who uses them: nobody opens them again before the caller, who holds names for writing, lets go of it.
+// gone says that they are about to lose their names.
+func (b *Bounded) vacate(files []*boundedFile, gone bool) {
+	for _, x := range files {
+		b.mu.Lock()
+		if x.ended {
+			b.mu.Unlock()
+			continue
+		}
+		if x.pins.Load() != suspended {
+			drained := make(chan struct{})
+			b.drained = drained
+			if x.pins.Add(parked) == parked {
+				close(drained)
+			}
+			b.mu.Unlock()
+			<-drained
+			b.mu.Lock()
+			_ = x.file.Close() // a later Sync tells of what was written
+			x.file = nil
+			b.closed(x)
+			x.pins.Store(suspended)
+		}
+		if gone {
+			b.displace(x)
+			x.unnamed = true
+		}
+		b.mu.Unlock()
+	}
+}
+
+// orphan opens files that are about to lose their names, for good; where files hold their names it closes them for good. Caller holds names for writing.
 func (b *Bounded) orphan(files []*boundedFile) error {
+	if b.holds {
+		b.vacate(files, true)
+		return nil
+	}
 	for _, x := range files {
 		path, idle := b.unname(x)
 		if !idle {

@@ -1,23 +1,33 @@
 package vfs
 
 import (
+	"errors"
 	"iter"
+	"math"
 	"os"
 	"path/filepath"
 	"sync/atomic"
 )
 
+// ErrGone is the error of a file of a Bounded that was removed, or replaced, where files hold their names.
+var ErrGone = errors.New("the file was removed")
+
 // Pinner is a File whose descriptor may be closed while it is idle.
 type Pinner interface {
-	// Pin opens the descriptor if need be, and keeps it and what Raw returns until Unpin.
+	// Pin opens the descriptor if need be, and keeps it and what Raw returns until Unpin. Where files hold their names it does nothing, and Raw returns nil: nobody may keep a
+	// folder from being renamed for longer than one read takes.
 	Pin() error
 	Unpin()
 }
 
-// suspended is the number of pins of a file without a descriptor.
-const suspended = -1
+const (
+	// suspended is the number of pins of a file without a descriptor.
+	suspended = -1
+	// parked is added to the pins of a file whose descriptor is to be closed when they are undone; there are no new ones meanwhile.
+	parked = math.MinInt64 / 2
+)
 
-// boundedFile is a File of a Bounded. Its descriptor is closed only by who changes pins from 0 to suspended, and opened only by who changes it back; both hold
+// boundedFile is a File of a Bounded. Its descriptor is closed only by who changes pins from 0, or parked, to suspended, and opened only by who changes it back; both hold
 // Bounded.mu. Everybody else uses it with a pin.
 type boundedFile struct {
 	fs    *Bounded
@@ -31,7 +41,7 @@ type boundedFile struct {
 	folder         *boundedFolder
 	next, previous *boundedFile // in folder
 	name           string
-	unnamed        bool // the name is gone: the descriptor stays open
+	unnamed        bool // the name is gone: the descriptor stays open, or closed
 	ended          bool // Close was called
 	slot           int  // in the ring, if the descriptor is open
 }
@@ -58,8 +68,28 @@ func (x *boundedFile) path() string { return filepath.Join(x.folder.path, x.name
 
 // Pin implements Pinner.
 func (x *boundedFile) Pin() error {
+	if x.fs.holds {
+		return nil
+	}
+	return x.pin()
+}
+
+// Unpin implements Pinner.
+func (x *boundedFile) Unpin() {
+	if !x.fs.holds {
+		x.unpin()
+	}
+}
+
+// pin opens the descriptor if need be, and keeps it until unpin.
+func (x *boundedFile) pin() error {
 	for {
 		n := x.pins.Load()
+		if n < suspended { // until names have changed
+			x.fs.names.RLock()
+			x.fs.names.RUnlock() //nolint:staticcheck // there is nothing to do in between
+			continue
+		}
 		if n == suspended {
 			opened, err := x.resume()
 			if opened || err != nil {
@@ -76,8 +106,11 @@ func (x *boundedFile) Pin() error {
 	}
 }
 
-// Unpin implements Pinner.
-func (x *boundedFile) Unpin() { x.pins.Add(-1) }
+func (x *boundedFile) unpin() {
+	if x.pins.Add(-1) == parked {
+		close(x.fs.drained)
+	}
+}
 
 // resume opens the descriptor, with a pin; false if somebody else has.
 func (x *boundedFile) resume() (opened bool, err error) {
@@ -90,10 +123,13 @@ func (x *boundedFile) resume() (opened bool, err error) {
 	b.names.RLock()
 	defer b.names.RUnlock()
 	b.mu.Lock()
-	path, ended := x.path(), x.ended
+	path, ended, gone := x.path(), x.ended, x.unnamed
 	b.mu.Unlock()
-	if ended {
+	switch {
+	case ended:
 		return false, errEnded
+	case gone && b.holds:
+		return false, ErrGone
 	}
 	f, err := b.FS.Open(path)
 	if err != nil {
@@ -136,39 +172,39 @@ func (x *boundedFile) settle() {
 
 // ReadAt implements File.
 func (x *boundedFile) ReadAt(p []byte, off int64) (int, error) {
-	if err := x.Pin(); err != nil {
+	if err := x.pin(); err != nil {
 		return 0, err
 	}
-	defer x.Unpin()
+	defer x.unpin()
 	return x.file.ReadAt(p, off)
 }
 
 // WriteAt implements File.
 func (x *boundedFile) WriteAt(p []byte, off int64) (int, error) {
-	if err := x.Pin(); err != nil {
+	if err := x.pin(); err != nil {
 		return 0, err
 	}
-	defer x.Unpin()
+	defer x.unpin()
 	x.dirty.Store(true)
 	return x.file.WriteAt(p, off)
 }
 
 // Truncate implements File.
 func (x *boundedFile) Truncate(size int64) error {
-	if err := x.Pin(); err != nil {
+	if err := x.pin(); err != nil {
 		return err
 	}
-	defer x.Unpin()
+	defer x.unpin()
 	x.dirty.Store(true)
 	return x.file.Truncate(size)
 }
 
 // Sync implements File.
 func (x *boundedFile) Sync() error {
-	if err := x.Pin(); err != nil {
+	if err := x.pin(); err != nil {
 		return err
 	}
-	defer x.Unpin()
+	defer x.unpin()
 	if err := x.lost.Load(); err != nil {
 		return *err
 	}
@@ -182,16 +218,16 @@ func (x *boundedFile) Sync() error {
 
 // Size implements File.
 func (x *boundedFile) Size() (int64, error) {
-	if err := x.Pin(); err != nil {
+	if err := x.pin(); err != nil {
 		return 0, err
 	}
-	defer x.Unpin()
+	defer x.unpin()
 	return x.file.Size()
 }
 
 // Raw implements File; nil unless the file is pinned.
 func (x *boundedFile) Raw() *os.File {
-	if x.pins.Load() <= 0 {
+	if x.fs.holds || x.pins.Load() <= 0 {
 		return nil
 	}
 	return x.file.Raw()
@@ -200,6 +236,10 @@ func (x *boundedFile) Raw() *os.File {
 // Close implements File. None of the other methods may run.
 func (x *boundedFile) Close() error {
 	b := x.fs
+	if b.holds { // until it is closed it is in the way of names that change
+		b.names.RLock()
+		defer b.names.RUnlock()
+	}
 	b.mu.Lock()
 	if x.ended {
 		b.mu.Unlock()

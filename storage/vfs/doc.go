@@ -3,18 +3,21 @@
 //
 // Owner of state: OS keeps none. A Mem owns its tree and its files' content; a Faulty owns its list of faults.
 //
-// Lock order: Mem.mu, then memFile.mu. Faulty.mu is never held across a call of the wrapped FS.
+// Lock order: Mem.mu, then inode.mu; memFile.mu is held across neither. Bounded.names, then Bounded.mu. Faulty.mu is never held across a call of the wrapped FS.
 //
 // File map:
 //
 //	vfs.go              FS, File
-//	os.go               OS: the operating system's files
+//	os.go os_*.go       OS: the operating system's files
+//	busy.go             what Windows refuses because a file is open
 //	lock_*.go           Lock for each family of systems
 //	usage_*.go          Usage for each family of systems
 //	volume_*.go         OpenVolume: syncs of all of a volume
 //	mem.go              Mem: the tree of names
 //	mem_file.go         content of a file in memory, in chunks
 //	mem_crash.go        Mem.Crash: what a power loss leaves
+//	mem_rules.go        NewWindowsMem: the rules of Windows for open files
+//	bounded*.go         Bounded: closes idle files and opens them again, and those below a folder whose name changes
 //	faulty.go           Faulty: errors and delays on demand
 //	reserved.go         Reserved: room in reserve for what must be written to a full disk
 //	limited.go          Limited: a disk with little room

@@ -253,6 +253,9 @@ func (y *Faulty) Usage(path string) (total, usable int64, err error) {
 	return y.fs.Usage(path)
 }
 
+// HoldsNames implements FS.
+func (y *Faulty) HoldsNames() bool { return y.fs.HoldsNames() }
+
 // OpenVolume implements FS.
 func (y *Faulty) OpenVolume(path string) (Volume, error) {
 	v, err := y.fs.OpenVolume(path)

@@ -8,8 +8,13 @@ import (
 	"golang.org/x/sys/windows"
 )
 
+// lockFile opens path so that nobody can rename or remove it while it is locked.
 func lockFile(path string) (func() error, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	var f *os.File
+	err := insist(func() (err error) { // the last holder may be about to remove the file
+		f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -26,6 +31,9 @@ func lockFile(path string) (func() error, error) {
 		if err := f.Close(); err != nil {
 			return err
 		}
-		return os.Remove(path)
+		if err := os.Remove(path); err != nil && !held(err) { // else the next holder has it already
+			return err
+		}
+		return nil
 	}, nil
 }

@@ -17,11 +17,14 @@ import (
 // Mem is a file system in memory: the disk of tests and of an ephemeral broker. Appending costs what is appended. Crash makes
 // a copy as a power loss would leave it. The zero Mem is not usable; call NewMem.
 type Mem struct {
-	mu      sync.Mutex // guards the tree: entries of all folders, pending, locks
+	windows bool // holds names as Windows does; see NewWindowsMem
+
+	mu      sync.Mutex // guards the tree: entries of all folders, pending, locks, and what inodes say of handles
 	root    *inode
 	pending []nameChange
 	locks   map[string]bool
 	made    uint64 // inodes so far
+	life    uint64 // counts CloseAll
 }
 
 // nameChange is one atomic change of names that no SyncDir covers yet.
@@ -64,7 +67,7 @@ func (m *Mem) find(names []string) *inode {
 		if n == nil || !n.dir {
 			return nil
 		}
-		n = n.entries[name]
+		n = n.entries[m.spelled(n, name)]
 	}
 	return n
 }
@@ -79,7 +82,7 @@ func (m *Mem) parent(op, path string) (*inode, string, error) {
 	if d == nil || !d.dir {
 		return nil, "", pathError(op, path, fs.ErrNotExist)
 	}
-	return d, names[len(names)-1], nil
+	return d, m.spelled(d, names[len(names)-1]), nil
 }
 
 // change applies an atomic change of names and notes it as not yet durable. Caller holds mu.
@@ -109,7 +112,7 @@ func (m *Mem) Open(path string) (File, error) {
 	case n.dir:
 		return nil, pathError("open", path, syscall.EISDIR)
 	}
-	return &memFile{node: n, name: path}, nil
+	return m.handle("open", n, path)
 }
 
 // Create implements FS.
@@ -127,12 +130,13 @@ func (m *Mem) Create(path string) (File, error) {
 		m.change(nameSet{d, name, n})
 	case n.dir:
 		return nil, pathError("open", path, syscall.EISDIR)
+	case n.leaving != nil:
 	default:
 		n.mu.Lock()
 		n.truncate(0)
 		n.mu.Unlock()
 	}
-	return &memFile{node: n, name: path}, nil
+	return m.handle("open", n, path)
 }
 
 // Rename implements FS; folders move with all they hold.
@@ -161,6 +165,12 @@ func (m *Mem) Rename(old, new string) error {
 		if n.dir && !was.dir {
 			return pathError("rename", new, syscall.ENOTDIR)
 		}
+		if was.held() {
+			return pathError("rename", new, errBusy)
+		}
+	}
+	if n.leaving != nil || n.exclusive || n.dir && n.held() {
+		return pathError("rename", old, errBusy)
 	}
 	m.change(nameSet{from, oldName, nil}, nameSet{to, newName, n})
 	return nil
@@ -181,7 +191,10 @@ func (m *Mem) Remove(path string) error {
 	if n.dir && len(n.entries) > 0 {
 		return pathError("remove", path, errNotEmpty)
 	}
-	m.change(nameSet{d, name, nil})
+	if n.exclusive || n.leaving != nil {
+		return pathError("remove", path, errBusy)
+	}
+	m.drop(nameSet{d, name, n})
 	return nil
 }
 
@@ -196,19 +209,22 @@ func (m *Mem) RemoveAll(path string) error {
 	if err != nil {
 		return err
 	}
-	if n := d.entries[name]; n != nil {
-		m.removeTree(n)
-		m.change(nameSet{d, name, nil})
+	if n := d.entries[name]; n != nil && !m.removeTree(nameSet{d, name, n}) {
+		return pathError("removeall", path, errBusy)
 	}
 	return nil
 }
 
-// removeTree empties a folder from its leaves up, one change for each name. Caller holds mu.
-func (m *Mem) removeTree(n *inode) {
-	for _, name := range slices.Sorted(maps.Keys(n.entries)) {
-		m.removeTree(n.entries[name])
-		m.change(nameSet{n, name, nil})
+// removeTree removes a file or a folder, from its leaves up, one change for each name. It reports whether all has gone. Caller holds mu.
+func (m *Mem) removeTree(s nameSet) bool {
+	for _, name := range slices.Sorted(maps.Keys(s.node.entries)) {
+		m.removeTree(nameSet{s.node, name, s.node.entries[name]})
 	}
+	if len(s.node.entries) > 0 || s.node.exclusive {
+		return false
+	}
+	m.drop(s)
+	return s.node.leaving == nil
 }
 
 // List implements FS.
@@ -237,6 +253,9 @@ func (m *Mem) Stat(path string) (os.FileInfo, error) {
 	if n == nil {
 		return nil, pathError("stat", path, fs.ErrNotExist)
 	}
+	if n.leaving != nil {
+		return nil, pathError("stat", path, errBusy)
+	}
 	return infoOf(filepath.Base(path), n), nil
 }
 
@@ -260,6 +279,7 @@ func (m *Mem) MkdirAll(path string) error {
 	defer m.mu.Unlock()
 	d := m.root
 	for _, name := range steps(path) {
+		name = m.spelled(d, name)
 		n := d.entries[name]
 		if n == nil {
 			n = m.newInode(true)
@@ -285,6 +305,7 @@ func (m *Mem) SyncDir(path string) error {
 	above := map[*inode]string{}
 	up := m.root
 	for _, name := range names {
+		name = m.spelled(up, name)
 		above[up] = name
 		up = up.entries[name]
 	}
@@ -396,9 +417,12 @@ func (m *Mem) Lock(path string) (func() error, error) {
 		m.change(nameSet{d, name, m.newInode(false)})
 	}
 	m.locks[key] = true
+	n := d.entries[name]
+	n.exclusive = m.windows
 	return sync.OnceValue(func() error {
 		m.mu.Lock()
 		delete(m.locks, key)
+		n.exclusive = false
 		m.mu.Unlock()
 		return m.Remove(path)
 	}), nil

@@ -25,7 +25,7 @@ func (m *Mem) Crash(seed int64) *Mem {
 			setName(c.entries(s.dir), s.name, s.node)
 		}
 	}
-	return &Mem{root: c.clone(m.root), locks: map[string]bool{}, made: m.made}
+	return &Mem{windows: m.windows, root: c.clone(m.root), locks: map[string]bool{}, made: m.made}
 }
 
 type crasher struct {

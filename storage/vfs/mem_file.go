@@ -18,6 +18,11 @@ type inode struct {
 	entries map[string]*inode // of a folder; guarded by Mem.mu
 	synced  map[string]*inode // entries that a crash keeps for certain; guarded by Mem.mu
 
+	// Of a file of a NewWindowsMem; guarded by Mem.mu.
+	handles   int      // open ones
+	exclusive bool     // one that lets nobody rename or remove the file
+	leaving   *nameSet // removed: the name goes when the last handle is closed
+
 	mu sync.RWMutex // guards the rest
 	// chunks[i] holds bytes from i*chunkSize; nil or short chunks read as zeros up to size.
 	chunks [][]byte
@@ -38,6 +43,8 @@ func newInode(dir bool, id uint64) *inode {
 
 // memFile is one open handle.
 type memFile struct {
+	mem    *Mem   // which counts the handles; nil if it does not
+	life   uint64 // of mem when it was opened
 	node   *inode
 	name   string
 	mu     sync.RWMutex // guards closed
@@ -213,11 +220,15 @@ func (f *memFile) Size() (int64, error) {
 
 func (f *memFile) Close() error {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.closed {
+	again := f.closed
+	f.closed = true
+	f.mu.Unlock()
+	if again {
 		return &fs.PathError{Op: "close", Path: f.name, Err: fs.ErrClosed}
 	}
-	f.closed = true
+	if f.mem != nil {
+		f.mem.closed(f)
+	}
 	return nil
 }
 

@@ -43,6 +43,9 @@ type FS interface {
 	// Usage returns the size and the space that is left for this process of the volume that holds path, in bytes; -1 where
 	// the system does not tell.
 	Usage(path string) (total, usable int64, err error)
+	// HoldsNames reports whether files hold their names while they are open, as on Windows: a folder with an open file below it cannot be renamed, an open file not replaced, and
+	// one that is removed may keep its name until it is closed. IsBusy tells the errors. Names that differ only in case are one there.
+	HoldsNames() bool
 	// OpenVolume opens the volume that holds the folder at path, for syncs of all of it. The error is ErrNoVolumeSync where that does not exist, or cannot
 	// be trusted.
 	OpenVolume(path string) (Volume, error)

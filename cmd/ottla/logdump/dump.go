@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/ottla/ottla/protocol/record"
+	"github.com/ottla/ottla/storage/vfs"
 )
 
 // Decoder says as what records are shown.
@@ -164,7 +165,7 @@ func (d *Dumper) file(path string) error {
 	if k == segment {
 		return d.segment(path)
 	}
-	content, err := os.ReadFile(path)
+	content, err := vfs.OS().ReadFile(path)
 	if err != nil {
 		return err
 	}

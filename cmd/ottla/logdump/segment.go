@@ -4,12 +4,12 @@ import (
 	"bufio"
 	"errors"
 	"io"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
 	"github.com/ottla/ottla/protocol/record"
+	"github.com/ottla/ottla/storage/vfs"
 )
 
 // headSize is how many bytes of a batch tell its size.
@@ -38,7 +38,7 @@ func (d *Dumper) decoderOf(path string) Decoder {
 
 // segment prints the batches of a .log file.
 func (d *Dumper) segment(path string) error {
-	f, err := os.Open(path)
+	f, err := vfs.OpenShared(path)
 	if err != nil {
 		return err
 	}
