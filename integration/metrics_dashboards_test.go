@@ -79,6 +79,23 @@ func TestDashboardMetrics(t *testing.T) {
 		"state":              {sum("kafka_server_kafkaserver_brokerstate"), 3, 3},
 		"open connections":   {sum("kafka_server_socketservermetrics_connections"), 1, 20},
 		"leader of metadata": {sum("kafka_server_raftmetrics_current_leader"), 1, 1},
+		"a leader here":      {sum("kafka_server_raftmetrics_current_state", `current_state="leader"`), 1, 1},
+		"metadata":           {sum("kafka_server_raftmetrics_log_end_offset"), sum("kafka_server_raftmetrics_high_watermark"), 10_000},
+		"committed metadata": {sum("kafka_server_raftmetrics_high_watermark"), 10, 10_000},
+		"by listener":        {sum("kafka_server_socketservermetrics_connection_count"), 1, 20},
+		"high watermarks":    {sum("kminion_kafka_topic_high_water_mark_sum", `topic_name="load"`), records, records},
+		"of each partition":  {sum("kminion_kafka_topic_partition_high_water_mark", `topic_name="load"`), records, records},
+		"low watermarks":     {sum("kminion_kafka_topic_low_water_mark_sum", `topic_name="load"`), 0, 0},
+		"bytes of the topic": {sum("kminion_kafka_topic_log_dir_size_total_bytes", `topic_name="load"`), in, in},
+		"bytes of all":       {sum("kminion_kafka_broker_log_dir_size_total_bytes", `broker_id="1"`), in, 2 * in},
+		"the topic":          {sum("kminion_kafka_topic_info", `topic_name="load"`, `partition_count="3"`, `replication_factor="1"`, `cleanup_policy="delete"`), 1, 1},
+		"the controller":     {sum("kminion_kafka_broker_info", `broker_id="1"`, `is_controller="true"`), 1, 1},
+		"committed offsets":  {sum("kminion_kafka_consumer_group_topic_offset_sum", `group_id="readers"`, `topic_name="load"`), records, records},
+		"lag of the group":   {sum("kminion_kafka_consumer_group_topic_lag", `group_id="readers"`), 0, 0},
+		"the group":          {sum("kminion_kafka_consumer_group_info", `group_id="readers"`, `protocol_type="consumer"`, `state="Stable"`, `coordinator_id="1"`), 1, 1},
+		"members":            {sum("kminion_kafka_consumer_group_members", `group_id="readers"`), 1, 1},
+		"fetch sessions":     {sum("kafka_server_fetchsessioncache_numincrementalfetchsessions"), 1, 10},
+		"handlers idle":      {sum("kafka_server_kafkarequesthandlerpool_requesthandleravgidlepercent_total"), 1, 1e12},
 	} {
 		if x.got < x.least || x.got > x.most {
 			t.Errorf("%s: %v, want %v to %v", what, x.got, x.least, x.most)

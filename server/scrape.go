@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -111,6 +112,7 @@ func (b *Broker) serveMetrics() {
 		return
 	}
 	o := metrics.Options{
+		NodeID: b.o.Config.NodeID, ClusterID: b.ClusterID(), Config: b.Config, ActiveController: b.quorum.ActiveID, Sessions: b.node.Sessions,
 		Image: b.replicas.Image, Offsets: b.offsetsOf, Groups: b.groups, Replicas: b.replicas, Requests: &b.sockets.counts, Sockets: b.sockets.shown,
 		APIName: func(key int16) string { return apiName(b.node.Routes, key) }, Clients: b.node.Telemetry, Dirs: b.dirsOnline, State: b.state, Ready: b.readiness,
 		Scrubbed: b.store.Scrubbed,
@@ -118,9 +120,9 @@ func (b *Broker) serveMetrics() {
 	}
 	if b.controller != nil {
 		o.Controller = b.controller.Counts
-		o.Quorum = func() (leader, epoch int32) {
-			leader, epoch, _, _ = b.controller.Leader()
-			return leader, epoch
+		o.Quorum = func() metrics.Quorum {
+			s, state := b.controller.Quorum()
+			return metrics.Quorum{QuorumState: s, State: state}
 		}
 	}
 	h := metrics.Handler(o)
@@ -139,9 +141,13 @@ func (b *Broker) dirsOnline() []bool {
 // shown is what the metrics show of the listeners.
 func (s *socketServer) shown() metrics.Sockets {
 	s.mu.Lock()
-	open := s.count
+	open, byListener := s.count, maps.Clone(s.perListener)
+	for _, l := range s.listeners {
+		byListener[l.name] += 0 // one without connections is shown, too
+	}
 	s.mu.Unlock()
 	return metrics.Sockets{
+		ByListener: byListener, Age: time.Since(s.born),
 		Open: int64(open), Accepted: s.connections.Load(), BytesOut: s.bytesOut.Load(), Refused: s.refused.Load(),
 		Handlers: shownThreads(s.node.Threads), Senders: s.allSenders(),
 	}

@@ -68,6 +68,7 @@ type Info struct {
 	ID, Type     string // the type as ListGroups names it: classic, consumer
 	State        string // as ListGroups names it
 	ProtocolType string
+	Protocol     string // that the members of a classic group agreed on, or the assignor of a consumer group; "" if there is none
 	Members      int
 	Commits      int64 // offsets committed since this broker coordinates the group
 	Rebalances   int64 // generations or epochs since then
@@ -109,7 +110,7 @@ func (c *Coordinator) Groups() *runtime.Future[[]Info] {
 func (s *shard) infos() []Info {
 	list := make([]Info, 0, len(s.groups))
 	for id, g := range s.groups {
-		info := Info{ID: id, Type: string(g.kind()), State: g.stateName(), ProtocolType: g.protocolTypeName(), Members: g.size()}
+		info := Info{ID: id, Type: string(g.kind()), State: g.stateName(), ProtocolType: g.protocolTypeName(), Protocol: s.protocolOf(g), Members: g.size()}
 		if a, ok := s.activity[id]; ok {
 			info.Commits, info.Rebalances = a.commits, a.rebalances
 		}
@@ -124,4 +125,14 @@ func (s *shard) infos() []Info {
 		list = append(list, info)
 	}
 	return list
+}
+
+func (s *shard) protocolOf(g group) string {
+	switch g := g.(type) {
+	case *classicGroup:
+		return deref(g.protocolName)
+	case *consumerGroup:
+		return s.preferredAssignor(g, nil, nil)
+	}
+	return ""
 }

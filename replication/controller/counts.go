@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"github.com/ottla/ottla/protocol/schema"
@@ -32,4 +33,21 @@ func (n *counters) note(records []schema.MetadataRecord) {
 			n.unclean.Add(1)
 		}
 	}
+}
+
+// Quorum tells the state of the quorum, and what this controller is in it, by Kafka's words: leader, follower, observer, or unattached while no leader is known. Safe for concurrent use.
+func (c *Controller) Quorum() (s QuorumState, state string) {
+	s = c.quorum.Describe()
+	voting, _, _ := c.quorum.Replicas()
+	switch {
+	case s.LeaderID == c.o.NodeID:
+		state = "leader"
+	case s.LeaderID < 0:
+		state = "unattached"
+	case slices.ContainsFunc(voting, func(r QuorumReplica) bool { return r.ID == c.o.NodeID }):
+		state = "follower"
+	default:
+		state = "observer"
+	}
+	return s, state
 }

@@ -34,6 +34,16 @@ func (s *Sessions) Len() int {
 	return len(s.byID)
 }
 
+// Partitions is the number of partitions in all sessions.
+func (s *Sessions) Partitions() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, session := range s.byID {
+		n += session.size
+	}
+	return n
+}
+
 func (s *Sessions) get(id int32) *fetchSession {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -3,6 +3,7 @@ package metrics
 import (
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -13,8 +14,10 @@ import (
 // Sockets is what the listeners of clients have done since the start.
 type Sockets struct {
 	Open, Accepted, BytesOut, Refused int64
-	Handlers                          Threads // num.io.threads
-	Senders                           Threads // num.network.threads of all listeners
+	Handlers                          Threads        // num.io.threads
+	Senders                           Threads        // num.network.threads of all listeners
+	ByListener                        map[string]int // open connections, of the listeners that are served
+	Age                               time.Duration  // since the start
 }
 
 // topicNames are the metrics of kafka.server:type=BrokerTopicMetrics: the bean's name without PerSec, and the value.
@@ -133,6 +136,14 @@ func (c *collector) collectSockets(samples chan<- prometheus.Metric) {
 	s := c.o.Sockets()
 	c.collectThreads(s, samples)
 	gauge("kafka_server_socketservermetrics_connections", "Connections of clients that are open.").send(samples, float64(s.Open))
+	for _, name := range []string{"kafka_server_socketservermetrics_connection_count", "kafka_server_socket_server_metrics_connection_count"} {
+		f := gauge(name, "Connections of clients that are open, by listener; they belong to no network processor.", "listener", "networkProcessor")
+		for listener, n := range s.ByListener {
+			f.send(samples, float64(n), listener, "all")
+		}
+	}
+	gauge("kafka_server_fetchsessioncache_numincrementalfetchsessions", "Fetch sessions.").send(samples, float64(c.o.Sessions.Len()))
+	gauge("kafka_server_fetchsessioncache_numincrementalfetchpartitionscached", "Partitions in fetch sessions.").send(samples, float64(c.o.Sessions.Partitions()))
 	counter("kafka_server_socketservermetrics_connections_total", "Connections of clients that were accepted.").send(samples, float64(s.Accepted))
 	counter("kafka_server_socketservermetrics_outgoing_byte_total", "Bytes that were sent to clients.").send(samples, float64(s.BytesOut))
 	counter("ottla_requests_refused_total", "Requests that closed their connection.").send(samples, float64(s.Refused))
@@ -140,7 +151,11 @@ func (c *collector) collectSockets(samples chan<- prometheus.Metric) {
 	if c.o.Quorum == nil {
 		return
 	}
-	leader, epoch := c.o.Quorum()
-	gauge("kafka_server_raftmetrics_current_leader", "Node that leads the metadata quorum, as this node knows it; -1 unknown.").send(samples, float64(leader))
-	gauge("kafka_server_raftmetrics_current_epoch", "Epoch of the metadata quorum.").send(samples, float64(epoch))
+	q := c.o.Quorum()
+	const raft = "kafka_server_raftmetrics_"
+	gauge(raft+"current_leader", "Node that leads the metadata quorum, as this node knows it; -1 unknown.").send(samples, float64(q.LeaderID))
+	gauge(raft+"current_epoch", "Epoch of the metadata quorum.").send(samples, float64(q.LeaderEpoch))
+	gauge(raft+"current_state", "1, with what this node's controller is in the quorum.", "current_state").send(samples, 1, q.State)
+	gauge(raft+"high_watermark", "Offset after the last committed record of the metadata.").send(samples, float64(q.HighWatermark))
+	gauge(raft+"log_end_offset", "Offset that the next record of the metadata gets here.").send(samples, float64(q.LogEndOffset))
 }

@@ -39,5 +39,7 @@ func (c *collector) collectController(image *metadata.Image, samples chan<- prom
 	gauge(prefix+"activecontrollercount", "1 if this node's controller is the active one.").send(samples, truth(n.Active))
 	counter(prefix+"newactivecontrollerscount", "Times that this node's controller became the active one.").send(samples, float64(n.Activations))
 	counter(prefix+"timedoutbrokerheartbeatcount", "Sessions of brokers that this controller ended as no heartbeat came.").send(samples, float64(n.Expired))
-	counter("kafka_controller_controllerstats_uncleanleaderelections_total", "Elections of replicas that may lack data, by this controller.").send(samples, float64(n.UncleanElections))
+	for _, suffix := range []string{"_total", "persec"} {
+		counter("kafka_controller_controllerstats_uncleanleaderelections"+suffix, "Elections of replicas that may lack data, by this controller.").send(samples, float64(n.UncleanElections))
+	}
 }

@@ -97,26 +97,36 @@ func collectGroups(groups []group.Info, ends highWatermarks, samples chan<- prom
 	}
 }
 
-// sendOffsets shows how far a group is. Where the end of a partition is not known here there is no lag.
-func (f *groupFamilies) sendOffsets(g *group.Info, ends highWatermarks, samples chan<- prometheus.Metric) {
-	type sums struct {
-		offset, lag int64
-		known       bool
-	}
-	byTopic := map[string]sums{}
+// topicSums are how far a group is in a topic.
+type topicSums struct {
+	offset, lag int64
+	known       bool // the lag in some partition is
+}
+
+// sumsOf adds up the offsets of a group by topic, and tells of each what it is behind. Where the end of a partition is not known here there is no lag.
+func sumsOf(g *group.Info, ends highWatermarks, each func(o group.CommittedOffset, lag int64)) map[string]topicSums {
+	byTopic := map[string]topicSums{}
 	for _, o := range g.Offsets {
-		id := strconv.Itoa(int(o.Partition))
-		f.offset.send(samples, float64(o.Offset), g.ID, o.Topic, id)
 		sum := byTopic[o.Topic]
 		sum.offset += o.Offset
 		if end, ok := ends[o.TopicPartition]; ok {
 			lag := max(end-o.Offset, 0)
-			f.lag.send(samples, float64(lag), g.ID, o.Topic, id)
+			each(o, lag)
 			sum.lag, sum.known = sum.lag+lag, true
 		}
 		byTopic[o.Topic] = sum
 	}
-	for topic, sum := range byTopic {
+	return byTopic
+}
+
+// sendOffsets shows how far a group is.
+func (f *groupFamilies) sendOffsets(g *group.Info, ends highWatermarks, samples chan<- prometheus.Metric) {
+	for _, o := range g.Offsets {
+		f.offset.send(samples, float64(o.Offset), g.ID, o.Topic, strconv.Itoa(int(o.Partition)))
+	}
+	for topic, sum := range sumsOf(g, ends, func(o group.CommittedOffset, lag int64) {
+		f.lag.send(samples, float64(lag), g.ID, o.Topic, strconv.Itoa(int(o.Partition)))
+	}) {
 		f.offsetSum.send(samples, float64(sum.offset), g.ID, topic)
 		if sum.known {
 			f.lagSum.send(samples, float64(sum.lag), g.ID, topic)

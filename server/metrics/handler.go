@@ -15,6 +15,7 @@ import (
 	"github.com/ottla/ottla/coordinator/group"
 	"github.com/ottla/ottla/coordinator/runtime"
 	"github.com/ottla/ottla/protocol"
+	"github.com/ottla/ottla/protocol/config"
 	"github.com/ottla/ottla/replication"
 	"github.com/ottla/ottla/replication/controller"
 	"github.com/ottla/ottla/replication/metadata"
@@ -23,7 +24,12 @@ import (
 
 // Options are the parts of a broker that are shown.
 type Options struct {
-	Image func() *metadata.Image
+	NodeID    int32
+	ClusterID string
+	Image     func() *metadata.Image
+	Config    func() config.Values // of the broker
+	// ActiveController is the node that leads the controllers, as far as this one knows; -1: not known.
+	ActiveController func() int32
 	// Offsets returns the log start offset and the high watermark of a partition that this broker hosts; ok is false for others.
 	Offsets func(tp protocol.TopicPartition) (start, highWatermark int64, ok bool)
 	Groups  Groups
@@ -40,12 +46,25 @@ type Options struct {
 	Scrubbed func() storage.ScrubCounts
 	// State is the broker's by Kafka's numbers (BrokerState).
 	State func() int
-	// Quorum returns the node that leads the metadata quorum and its epoch; nil: this node has no controller.
-	Quorum func() (leader, epoch int32)
+	// Quorum is the metadata quorum as this node's controller sees it; nil: it has none.
+	Quorum   func() Quorum
+	Sessions Sessions
 	// Ready is nil while the broker serves, else it says why not.
 	Ready    func() error
 	Profiles bool // serve /debug/pprof/
 	Logger   *zap.Logger
+}
+
+// Sessions are the fetch sessions as they are seen here.
+type Sessions interface {
+	Len() int
+	Partitions() int
+}
+
+// Quorum is what a controller knows of the metadata quorum.
+type Quorum struct {
+	controller.QuorumState
+	State string // of this controller: leader, follower, observer, unattached
 }
 
 // Groups is the group coordinator as it is seen here.
@@ -104,6 +123,7 @@ func (c *collector) Collect(samples chan<- prometheus.Metric) {
 	c.collectBroker(image, samples)
 	c.collectRequests(samples)
 	ends := c.collectTopics(image, samples)
+	c.collectKminion(image, samples)
 	c.collectCoordinator(samples)
 	c.collectClients(samples)
 	ctx, cancel := context.WithTimeout(context.Background(), groupsLimit)
@@ -114,6 +134,7 @@ func (c *collector) Collect(samples chan<- prometheus.Metric) {
 		return
 	}
 	collectGroups(groups, ends, samples)
+	c.collectKminionGroups(groups, ends, samples)
 }
 
 // family is a metric with its labels.

@@ -53,6 +53,8 @@ func (c *collector) collectThreads(s Sockets, samples chan<- prometheus.Metric) 
 	for _, name := range []string{"requesthandleravgidle_percent", "requesthandleravgidlepercent_oneminuterate"} {
 		gauge("kafka_server_kafkarequesthandlerpool_"+name, "Share of num.io.threads in which no request works on disks.").send(samples, handlers)
 	}
+	counter("kafka_server_kafkarequesthandlerpool_requesthandleravgidlepercent_total", "Nanoseconds in which one of num.io.threads was idle, on average, since the start.").
+		send(samples, max(0, float64(s.Age)-float64(s.Handlers.Busy)/float64(max(1, s.Handlers.Size))))
 	for _, name := range []string{"networkprocessoravgidle_percent", "networkprocessoravgidlepercent"} {
 		gauge("kafka_network_socketserver_"+name, "Share of num.network.threads in which no answer reads a segment.").send(samples, network)
 	}
