@@ -54,7 +54,7 @@ const choices = 20
 func (b *Broker) open(host string, port uint16) (sockets []net.Listener, bound uint16, err error) {
 	for range choices {
 		sockets, bound, err = b.openAll(bindHosts(host), port)
-		if err == nil || port != 0 || !errors.Is(err, syscall.EADDRINUSE) {
+		if err == nil || port != 0 || !addressInUse(err) {
 			break
 		}
 	}
@@ -79,7 +79,7 @@ func (b *Broker) openAll(hosts []string, port uint16) (sockets []net.Listener, b
 			sockets = append(sockets, s)
 			bound = boundPort(s, bound)
 			continue
-		case errors.Is(err, syscall.EADDRINUSE):
+		case addressInUse(err):
 			err = fmt.Errorf("%s is in use by another program: stop that, or set listeners to another port: %w", address, syscall.EADDRINUSE)
 		case i > 0:
 			continue // a machine without IPv6 has no ::1
@@ -90,6 +90,11 @@ func (b *Broker) openAll(hosts []string, port uint16) (sockets []net.Listener, b
 		return nil, 0, err
 	}
 	return sockets, bound, nil
+}
+
+// addressInUse reports whether err is what listening on another program's port gives. syscall.EADDRINUSE is not what Windows answers, which is WSAEADDRINUSE.
+func addressInUse(err error) bool {
+	return errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.Errno(10048))
 }
 
 // bindHosts are the addresses to listen on for a listener's host; none means all.

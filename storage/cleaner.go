@@ -7,11 +7,11 @@ import (
 	"math"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/config"
+	"github.com/ottla/ottla/storage/vfs"
 	"go.uber.org/zap"
 )
 
@@ -336,7 +336,7 @@ func (c *cleaner) judge(h *hostedLog, err error) {
 	partition := zap.String("partition", l.TopicPartition().String())
 	switch {
 	case errors.Is(err, errCleaningAborted) || errors.Is(err, context.Canceled) || l.offline() != nil:
-	case errors.Is(err, syscall.ENOSPC):
+	case vfs.IsFull(err):
 		c.logger.Warn("compaction needs more space than the disk has, and is tried again later", partition, zap.String("dir", h.dir.path), zap.Error(err))
 	case storageFault(err):
 		c.logger.Error("compaction met a failing disk", partition, zap.String("dir", h.dir.path), zap.Error(err))
