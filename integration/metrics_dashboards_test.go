@@ -89,6 +89,7 @@ func TestDashboardMetrics(t *testing.T) {
 		"bytes of the topic": {sum("kminion_kafka_topic_log_dir_size_total_bytes", `topic_name="load"`), in, in},
 		"bytes of all":       {sum("kminion_kafka_broker_log_dir_size_total_bytes", `broker_id="1"`), in, 2 * in},
 		"the topic":          {sum("kminion_kafka_topic_info", `topic_name="load"`, `partition_count="3"`, `replication_factor="1"`, `cleanup_policy="delete"`), 1, 1},
+		"the cluster":        {sum("kminion_kafka_cluster_info", `broker_count="1"`, `controller_id="1"`) - sum("kminion_kafka_cluster_info", `cluster_id=""`), 1, 1},
 		"the controller":     {sum("kminion_kafka_broker_info", `broker_id="1"`, `is_controller="true"`), 1, 1},
 		"committed offsets":  {sum("kminion_kafka_consumer_group_topic_offset_sum", `group_id="readers"`, `topic_name="load"`), records, records},
 		"lag of the group":   {sum("kminion_kafka_consumer_group_topic_lag", `group_id="readers"`), 0, 0},

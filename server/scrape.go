@@ -112,7 +112,7 @@ func (b *Broker) serveMetrics() {
 		return
 	}
 	o := metrics.Options{
-		NodeID: b.o.Config.NodeID, ClusterID: b.ClusterID(), Config: b.Config, ActiveController: b.quorum.ActiveID, Sessions: b.node.Sessions,
+		NodeID: b.o.Config.NodeID, ClusterID: b.ClusterID, Config: b.Config, ActiveController: b.quorum.ActiveID, Sessions: b.node.Sessions,
 		Image: b.replicas.Image, Offsets: b.offsetsOf, Groups: b.groups, Replicas: b.replicas, Requests: &b.sockets.counts, Sockets: b.sockets.shown,
 		APIName: func(key int16) string { return apiName(b.node.Routes, key) }, Clients: b.node.Telemetry, Dirs: b.dirsOnline, State: b.state, Ready: b.readiness,
 		Scrubbed: b.store.Scrubbed,

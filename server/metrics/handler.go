@@ -25,7 +25,7 @@ import (
 // Options are the parts of a broker that are shown.
 type Options struct {
 	NodeID    int32
-	ClusterID string
+	ClusterID func() string
 	Image     func() *metadata.Image
 	Config    func() config.Values // of the broker
 	// ActiveController is the node that leads the controllers, as far as this one knows; -1: not known.

@@ -46,7 +46,7 @@ func (c *collector) collectKminion(image *metadata.Image, samples chan<- prometh
 		info.send(samples, 1, append(labels, strconv.FormatBool(b.ID == active))...)
 	}
 	gauge(kminion+"cluster_info", "The cluster.", "cluster_version", "broker_count", "controller_id", "cluster_id").send(samples, 1,
-		clusterVersion, strconv.Itoa(brokers), strconv.Itoa(int(active)), c.o.ClusterID)
+		clusterVersion, strconv.Itoa(brokers), strconv.Itoa(int(active)), c.o.ClusterID())
 	topicDirs := gauge(kminion+"topic_log_dir_size_total_bytes", "Bytes of the segments of a topic's replicas here.", "topic_name")
 	for topic, size := range byTopic {
 		topicDirs.send(samples, size, topic)
