@@ -22,6 +22,7 @@
 //	store_open.go            Open: identity, scan and load of the dirs
 //	store_dir.go             one log dir: lock, meta.properties, clean-shutdown mark, checkpoints
 //	store_logs.go            Create, Delete, SetAside and the names of folders
+//	store_names.go           topics whose folders a file system cannot keep
 //	flusher.go               fsyncs that acknowledgements wait for, those of a dir together
 //	store_work.go            background: the worker of a dir, periodic tasks
 //	open_files.go            bounds on open files
