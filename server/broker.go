@@ -147,7 +147,11 @@ func (b *Broker) Start(ctx context.Context) (err error) {
 // startParts starts what the roles want on top of the metadata, and serves clients when the cluster has taken this broker in.
 func (b *Broker) startParts(ctx context.Context, clusterID string) error {
 	if !b.o.Config.IsBroker() {
-		return b.observe(clusterID)
+		if err := b.observe(clusterID); err != nil {
+			return err
+		}
+		b.serveControllerMetrics()
+		return nil
 	}
 	b.assemble(clusterID)
 	if err := b.observe(clusterID); err != nil {

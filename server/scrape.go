@@ -118,15 +118,41 @@ func (b *Broker) serveMetrics() {
 		Scrubbed: b.store.Scrubbed,
 		Profiles: b.o.Config.Values.Bool("ottla.metrics.pprof"), Logger: b.o.Logger.Named("metrics"),
 	}
-	if b.controller != nil {
-		o.Controller = b.controller.Counts
-		o.Quorum = func() metrics.Quorum {
-			s, state := b.controller.Quorum()
-			return metrics.Quorum{QuorumState: s, State: state}
-		}
-	}
+	b.showController(&o)
 	h := metrics.Handler(o)
 	s.parts.Store(&h)
+}
+
+// serveControllerMetrics is serveMetrics for a node that is a controller only, and serves when a controller leads.
+func (b *Broker) serveControllerMetrics() {
+	s := b.scrapes
+	if s == nil {
+		return
+	}
+	o := metrics.Options{
+		NodeID: b.o.Config.NodeID, Image: b.controller.Image, Profiles: b.o.Config.Values.Bool("ottla.metrics.pprof"), Logger: b.o.Logger.Named("metrics"),
+		Ready: func() error {
+			if b.controller.ActiveID() < 0 {
+				return errNoLeader
+			}
+			return nil
+		},
+	}
+	b.showController(&o)
+	h := metrics.Handler(o)
+	s.parts.Store(&h)
+}
+
+// showController adds what the metrics show of this node's controller, if it has one.
+func (b *Broker) showController(o *metrics.Options) {
+	if b.controller == nil {
+		return
+	}
+	o.Controller = b.controller.Counts
+	o.Quorum = func() metrics.Quorum {
+		s, state := b.controller.Quorum()
+		return metrics.Quorum{QuorumState: s, State: state}
+	}
 }
 
 // dirsOnline tells of each log dir whether it is in use.

@@ -12,10 +12,6 @@ func (b *builder) metrics() {
 	if address == "" {
 		return
 	}
-	if b.sound(rolesKey) && !b.server.IsBroker() {
-		b.server.Notices = append(b.server.Notices, key+" has no effect on a node that is a controller only, which has nothing to show")
-		return
-	}
 	_, port, err := net.SplitHostPort(address)
 	if err == nil {
 		_, err = strconv.ParseUint(port, 10, 16)

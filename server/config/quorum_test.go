@@ -48,12 +48,12 @@ func TestStockFilesOfOneRole(t *testing.T) {
 	}
 }
 
-func TestControllerHasNoMetrics(t *testing.T) {
+func TestControllerHasMetrics(t *testing.T) {
 	s, err := loadText(t, stockController+votersLine+"ottla.metrics.listener=localhost:9999\n")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Metrics != "" || !containsText(s.Notices, "ottla.metrics.listener has no effect on a node that is a controller only") {
+	if s.Metrics != "localhost:9999" || containsText(s.Notices, "ottla.metrics.listener") {
 		t.Errorf("%q %q", s.Metrics, s.Notices)
 	}
 }

@@ -148,6 +148,10 @@ func (c *collector) collectSockets(samples chan<- prometheus.Metric) {
 	counter("kafka_server_socketservermetrics_outgoing_byte_total", "Bytes that were sent to clients.").send(samples, float64(s.BytesOut))
 	counter("ottla_requests_refused_total", "Requests that closed their connection.").send(samples, float64(s.Refused))
 	gauge("kafka_server_kafkaserver_brokerstate", "State of the broker as Kafka counts it: 3 is running, 6 is leaving.").send(samples, float64(c.o.State()))
+}
+
+// collectQuorum shows the metadata quorum as this node's controller sees it, if it has one.
+func (c *collector) collectQuorum(samples chan<- prometheus.Metric) {
 	if c.o.Quorum == nil {
 		return
 	}

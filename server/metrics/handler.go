@@ -22,7 +22,7 @@ import (
 	"github.com/ottla/ottla/storage"
 )
 
-// Options are the parts of a broker that are shown.
+// Options are the parts of a broker that are shown. A node that is a controller only has no more than Image, Controller, Quorum, Ready and what is said of them.
 type Options struct {
 	NodeID    int32
 	ClusterID func() string
@@ -120,6 +120,10 @@ func (c *collector) Describe(chan<- *prometheus.Desc) {}
 func (c *collector) Collect(samples chan<- prometheus.Metric) {
 	image := c.o.Image()
 	c.collectController(image, samples)
+	c.collectQuorum(samples)
+	if c.o.Replicas == nil {
+		return
+	}
 	c.collectBroker(image, samples)
 	c.collectRequests(samples)
 	ends := c.collectTopics(image, samples)
