@@ -119,8 +119,13 @@ func TestStartAndStopManyTimes(t *testing.T) {
 }
 
 // What was acknowledged, and what was decided, is there after a restart: a clean one, and one after which the disk has only what was synced.
+// Both also by the rules of Windows for open files.
 func TestRestartKeepsEverything(t *testing.T) {
-	fs := vfs.NewMem()
+	t.Run("unix", func(t *testing.T) { restartKeepsEverything(t, vfs.NewMem()) })
+	t.Run("windows", func(t *testing.T) { restartKeepsEverything(t, vfs.NewWindowsMem()) })
+}
+
+func restartKeepsEverything(t *testing.T, fs *vfs.Mem) {
 	b := started(t, server.Options{Config: settings(t), FS: fs})
 	admin := kadm.NewClient(client(t, b.Addr()))
 	retention := "12345678"
