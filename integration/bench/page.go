@@ -31,7 +31,7 @@ func (r *report) page(soak bool) []byte {
 			}
 		}
 	}
-	fmt.Fprintf(&out, "\n%d of %d goals are met. Where a row names no more, its goal is to be no worse than Apache Kafka.\n\n## Figures\n\n", met, all)
+	fmt.Fprintf(&out, "\n%d of %d goals are met. Where a row names no more, its goal is to be no worse than Apache Kafka. [Profiles](profiles.md) tell where time and memory go.\n\n## Figures\n\n", met, all)
 	r.table(&out)
 	if len(r.Failures) > 0 {
 		out.WriteString("\nNot measured in the last run:\n\n")
