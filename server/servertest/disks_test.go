@@ -153,8 +153,20 @@ func TestLastInSyncLosesItsDisk(t *testing.T) {
 				b.Restart(t, 3)
 				awaitInSync(t, client, "orders", 2)
 			}
-			b.Stop(t, 4)
-			eventually(t, "an ISR of one", led(4, 4))
+			// A broker whose heartbeats were late is in no ISR for a while, and then broker 5 is the last one: once more.
+			for n, alone := 0, false; !alone; n++ {
+				awaitInSync(t, client, "orders", 2)
+				b.Stop(t, 4)
+				eventually(t, "an ISR of one", func() (bool, any) {
+					ok, p := led(4, 4)()
+					detail, _ := p.(kadm.PartitionDetail)
+					alone = ok
+					return ok || n < 5 && detail.Leader == -1 && !slices.Contains(detail.ISR, 4), p
+				})
+				if !alone {
+					b.Restart(t, 4)
+				}
+			}
 			write("on one")
 			b.Stop(t, 3)
 			eventually(t, "no leader", led(-1))
