@@ -8,7 +8,7 @@
 // log asks its Store (host) for what is slow or concerns the whole dir.
 //
 // Durability: appends, rolls and the creation of a partition do not wait for fsync (unless flush.messages says so). What was appended above the recovery point
-// is checked and, if torn, cut off after an unclean stop. Leader epochs, partition.metadata and the names in the folder reach the disk before the recovery point rises; it is lowered on
+// is checked and, if torn, cut off after an unclean stop. The mark of a clean one is written when all else is on the disk. Leader epochs, partition.metadata and the names in the folder reach the disk before the recovery point rises; it is lowered on
 // disk before recovery rewrites an index below it.
 //
 // Moves between log dirs: the partition is claimed (Store.claim), its owner's own lock is taken (Relocation.Replace), then those below.
