@@ -7,6 +7,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/config"
 	"github.com/ottla/ottla/protocol/schema"
@@ -269,4 +272,19 @@ func TestReplicationNeedsNoSync(t *testing.T) {
 			t.Errorf("%v, %d fsyncs", err, syncs())
 		}
 	})
+}
+
+// TestUncleanElectionIsTold, but not that of an only replica, than which none can have had more: every partition of a lone broker that was killed is one.
+func TestUncleanElectionIsTold(t *testing.T) {
+	core, lines := observer.New(zap.WarnLevel)
+	h := newHostThatLogs(t, zap.New(core))
+	topic := &schema.TopicRecord{Name: "t", TopicID: protocol.NewUUID()}
+	unclean := func(id int32, replicas ...int32) *schema.PartitionRecord {
+		return &schema.PartitionRecord{TopicID: topic.TopicID, PartitionID: id, Replicas: replicas, ISR: []int32{self}, Leader: self, LeaderRecoveryState: 1}
+	}
+	h.change(topic, unclean(0, self), unclean(1, self, 2))
+	all := lines.All()
+	if len(all) != 1 || all[0].ContextMap()["partition"] != "t-1" {
+		t.Errorf("%+v", all)
+	}
 }

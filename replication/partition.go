@@ -145,7 +145,7 @@ func (p *Partition) apply(s *metadata.Partition) {
 
 	if elected {
 		p.o.Logger.Debug("leading a partition", zap.Stringer("partition", p.tp), zap.Int32("epoch", s.LeaderEpoch))
-		if s.LeaderRecoveryState != 0 {
+		if s.LeaderRecoveryState != 0 && len(s.Replicas) > 1 { // no other replica can have had more than the only one
 			p.o.Logger.Warn("a leader that was elected unclean goes on with what it has", zap.Stringer("partition", p.tp),
 				zap.Int64("log end offset", start))
 		}

@@ -33,6 +33,11 @@ type host struct {
 
 func newHost(t testing.TB) *host {
 	t.Helper()
+	return newHostThatLogs(t, zap.NewNop())
+}
+
+func newHostThatLogs(t testing.TB, logger *zap.Logger) *host {
+	t.Helper()
 	values := config.Defaults()
 	codecs := record.NewCodecs()
 	store, err := storage.Open(storage.Options{
@@ -46,7 +51,7 @@ func newHost(t testing.TB) *host {
 	}
 	h := &host{t: t, store: store, image: metadata.Empty()}
 	h.Manager = NewManager(Options{
-		NodeID: self, Store: store, Codecs: codecs, Config: func() config.Values { return values }, Logger: zap.NewNop(),
+		NodeID: self, Store: store, Codecs: codecs, Config: func() config.Values { return values }, Logger: logger,
 	})
 	t.Cleanup(func() {
 		h.Close()
