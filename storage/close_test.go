@@ -48,7 +48,7 @@ func TestPowerLossAtEveryStepOfAStop(t *testing.T) {
 		rng := rand.New(rand.NewPCG(uint64(seed), 31))
 		disk := &stepFS{Mem: vfs.NewMem(), all: true}
 		o := storeOptions(t, disk, nil, "a")
-		o.Logger = zap.NewNop()
+		o.Logger, o.OpenFiles = zap.NewNop(), 1000 // no file needs a sync to make room for another
 		s := openStore(t, o)
 		logs := manyCrashLogs(t, s, rng)
 		synctest.Wait()
@@ -130,7 +130,7 @@ func TestStopWhenTheVolumeFails(t *testing.T) {
 				mem := vfs.NewMem()
 				faulty := vfs.NewFaulty(mem)
 				o := storeOptions(t, faulty, nil, "a")
-				o.Logger = zap.NewNop()
+				o.Logger, o.OpenFiles = zap.NewNop(), 1000
 				s := openStore(t, o)
 				logs := manyCrashLogs(t, s, rand.New(rand.NewPCG(5, 5)))
 				synctest.Wait()
