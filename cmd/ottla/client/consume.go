@@ -18,7 +18,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/ottla/ottla/cmd/ottla/connect"
 )
@@ -93,7 +92,7 @@ func (f *consumeFlags) options(topics []string) ([]kgo.Opt, error) {
 		opts = append(opts, kgo.ConsumeRegex())
 	}
 	if f.group != "" {
-		opts = append(opts, kgo.ConsumerGroup(f.group), kgo.DisableAutoCommit())
+		opts = append(opts, kgo.ConsumerGroup(f.group), kgo.AutoCommitMarks(), kgo.AutoCommitInterval(time.Second), kgo.BlockRebalanceOnPoll())
 	}
 	return opts, nil
 }
@@ -142,7 +141,11 @@ func (s *session) consume(ctx context.Context, topics []string, f consumeFlags) 
 	}
 	err = r.loop(ctx, bar)
 	bar.end()
-	return errors.Join(err, r.out.Flush(), r.commit(ctx))
+	if flushed := r.out.Flush(); flushed != nil {
+		client.AllowRebalance()
+		return errors.Join(err, flushed)
+	}
+	return errors.Join(err, r.commit(ctx))
 }
 
 // reading is one run of consume.
@@ -152,8 +155,8 @@ type reading struct {
 	client *kgo.Client
 	out    *bufio.Writer
 	count  int64
-	last   map[string]map[int32]kgo.EpochOffset
-	left   map[string]map[int32]int64 // the ends that were not reached yet; nil without --until-end
+	last   map[string]map[int32]kgo.EpochOffset // what is behind the printed records that are not marked yet
+	left   map[string]map[int32]int64           // the ends that were not reached yet; nil without --until-end
 }
 
 // findEnds notes where the partitions end that have any records to read.
@@ -226,6 +229,7 @@ func (r *reading) loop(ctx context.Context, bar *progress) error {
 		if err := r.out.Flush(); err != nil {
 			return err
 		}
+		r.mark()
 		if ctx.Err() != nil || late && fetches.NumRecords() == 0 {
 			return nil
 		}
@@ -263,18 +267,25 @@ func (r *reading) take(record *kgo.Record) (ended bool, err error) {
 	return r.f.count > 0 && r.count >= r.f.count || r.left != nil && len(r.left) == 0, nil
 }
 
-// commit writes the group's offsets behind what was printed.
+// mark has the group's offsets behind what was printed committed soon, and before another member gets the partitions.
+func (r *reading) mark() {
+	if r.f.group == "" {
+		return
+	}
+	r.client.MarkCommitOffsets(r.last)
+	clear(r.last)
+	r.client.AllowRebalance()
+}
+
+// commit writes the group's offsets behind what was printed, of the partitions that this member still has.
 func (r *reading) commit(ctx context.Context) error {
-	if r.f.group == "" || len(r.last) == 0 {
+	if r.f.group == "" {
 		return nil
 	}
+	r.mark()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	var failed error
-	r.client.CommitOffsetsSync(ctx, r.last, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, _ *kmsg.OffsetCommitResponse, err error) {
-		failed = err
-	})
-	return failed
+	return r.client.CommitMarkedOffsets(ctx)
 }
 
 // printed is a record in JSON.
