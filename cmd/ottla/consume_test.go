@@ -30,7 +30,9 @@ func TestConsumeCommitsAsItGoes(t *testing.T) {
 	}
 	eventually := func(what string, is func() bool) {
 		t.Helper()
-		for end := time.Now().Add(patience); !is(); time.Sleep(20 * time.Millisecond) {
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for end := time.Now().Add(patience); !is(); <-tick.C {
 			if time.Now().After(end) {
 				t.Fatalf("no %s after %v", what, patience)
 			}
