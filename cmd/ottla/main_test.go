@@ -51,14 +51,16 @@ func TestMistakes(t *testing.T) {
 		"no folder":   {[]string{"--override", "listeners=PLAINTEXT://127.0.0.1:0", "--override", "log.dirs=" + filepath.Join(afile, "x")}, []string{"ottla: no log dir is usable: log dir " + afile}},
 		"ephemeral":   {[]string{"--ephemeral", "--override", "log.dirs=/x"}, []string{"ottla: --ephemeral and --override log.dirs=/x contradict each other"}},
 		"several": {[]string{"server", writeFile(t, "process.roles=broker\nnode.id=7\nlog.retention.ms=soon\n\nnum.partitions=0\n")}, []string{
+			"ottla: server.properties:1: If using process.roles, either controller.quorum.bootstrap.servers must contain",
 			"ottla: server.properties:3: Invalid value soon for configuration log.retention.ms: Not a number of type LONG",
 			"ottla: server.properties:5: Invalid value 0 for configuration num.partitions: Value must be at least 1",
+			"ottla: controller.listener.names must contain at least one value when running KRaft with just the broker role",
 		}},
 		"not served": {[]string{"server", writeFile(t, "process.roles=broker\nnode.id=7\nlisteners=SSL://:9092\ncontroller.quorum.voters=7@a:1,8@b:1,9@c:1\n")}, []string{
+			"ottla: server.properties:3: listener SSL has the security protocol SSL: this version serves PLAINTEXT only",
 			"ottla: server.properties:4: If process.roles contains just the 'broker' role, the node id 7 must not be included in the set of voters " +
 				"controller.quorum.voters=Set(7, 8, 9)",
 			"ottla: controller.listener.names must contain at least one value when running KRaft with just the broker role",
-			"ottla: server.properties:3: listener SSL has the security protocol SSL: this version serves PLAINTEXT only",
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
