@@ -27,11 +27,14 @@ func sameDirectories(s server, answer kmsg.Response) {
 // are told by their codes.
 func clusterVoters(c *conversation) {
 	cl := c.node(1)
-	update := func(label string, validate bool, level int16, kind int8) {
+	request := func(validate bool, level int16, kind int8) *kmsg.UpdateFeaturesRequest {
 		req := kmsg.NewPtrUpdateFeaturesRequest()
 		req.Version, req.ValidateOnly, req.TimeoutMillis = 1, validate, 10_000
 		req.FeatureUpdates = []kmsg.UpdateFeaturesRequestFeatureUpdate{feature("kraft.version", level, kind)}
-		ask[*kmsg.UpdateFeaturesResponse](cl, label, req)
+		return req
+	}
+	update := func(label string, validate bool, level int16, kind int8) {
+		ask[*kmsg.UpdateFeaturesResponse](cl, label, request(validate, level, kind))
 	}
 	change := func(label string, remove bool, id int32, directory [16]byte) {
 		if remove {
@@ -57,6 +60,8 @@ func clusterVoters(c *conversation) {
 	}
 	update("as it is", false, 0, 1)
 	update("as it is, by a downgrade", false, 0, 2)
+	// Voters tell a leader what they can one fetch timeout after it was elected, which may be just now.
+	until(cl, "what the voters can", request(true, 1, 1), func(r *kmsg.UpdateFeaturesResponse) bool { return r.ErrorCode == 0 })
 	update("whether it could be", true, 1, 1)
 	update("a downgrade upwards", false, 1, 2)
 	update("raised", false, 1, 1)
