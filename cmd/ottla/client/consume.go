@@ -123,7 +123,7 @@ func (s *session) consume(ctx context.Context, topics []string, f consumeFlags) 
 	if err != nil {
 		return err
 	}
-	defer client.Close()
+	defer client.CloseAllowingRebalance()
 	if !f.regex {
 		if _, err := describeTopics(ctx, &cluster{kadm.NewClient(client), client}, topics); err != nil {
 			return err
@@ -142,7 +142,6 @@ func (s *session) consume(ctx context.Context, topics []string, f consumeFlags) 
 	err = r.loop(ctx, bar)
 	bar.end()
 	if flushed := r.out.Flush(); flushed != nil {
-		client.AllowRebalance()
 		return errors.Join(err, flushed)
 	}
 	return errors.Join(err, r.commit(ctx))
