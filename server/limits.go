@@ -127,7 +127,7 @@ func (s *socketServer) evict() (resting []*restingConn) {
 	}
 	for _, r := range s.resting.list() {
 		if r.listener != protected {
-			all = append(all, candidate{used: r.since.Add(-r.after).UnixNano(), resting: r})
+			all = append(all, candidate{used: r.used().UnixNano(), resting: r})
 		}
 	}
 	slices.SortFunc(all, func(a, b candidate) int { return cmp.Compare(a.used, b.used) })

@@ -41,6 +41,9 @@ type restingConn struct {
 	after    time.Duration // how long it had waited before
 }
 
+// used is when its last bytes came.
+func (r *restingConn) used() time.Time { return r.since.Add(-r.after) }
+
 // restArea holds the resting connections of a socketServer. Its goroutine, started by the first of them, wakes those that have something to read, and
 // closes those that are idle for too long.
 type restArea struct {
@@ -225,7 +228,7 @@ func (a *restArea) end(list []*restingConn) {
 }
 
 // expiry is when r will have been idle for too long.
-func (a *restArea) expiry(r *restingConn) time.Time { return r.since.Add(a.idle - r.after) }
+func (a *restArea) expiry(r *restingConn) time.Time { return r.used().Add(a.idle) }
 
 // rest puts c to rest if it can: then c is no more, and its goroutine has to end. Only c's reader calls it, when nothing is outstanding.
 func (s *socketServer) rest(c *conn) bool {
