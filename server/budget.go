@@ -22,8 +22,9 @@ const (
 // large ones; those who find it full stand in line, so that many small ones do not keep a large one out.
 //
 // Steps could leave many half-read requests waiting for each other. So one request at a time, the elder, may go beyond the capacity: the first in line,
-// if it holds something. It can always finish, and what it then gives back lets the others go on. Those in line who hold nothing are behind all who
-// hold something, so the line never stands still while nobody reads. The budget is exceeded by at most that one.
+// if it holds something or if nothing but small requests is in use. It can always finish, and what it then gives back lets the others go on. Those in
+// line who hold nothing are behind all who hold something, so the line never stands still while nobody reads. The budget is exceeded by at most that one,
+// and by what was read ahead behind such a one (move): no more than chunkSize for a connection.
 //
 // mu guards everything below it, and the reservations while they wait.
 type budget struct {
@@ -98,8 +99,8 @@ func (b *budget) admit(r *reservation, n int64) bool {
 	}
 	common := b.used - b.small // and what r has of the small ones' part comes to it
 	switch {
-	case b.elder == r, common == 0, common+r.small+n <= b.capacity-b.capacity/smallShare:
-	case b.elder == nil && r.held > 0:
+	case b.elder == r, common+r.small+n <= b.capacity-b.capacity/smallShare:
+	case b.elder == nil && (r.held > 0 || common == 0):
 		b.elder = r
 	default:
 		return false

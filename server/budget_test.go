@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 )
@@ -98,6 +99,26 @@ func TestBudgetAdmitsWhatIsLargerThanItself(t *testing.T) {
 	}
 }
 
+// TestBudgetIsExceededByOne: what was let in because it was alone counts as the one that may go beyond, so nobody follows it there.
+func TestBudgetIsExceededByOne(t *testing.T) {
+	b := newBudget(8 << 20)
+	var heartbeat, alone, other reservation
+	if !b.admit(&heartbeat, 1<<10) || !b.admit(&alone, 8<<20) {
+		t.Fatal("there is no room beside a small request")
+	}
+	if b.admit(&heartbeat, 8<<20) {
+		t.Fatalf("a second one goes beyond: %d bytes are used", b.used)
+	}
+	b.release(&alone)
+	if !b.admit(&heartbeat, 8<<20) {
+		t.Error("the next may not go beyond after the first gave back")
+	}
+	b.release(&heartbeat)
+	if !b.admit(&other, 7<<20) || b.elder != nil {
+		t.Error("one that finds room counts as going beyond")
+	}
+}
+
 // TestBudgetIsFair: who asked first is served first, whatever the size, and one that comes back stands behind those who wait.
 func TestBudgetIsFair(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -177,11 +198,12 @@ func TestBudgetOfManySmallRequests(t *testing.T) {
 	})
 }
 
-// TestBudgetUnderRandomUse never stands still, and never goes beyond the capacity by more than one request.
+// TestBudgetUnderRandomUse never stands still, and never goes beyond the capacity by more than one request and what was read ahead.
 func TestBudgetUnderRandomUse(t *testing.T) {
 	const capacity, most, users = 1 << 20, 1 << 20, 40
 	b := newBudget(capacity)
 	var all sync.WaitGroup
+	var ahead atomic.Int64 // at least what the chunks hold
 	for i := range users {
 		random := rand.New(rand.NewPCG(7, uint64(i)))
 		all.Go(func() {
@@ -199,14 +221,17 @@ func TestBudgetUnderRandomUse(t *testing.T) {
 					}
 				}
 				b.shrink(&frame, random.Int64N(frame.held))
-				b.move(&frame, &chunk, random.Int64N(frame.held+1))
+				behind := random.Int64N(frame.held + 1)
+				ahead.Add(behind)
+				b.move(&frame, &chunk, behind)
 				b.mu.Lock()
-				if b.used > capacity+most || b.small > capacity/smallShare || b.small < 0 {
+				if b.used > capacity+most+ahead.Load() || b.small > capacity/smallShare || b.small < 0 {
 					t.Errorf("used %d, of it small %d", b.used, b.small)
 				}
 				b.mu.Unlock()
 				b.release(&frame)
 				b.release(&chunk)
+				ahead.Add(-behind)
 			}
 		})
 	}
