@@ -126,11 +126,9 @@ func (a *addressRates) longest() time.Duration {
 	return time.Duration(a.window.width) * time.Millisecond
 }
 
-// through counts a connection of a listener, or of all for the name "", at most rate per second, and says how long none is to be accepted.
+// through counts a connection of a listener, or of all for the name "", at most rate per second, and says how long none is to be accepted. Those count too that come
+// while the rate is as good as none, as in Kafka: a limit that is set holds for the window that it finds.
 func (a *addressRates) through(listener string, rate int, now time.Time) time.Duration {
-	if rate == math.MaxInt32 {
-		return 0
-	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s := a.listeners[listener]
@@ -144,13 +142,23 @@ func (a *addressRates) through(listener string, rate int, now time.Time) time.Du
 	return min(s.record(a.window, 1, now), a.longest())
 }
 
+// refused takes back what through has counted of a listener.
+func (a *addressRates) refused(listener string, now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if s := a.listeners[listener]; s != nil {
+		s.note(a.window, -1, now)
+	}
+}
+
 // pace keeps to the rates of connections, before one is admitted: it waits, with all that are not accepted yet, while a listener or the broker is over its rate. After false the
 // connection's address is over its own, or the server stops, and it is closed.
 func (s *socketServer) pace(listener string, nc net.Conn) bool {
 	values, rates, now := s.node.Config(), &s.quotas.addresses, time.Now()
 	const key = "max.connection.creation.rate"
 	wait := rates.through(listener, ofListener(values, listener, key), now)
-	if !s.protects(listener) {
+	protected := s.protects(listener)
+	if !protected {
 		wait = max(wait, rates.through("", values.Int(key), now))
 	}
 	if wait > 0 {
@@ -161,7 +169,12 @@ func (s *socketServer) pace(listener string, nc net.Conn) bool {
 		case <-s.closing:
 		}
 	}
-	if d := rates.from(peerIP(nc), time.Now()); d > 0 {
+	now = time.Now()
+	if d := rates.from(peerIP(nc), now); d > 0 {
+		rates.refused(listener, now)
+		if !protected {
+			rates.refused("", now)
+		}
 		s.closeAfter(nc, d)
 		return false
 	}

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"math"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -187,7 +188,41 @@ func TestRatesOfAddresses(t *testing.T) {
 	if a.from(other, now) != 0 || a.from(local, now.Add(12*time.Second)) != 0 {
 		t.Error("refused")
 	}
-	if d := a.through("", math.MaxInt32, now); d != 0 {
-		t.Error(d)
+}
+
+// TestRatesOfListeners has the figures of Apache Kafka 4.3.1 with max.connection.creation.rate=2: when sixty connections that come at once are let in, and what is
+// left of the window when the limit comes after fifteen.
+func TestRatesOfListeners(t *testing.T) {
+	begin := time.UnixMilli(77_000_000)
+	letIn := func(a *addressRates, n int, now time.Time) (after []time.Duration) {
+		first := now
+		for range n { // as pace does
+			now = now.Add(max(a.through("L", 2, now), a.through("", 2, now)))
+			after = append(after, now.Sub(first).Round(10*time.Millisecond))
+		}
+		return after
+	}
+	var a addressRates
+	a.init(testWindow)
+	after := letIn(&a, 60, begin)
+	for _, x := range []struct {
+		by   time.Duration
+		want int
+	}{{0, 20}, {500 * time.Millisecond, 21}, {time.Second, 22}, {11 * time.Second, 32}, {12 * time.Second, 43}, {12500 * time.Millisecond, 44}, {13 * time.Second, 45}, {19 * time.Second, 51}} {
+		if got, _ := slices.BinarySearch(after, x.by+1); got != x.want {
+			t.Errorf("%d are in after %v, not %d: %v", got, x.by, x.want, after)
+		}
+	}
+	var late addressRates
+	late.init(testWindow)
+	for range 15 {
+		if late.through("L", math.MaxInt32, begin) != 0 || late.through("", math.MaxInt32, begin) != 0 {
+			t.Fatal("limited by nothing")
+		}
+	}
+	late.through("L", math.MaxInt32, begin)
+	late.refused("L", begin) // by the limit of its address: it does not count
+	if after := letIn(&late, 7, begin); after[4] != 0 || after[5] != 500*time.Millisecond || after[6] != time.Second {
+		t.Errorf("after fifteen seven are let in after %v", after)
 	}
 }
