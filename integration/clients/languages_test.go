@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -15,10 +16,16 @@ import (
 // program runs an outside program and returns its standard output and error. One that fails, or is missing, fails the test.
 func program(t *testing.T, stdin, name string, args ...string) string {
 	t.Helper()
+	return programReading(t, strings.NewReader(stdin), name, args...)
+}
+
+// programReading is program for one whose standard input comes by and by.
+func programReading(t *testing.T, stdin io.Reader, name string, args ...string) string {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), toolLimit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Stdin = strings.NewReader(stdin)
+	cmd.Stdin = stdin
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {

@@ -3,6 +3,7 @@ package clients
 import (
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -52,7 +53,7 @@ func TestTransactions(t *testing.T) {
 			})
 			t.Run("timeout", func(t *testing.T) {
 				x.create(t, "timeout")
-				x.do(t, "timeout", x.name+"-timeout", x.name+"-t")
+				x.doUntilOver(t, x.name+"-t", "timeout", x.name+"-timeout", x.name+"-t")
 				x.expect(t, "timeout", committed(200), true)
 			})
 			t.Run("copy", func(t *testing.T) {
@@ -100,8 +101,30 @@ func (x *transactionRun) create(t *testing.T, topic string) {
 
 func (x *transactionRun) do(t *testing.T, args ...string) {
 	t.Helper()
+	x.doReading(t, strings.NewReader(""), args...)
+}
+
+func (x *transactionRun) doReading(t *testing.T, stdin io.Reader, args ...string) {
+	t.Helper()
 	argv := append(append(slices.Clone(x.command[1:]), x.addr), args...)
-	t.Log(program(t, "", x.command[0], argv...))
+	t.Log(programReading(t, stdin, x.command[0], argv...))
+}
+
+// doUntilOver is do for a program whose transaction is to end by its timeout: its standard input ends when the coordinator has ended the transaction, however long that takes.
+func (x *transactionRun) doUntilOver(t *testing.T, id string, args ...string) {
+	t.Helper()
+	in, over := io.Pipe()
+	go func() { // ends with the transaction, or by its limit
+		defer func() { _ = over.Close() }()
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		for end := time.Now().Add(toolLimit); time.Now().Before(end) && t.Context().Err() == nil; <-tick.C {
+			if described, err := x.admin.DescribeTransactions(t.Context(), id); err == nil && described[id].State == "CompleteAbort" {
+				return
+			}
+		}
+	}()
+	x.doReading(t, in, args...)
 }
 
 // expect reads a topic as committed and compares all values. With aborted the log must hold records that were aborted.
@@ -152,16 +175,19 @@ func (x *transactionRun) read(t *testing.T, topic string, level kgo.IsolationLev
 // expectOffsets checks that the group has committed past the last record of the topic, which a marker follows.
 func (x *transactionRun) expectOffsets(t *testing.T, group, topic string) {
 	t.Helper()
-	offsets, err := x.admin.FetchOffsets(t.Context(), group)
-	if err != nil {
-		t.Fatal(err)
-	}
 	ends, err := x.admin.ListEndOffsets(t.Context(), topic)
 	if err != nil {
 		t.Fatal(err)
 	}
 	end, _ := ends.Lookup(topic, 0)
-	if o, ok := offsets.Lookup(topic, 0); !ok || o.At < end.Offset-2 || o.At > end.Offset {
-		t.Errorf("the group is at %s, the topic ends at %d", fmt.Sprint(o.At), end.Offset)
+	at := int64(-1)
+	await(t, fmt.Sprintf("commit of the last record before %d", end.Offset), func() bool { // the markers follow the answer that the transaction is committed
+		offsets, err := x.admin.FetchOffsets(t.Context(), group)
+		o, ok := offsets.Lookup(topic, 0)
+		at = o.At
+		return err == nil && ok && at >= end.Offset-2
+	})
+	if at > end.Offset {
+		t.Errorf("the group is at %d, the topic ends at %d", at, end.Offset)
 	}
 }

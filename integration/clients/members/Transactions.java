@@ -19,7 +19,7 @@ import org.apache.kafka.common.TopicPartition;
  * <pre>
  *   write TOPIC ID             commits c-0 to c-99, aborts a-0 to a-99, commits c-100 to c-199
  *   fence TOPIC ID             a second producer of the id fences the first, whose transaction is aborted
- *   timeout TOPIC ID           a transaction that lasts longer than its timeout cannot be committed
+ *   timeout TOPIC ID           a transaction that lasts longer than its timeout, until standard input ends, cannot be committed
  *   copy FROM TO ID GROUP N    copies N records, aborting every third transaction and reading again what it read
  * </pre>
  */
@@ -102,11 +102,12 @@ public class Transactions {
     }
 
     private static void timeout(String topic, String id) throws Exception {
-        KafkaProducer<String, String> late = producer(id, 2000);
+        KafkaProducer<String, String> late = producer(id, 5000);
         late.beginTransaction();
         send(late, topic, "a-", 0, 10);
         late.flush();
-        Thread.sleep(5000);
+        while (System.in.read() >= 0) { // until the transaction is over
+        }
         try {
             send(late, topic, "a-", 10, 20);
             late.commitTransaction();

@@ -3,12 +3,11 @@
 Usage: transactions_confluent.py BOOTSTRAP and one of
   write TOPIC ID             commits c-0 to c-99, aborts a-0 to a-99, commits c-100 to c-199
   fence TOPIC ID             a second producer of the id fences the first, whose transaction is aborted
-  timeout TOPIC ID           a transaction that lasts longer than its timeout cannot be committed
+  timeout TOPIC ID           a transaction that lasts longer than its timeout, until standard input ends, cannot be committed
   copy FROM TO ID GROUP N    copies N records, aborting every third transaction and reading again what it read
 """
 
 import sys
-import time
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
@@ -63,11 +62,11 @@ def fence(topic, transactional_id):
 
 
 def timeout(topic, transactional_id):
-    late = producer(transactional_id, 2000)
+    late = producer(transactional_id, 5000)
     late.begin_transaction()
     send(late, topic, "a-", range(10))
     late.flush(30)
-    time.sleep(5)
+    sys.stdin.read()  # until the transaction is over
     expect_failure("too late:", late, topic)
     write(topic, transactional_id)
 

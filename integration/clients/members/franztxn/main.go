@@ -2,7 +2,7 @@
 //
 //	write TOPIC ID             commits c-0 to c-99, aborts a-0 to a-99, commits c-100 to c-199
 //	fence TOPIC ID             a second producer of the id fences the first, whose transaction is aborted
-//	timeout TOPIC ID           a transaction that lasts longer than its timeout cannot be committed
+//	timeout TOPIC ID           a transaction that lasts longer than its timeout, until standard input ends, cannot be committed
 //	copy FROM TO ID GROUP N    copies N records, aborting every third transaction and reading again what it read
 package main
 
@@ -71,11 +71,11 @@ func fence(topic, id string) {
 }
 
 func timeout(topic, id string) {
-	late := producer(id, 2*time.Second)
+	late := producer(id, 5*time.Second)
 	defer late.Close()
 	report.Must(late.BeginTransaction())
 	report.Must(send(late, topic, "a-", 0, 10))
-	<-time.After(5 * time.Second)
+	report.InputEnds() // when the transaction is over
 	expectFailure("too late:", late, topic)
 	write(topic, id)
 }

@@ -4,6 +4,7 @@ package report
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"strconv"
@@ -63,6 +64,12 @@ func (c Commands) Run() {
 		c.Copy(args[0], args[1], args[2], args[3], n)
 	}
 	Say("done")
+}
+
+// InputEnds waits until standard input ends.
+func InputEnds() {
+	_, err := io.Copy(io.Discard, os.Stdin)
+	Must(err)
 }
 
 // Say prints a line.
