@@ -22,7 +22,7 @@ func saramaConfig() *sarama.Config {
 	c.Producer.RequiredAcks = sarama.WaitForAll
 	c.Consumer.Offsets.Initial = sarama.OffsetOldest
 	c.Consumer.Offsets.AutoCommit.Interval = 100 * time.Millisecond
-	c.Consumer.Group.Session.Timeout = 6 * time.Second
+	c.Consumer.Group.Session.Timeout = 45 * time.Second // nobody is killed, and a busy machine is to throw nobody out
 	c.Consumer.Group.Heartbeat.Interval = 500 * time.Millisecond
 	return c
 }

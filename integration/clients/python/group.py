@@ -6,7 +6,7 @@ Usage: group.py BOOTSTRAP. Prints what it did; exits non-zero where the broker b
 import sys
 import time
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 TOPIC = "python"
@@ -35,7 +35,6 @@ def produce(bootstrap):
 def consumer(bootstrap, assigned):
     c = Consumer({
         "bootstrap.servers": bootstrap, "group.id": "python-group", "auto.offset.reset": "earliest", "enable.auto.commit": False,
-        "session.timeout.ms": 6000,
     })
 
     def on_assign(_, partitions):
@@ -45,22 +44,31 @@ def consumer(bootstrap, assigned):
     return c
 
 
-def consume(bootstrap, members, expected, limit=60):
-    assigned, seen = {}, set()  # a rebalance may deliver what was not committed again
+def commit(c, after):
+    """Returns what was committed: a rebalance refuses commits, and whoever has the partitions then reads again."""
+    try:
+        done = c.commit(offsets=[TopicPartition(TOPIC, p, offset) for p, offset in after.items()], asynchronous=False)
+    except KafkaException as e:
+        print(f"refused: {e}")
+        return {}
+    return {tp.partition: tp.offset for tp in done if not tp.error}
+
+
+def consume(bootstrap, members, expected, limit=90):
+    assigned, seen, committed = {}, set(), {}  # a rebalance may deliver what was not committed again
     consumers = [consumer(bootstrap, assigned) for _ in range(members)]
     end = time.monotonic() + limit
-    while time.monotonic() < end and (len(seen) < expected or len(assigned) < members or 0 in assigned.values()):
+    while time.monotonic() < end and (sum(committed.values()) < expected or len(assigned) < members or 0 in assigned.values()):
         for c in consumers:
-            msg = c.poll(0.1)
-            if msg is None:
-                continue
-            if msg.error():
-                sys.exit(f"consume: {msg.error()}")
-            seen.add(msg.key().decode())
-            assert dict(msg.headers())["codec"].decode() in CODECS
-    for c in consumers:
-        if seen:
-            c.commit(asynchronous=False)
+            after = {}
+            for msg in c.consume(200, 0.1):
+                if msg.error():
+                    sys.exit(f"consume: {msg.error()}")
+                seen.add(msg.key().decode())
+                assert dict(msg.headers())["codec"].decode() in CODECS
+                after[msg.partition()] = msg.offset() + 1
+            if after:
+                committed.update(commit(c, after))
     for c in consumers:
         c.close()
     assert len(assigned) == members and all(assigned.values()), f"assigned: {list(assigned.values())}"
