@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -12,6 +13,7 @@ import (
 
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/server/servertest"
+	"github.com/ottla/ottla/server/servertest/port"
 )
 
 // examined has a doctor examine the broker at addr, for whom only addresses are known.
@@ -38,15 +40,15 @@ func examined(t *testing.T, addr string) []visit {
 	return visits
 }
 
-// freeAddress is one at which nobody listens.
+// freeAddress is one at which nobody listens; it is the test's until that ends.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	number, release, err := port.Reserve()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Cleanup(release)
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(number))
 }
 
 func TestDoctor(t *testing.T) {
