@@ -38,9 +38,8 @@ func TestTransactionLogIsReadable(t *testing.T) {
 	transact("flexible", true)
 	s.do(t, "", "features", "downgrade", "--feature", "transaction.version=0")
 	transact("first-format", false)
-	printed := s.do(t, "", "console-consumer", "--topic", "__transaction_state", "--from-beginning", "--timeout-ms", "8000",
-		"--formatter", "org.apache.kafka.tools.consumer.TransactionLogMessageFormatter")
-	contains(t, printed, `"transactionalId":"flexible"`, `"transactionalId":"first-format"`, `"version":1`, `"version":0`, `"topic":"logged"`)
+	s.consumed(t, []string{`"transactionalId":"flexible"`, `"transactionalId":"first-format"`, `"version":1`, `"version":0`, `"topic":"logged"`},
+		"--topic", "__transaction_state", "--from-beginning", "--timeout-ms", "8000", "--formatter", "org.apache.kafka.tools.consumer.TransactionLogMessageFormatter")
 	b.Stop(t)
 
 	files, err := filepath.Glob(filepath.Join(b.Dir, "__transaction_state-0", "*.log"))
