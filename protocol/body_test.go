@@ -111,8 +111,17 @@ func TestCheckBodyWalksEveryRequest(t *testing.T) {
 	})
 }
 
-// allocated is the memory that decoding takes.
-func allocated(req kmsg.Request, body []byte) (bytes int64, err error) {
+// allocated is the memory that decoding takes. What others of the process allocate meanwhile is counted too, so that more than bound is told only if it comes again.
+func allocated(req kmsg.Request, body []byte, bound int64) (bytes int64, err error) {
+	for range 5 {
+		if bytes, err = allocatedOnce(req, body); bytes <= bound {
+			break
+		}
+	}
+	return bytes, err
+}
+
+func allocatedOnce(req kmsg.Request, body []byte) (bytes int64, err error) {
 	fresh := kmsg.RequestForKey(req.Key())
 	fresh.SetVersion(req.GetVersion())
 	var before, after runtime.MemStats
@@ -192,7 +201,7 @@ func checkBound(t *testing.T, req kmsg.Request, body []byte, worst map[int16]flo
 	if err != nil {
 		t.Fatalf("%T v%d: %v", req, req.GetVersion(), err)
 	}
-	got, err := allocated(req, body)
+	got, err := allocated(req, body, bound*raceFactor)
 	if err != nil {
 		t.Fatalf("%T v%d: %v", req, req.GetVersion(), err)
 	}
@@ -250,17 +259,16 @@ func FuzzCheckBody(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if allocs := testing.AllocsPerRun(1, func() { _, _ = protocol.CheckBody(key, version, body) }); allocs > 0 {
-			t.Fatalf("CheckBody allocates %v times", allocs)
-		}
-		req.SetVersion(version)
-		// other goroutines of the fuzzer allocate too: only excess that comes again counts
-		for range 5 {
-			if got, _ := allocated(req, body); got <= bound*raceFactor {
-				return
+		check := func() { _, _ = protocol.CheckBody(key, version, body) }
+		for tries := 1; testing.AllocsPerRun(1, check) > 0; tries++ { // other goroutines of the fuzzer allocate too
+			if tries == 5 {
+				t.Fatalf("%T v%d: CheckBody allocates for %x", req, version, body)
 			}
 		}
-		t.Fatalf("%T v%d decodes %x above its bound of %d", req, version, body, bound)
+		req.SetVersion(version)
+		if got, err := allocated(req, body, bound*raceFactor); got > bound*raceFactor {
+			t.Fatalf("%T v%d decodes %x above its bound of %d (%v)", req, version, body, bound, err)
+		}
 	})
 }
 
