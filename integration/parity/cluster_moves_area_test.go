@@ -230,6 +230,9 @@ func clusterUnregister(c *conversation) {
 	}).Topics[0].TopicID
 	wait := fetch(13, "lost-later", later, 0)
 	wait.MinBytes, wait.MaxWaitMillis = 1, 2000 // node 1 tries some heartbeats more meanwhile
+	until(c.node(1), "without itself", metadata(12, "lost-later"), func(r *kmsg.MetadataResponse) bool {
+		return len(r.Brokers) == 1 && r.Topics[0].Partitions[0].Leader == 2
+	})
 	until(c.node(2), "some time", wait, func(r *kmsg.FetchResponse) bool { return r.Topics[0].Partitions[0].ErrorCode == 0 })
 	c.describe("struck off while it lives", []int{1, 2}, "lost-later", "lost-two")
 	ask[*kmsg.CreateTopicsResponse](c.node(1), "at who is struck off", create(7, false, newTopic("lost-last", 1, 2)), createdByName)

@@ -200,38 +200,38 @@ func consumerTimes(c *conversation) {
 	cl.assignable("times4")
 	g := "consumer-times"
 	ask[*kmsg.IncrementalAlterConfigsResponse](cl, "short times", incremental(1, kmsg.ConfigResourceTypeGroupConfig, g,
-		set("consumer.session.timeout.ms", "1500"), set("consumer.heartbeat.interval.ms", "300")))
+		set("consumer.session.timeout.ms", fmt.Sprint(c.longMillis(1500))), set("consumer.heartbeat.interval.ms", "300")))
 	until(cl, "the interval is the group's", joining(1, g, "m1", "times4"), func(r *kmsg.ConsumerGroupHeartbeatResponse) bool { return r.HeartbeatIntervalMillis == 300 })
 	one := cl.beats("m1 joins", joining(1, g, "m1", "times4"))
 	slow := joining(1, g, "m2", "times4")
-	slow.RebalanceTimeoutMillis = 700
+	slow.RebalanceTimeoutMillis = c.longMillis(700)
 	cl.beats("m2 joins", slow)
-	time.Sleep(1800 * time.Millisecond)
+	time.Sleep(c.long(1800 * time.Millisecond))
 	cl.describes("both sessions ended", g)
 	cl.beats("m1 is gone", beat(1, g, "m1", one.MemberEpoch))
 
 	short := joining(1, g, "m3", "times4")
-	short.RebalanceTimeoutMillis = 600
+	short.RebalanceTimeoutMillis = c.longMillis(600)
 	three := cl.beats("m3 joins", short)
 	cl.beats("m4 joins", joining(1, g, "m4", "times4"))
 	cl.beats("m3 is to give up", owning(beat(1, g, "m3", three.MemberEpoch), owned(three)...))
-	time.Sleep(300 * time.Millisecond)
+	time.Sleep(c.long(300 * time.Millisecond))
 	cl.beats("m3 has not yet", owning(beat(1, g, "m3", three.MemberEpoch), owned(three)...))
-	time.Sleep(600 * time.Millisecond)
+	time.Sleep(c.long(600 * time.Millisecond))
 	cl.beats("m3 was fenced", owning(beat(1, g, "m3", three.MemberEpoch), owned(three)...))
 	cl.describes("m3 was fenced", g)
 
-	later := "consumer-interval"
-	ask[*kmsg.IncrementalAlterConfigsResponse](cl, "rare assignments", incremental(1, kmsg.ConfigResourceTypeGroupConfig, later, set("consumer.assignment.interval.ms", "2000")))
+	later, interval := "consumer-interval", fmt.Sprint(c.longMillis(2000))
+	ask[*kmsg.IncrementalAlterConfigsResponse](cl, "rare assignments", incremental(1, kmsg.ConfigResourceTypeGroupConfig, later, set("consumer.assignment.interval.ms", interval)))
 	until(cl, "the config is there", describe(4, kmsg.ConfigResourceTypeGroupConfig, later, []string{"consumer.assignment.interval.ms"}), func(r *kmsg.DescribeConfigsResponse) bool {
-		return len(r.Resources) == 1 && len(r.Resources[0].Configs) == 1 && *r.Resources[0].Configs[0].Value == "2000"
+		return len(r.Resources) == 1 && len(r.Resources[0].Configs) == 1 && *r.Resources[0].Configs[0].Value == interval
 	})
-	time.Sleep(100 * time.Millisecond)
+	time.Sleep(c.long(100 * time.Millisecond))
 	first := cl.beats("m1 joins", joining(1, later, "m1", "times4"))
 	second := cl.beats("m2 joins", joining(1, later, "m2", "times4"))
 	cl.describes("m2 waits for an assignment", later)
 	cl.beats("m1 goes on", beat(1, later, "m1", first.MemberEpoch))
-	time.Sleep(2200 * time.Millisecond)
+	time.Sleep(c.long(2200 * time.Millisecond))
 	cl.beats("m2 is assigned", beat(1, later, "m2", second.MemberEpoch))
 	cl.describes("m2 is assigned", later)
 }
@@ -261,8 +261,8 @@ func consumerTopics(c *conversation) {
 	appeared("a topic grew")
 	ask[*kmsg.DeleteTopicsResponse](cl, "delete", deleteRequest(6, "topics5"))
 	until(cl, "a topic is gone", metadata(12, "topics5"), func(r *kmsg.MetadataResponse) bool { return r.Topics[0].ErrorCode == 3 })
-	time.Sleep(200 * time.Millisecond)
-	cl.beats("a topic is gone", beat(1, g, "m1", one.MemberEpoch))
+	gone := until(cl, "a topic is gone", beat(1, g, "m1", one.MemberEpoch), func(r *kmsg.ConsumerGroupHeartbeatResponse) bool { return r.Assignment != nil })
+	c.note("a topic is gone", fmt.Sprintf("%d epochs later, partitions of %d topics", gone.MemberEpoch-one.MemberEpoch, len(gone.Assignment.Topics)))
 	cl.describes("a topic is gone", g)
 	cl.beats("nothing is left", owning(beat(1, g, "m1", one.MemberEpoch)))
 	cl.describes("nothing is left", g)

@@ -251,6 +251,19 @@ const (
 	longQuiet = 2 * time.Second
 )
 
+// long is a time of a script that one of the servers may miss on a busy machine: four times as long where a difference is looked at once more.
+func (c *conversation) long(d time.Duration) time.Duration {
+	if c.quiet == longQuiet {
+		return 4 * d
+	}
+	return d
+}
+
+// longMillis is long in milliseconds.
+func (c *conversation) longMillis(ms int32) int32 {
+	return int32(c.long(time.Duration(ms) * time.Millisecond).Milliseconds())
+}
+
 // parked records whether the connection stays silent for a moment.
 func (cl *client) parked(label string) {
 	_ = cl.conn.SetReadDeadline(time.Now().Add(cl.quiet))

@@ -209,7 +209,7 @@ func fetchWaits(c *conversation) {
 	for _, v := range []int16{4, 12, 18} {
 		request := func(minBytes, wait int32, offset int64) *kmsg.FetchRequest {
 			req := fetch(v, "waits", id, offset)
-			req.MinBytes, req.MaxWaitMillis = minBytes, wait
+			req.MinBytes, req.MaxWaitMillis = minBytes, c.longMillis(wait)
 			return req
 		}
 		ask[*kmsg.ProduceResponse](cl, "put", produce(9, -1, "waits", id, 0, of(now, "a").bytes()))
@@ -220,7 +220,9 @@ func fetchWaits(c *conversation) {
 		timed("too little", request(100000, 600, end-1), nil)
 		timed("out of range", request(1, 600, end+100), nil)
 		timed("wait 0", request(1, 0, end), nil)
-		timed("wait -1", request(1, -1, end), nil)
+		negative := request(1, 0, end)
+		negative.MaxWaitMillis = -1
+		timed("wait -1", negative, nil)
 		nothing := request(1, 600, end)
 		nothing.Topics = nil
 		timed("no partitions", nothing, nil)

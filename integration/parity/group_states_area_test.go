@@ -270,7 +270,7 @@ const settleLimit = 700 * time.Millisecond
 
 // settle records the answer, or that there is none for a while.
 func (p *pending) settle() {
-	if p.client.unanswered(settleLimit) {
+	if p.client.unanswered(max(settleLimit, p.client.quiet)) {
 		p.client.note(p.label, "parked")
 		return
 	}

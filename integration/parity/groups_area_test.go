@@ -270,14 +270,15 @@ func groupTimes(c *conversation) {
 	req := join(4, "silent", "", nil, "range")
 	member := ask[*kmsg.JoinGroupResponse](cl, "without id", req).MemberID
 	req = join(4, "silent", member, nil, "range")
-	req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = 700, 700
+	session := c.long(700 * time.Millisecond)
+	req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = c.longMillis(700), c.longMillis(700)
 	begin := time.Now()
 	in := ask[*kmsg.JoinGroupResponse](cl, "join", req)
 	c.note("the initial delay", fmt.Sprint(time.Since(begin) > 190*time.Millisecond, time.Since(begin) < 2*time.Second))
 	ask[*kmsg.SyncGroupResponse](cl, "sync", syncRequest(4, "silent", in.Generation, in.MemberID, nil, in.MemberID))
 	begin = time.Now()
 	until(other, "the session ends", describeGroups(5, "silent"), func(r *kmsg.DescribeGroupsResponse) bool { return r.Groups[0].State == "Empty" })
-	c.note("the session", fmt.Sprint(time.Since(begin) > 600*time.Millisecond, time.Since(begin) < 3*time.Second))
+	c.note("the session", fmt.Sprint(time.Since(begin) > session-100*time.Millisecond, time.Since(begin) < session+5*time.Second))
 	ask[*kmsg.HeartbeatResponse](cl, "afterwards", heartbeat(4, "silent", in.Generation, in.MemberID, nil))
 	// A member that joins and does not sync is removed.
 	req = join(3, "unsynced", "", nil, "range")

@@ -132,7 +132,7 @@ type area struct {
 }
 
 // timedAreas are those in which times pass, of some hundred milliseconds, or silence tells: on a busy machine one of the servers may not have got its share of them.
-var timedAreas = []string{"Frames", "ProduceAcks", "Refusals", "TelemetryTimes", "FetchWaits", "DataQuotas", "MutationQuota", "GroupRebalance", "GroupStatic", "GroupTimes", "ConsumerTimes"}
+var timedAreas = []string{"Frames", "ProduceAcks", "Refusals", "TelemetryTimes", "FetchWaits", "DataQuotas", "MutationQuota", "GroupRebalance", "GroupStatic", "GroupTimes", "GroupStates", "GroupStatesOld", "ConsumerTimes"}
 
 // areas are the scripts, in order.
 var areas = []area{
