@@ -91,7 +91,7 @@ func collect(t *testing.T, addr, topic string, n int, text func(*kgo.Record) str
 	}
 	defer cl.Close()
 	var list []string
-	for limit := time.Now().Add(2 * time.Minute); ; {
+	for limit := time.Now().Add(awaitLimit); ; {
 		wait := time.Until(limit)
 		if len(list) >= n {
 			wait = 2 * time.Second

@@ -22,7 +22,7 @@ const (
 	oldest = "3.9.1"
 
 	// stepLimit bounds a start, a stop and the run of a tool.
-	stepLimit = 90 * time.Second
+	stepLimit = 3 * time.Minute
 	tickEvery = 20 * time.Millisecond
 )
 
