@@ -17,6 +17,8 @@ const (
 	registrarTimeout = 5 * time.Second
 	// registrarCheck is how often a controller looks whether its registration is still in the metadata.
 	registrarCheck = 10 * time.Second
+	// registrarUpgrade is how often a controller looks whether metadata.version was raised to one with which controllers register.
+	registrarUpgrade = 500 * time.Millisecond
 )
 
 // registrar tells the active controller where this node's controller is reached and what it supports, until the metadata says so (KIP-919; Kafka's
@@ -56,7 +58,9 @@ func (r *registrar) run(ctx context.Context) {
 	backoff := controllerRetry
 	for {
 		wait := registrarCheck
-		if r.registered() {
+		if !r.image().ControllersRegister() {
+			wait = registrarUpgrade
+		} else if r.registered() {
 			backoff = controllerRetry
 		} else if err := r.register(ctx); err != nil {
 			if ctx.Err() != nil {

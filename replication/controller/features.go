@@ -12,9 +12,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// controllersRegister is the metadata.version from which on controllers register, 3.7-IV0.
-const controllersRegister = 15
-
 // minISR is the config that must be the same everywhere while the eligible leader replicas are kept (KIP-966).
 const minISR = "min.insync.replicas"
 
@@ -217,7 +214,7 @@ func unsupported(v *View, u featureUpdate) string {
 			return reason
 		}
 	}
-	if v.Image.FeatureLevel(protocol.MetadataVersion) < controllersRegister {
+	if !v.Image.ControllersRegister() {
 		return ""
 	}
 	for _, id := range v.quorum.expected {

@@ -11,6 +11,7 @@ import (
 	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/protocol/schema"
 	"github.com/ottla/ottla/replication/metadata"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 )
@@ -120,5 +121,56 @@ func TestFormattedFolders(t *testing.T) {
 		if m.Image().FeatureLevel(protocol.MetadataVersion) != 21 {
 			t.Errorf("features %v", m.Image().Features())
 		}
+	})
+}
+
+// TestControllersRegisterFromTheirLevelOn: below metadata.version 3.7-IV0 nothing is recorded of controllers, neither what they say when they meet a leader nor what they ask for.
+func TestControllersRegisterFromTheirLevelOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQuorum(t, 0, map[string]string{"controller.quorum.bootstrap.servers": address(1) + "," + address(2)})
+		defer q.stopAll()
+		voters := &schema.KRaftVoters{Voters: []schema.Voter{formattedVoter(1), formattedVoter(2)}}
+		for id := int32(1); id <= 2; id++ {
+			m := q.add(id)
+			m.clusterID, m.directoryID = testCluster, uuid(byte(id))
+			m.format([]schema.MetadataRecord{level(protocol.MetadataVersion, 14)}, voters)
+			m.start()
+		}
+		q.settled(10 * time.Second)
+		leader := q.leader(time.Second)
+		register := func(id int32) (protocol.Code, string) {
+			t.Helper()
+			r := controllerRegistration{id: id, incarnation: uuid(9), endpoint: Endpoint{Listener: "CONTROLLER", Host: "c9", Port: 9093}, features: ownFeatures()}
+			answer, err := leader.Handle(t.Context(), r.request(), Caller{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp := answer.(*kmsg.ControllerRegistrationResponse)
+			return protocol.Code(resp.ErrorCode), deref(resp.ErrorMessage)
+		}
+		registered := func() (ids []int32) {
+			for c := range leader.Image().Controllers() {
+				ids = append(ids, c.ControllerID)
+			}
+			return ids
+		}
+		if code, message := register(1); code != protocol.UnsupportedVersion || message != "The current MetadataVersion is too old to support controller registrations." {
+			t.Errorf("%v %s", code, message)
+		}
+		if got := registered(); len(got) > 0 {
+			t.Errorf("at 3.6-IV2 controllers %v are registered", got)
+		}
+		if code, message := leader.updateFeature(t, protocol.MetadataVersion, 15, 1); code != 0 {
+			t.Fatalf("%v %s", code, message)
+		}
+		if code, message := register(1); code != 0 {
+			t.Errorf("%v %s", code, message)
+		}
+		q.await("controller 1 is registered", time.Minute, func() bool { return slices.Equal(registered(), []int32{1}) })
+		leader.stop()
+		leader.start()
+		q.settled(10 * time.Second)
+		leader = q.leader(time.Second)
+		q.await("both have met a leader", time.Minute, func() bool { return slices.Equal(registered(), []int32{1, 2}) })
 	})
 }

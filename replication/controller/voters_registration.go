@@ -46,6 +46,9 @@ func (r controllerRegistration) request() *kmsg.ControllerRegistrationRequest {
 // registerController records where a controller is and which features it knows (ClusterControlManager.registerController). A registration that
 // says nothing new records nothing.
 func registerController(v *View, req *kmsg.ControllerRegistrationRequest) (Decision, error) {
+	if !v.Image.ControllersRegister() {
+		return Decision{}, protocol.Errorf(protocol.UnsupportedVersion, "The current MetadataVersion is too old to support controller registrations.")
+	}
 	if len(req.Listeners) == 0 {
 		return Decision{}, protocol.Errorf(protocol.InvalidRegistration, "A controller registration needs at least one listener.")
 	}
@@ -76,7 +79,8 @@ func registerController(v *View, req *kmsg.ControllerRegistrationRequest) (Decis
 	return Decision{Records: []schema.MetadataRecord{r}}, nil
 }
 
-// register begins to record a registration that came with the quorum; nobody waits for it.
+// register begins to record a registration that came with the quorum; nobody waits for it. While metadata.version is too low for it nothing is recorded: each controller
+// registers again when that was raised.
 func (c *Controller) register(r controllerRegistration) {
 	if c.lead == nil || r.endpoint.Listener == "" {
 		return

@@ -133,6 +133,14 @@ func (i *Image) brokerIndex(id int32) (int, bool) {
 // Brokers yields the registered brokers, fenced or not, by id.
 func (i *Image) Brokers() iter.Seq[*Broker] { return slices.Values(i.brokers) }
 
+// controllersRegister is the metadata.version from which on controllers register, 3.7-IV0.
+const controllersRegister = 15
+
+// ControllersRegister reports whether the nodes know the records of controllers, as far as metadata.version tells (MetadataVersion.isControllerRegistrationSupported).
+func (i *Image) ControllersRegister() bool {
+	return i.FeatureLevel(protocol.MetadataVersion) >= controllersRegister
+}
+
 // Controllers yields the registered controllers by id.
 func (i *Image) Controllers() iter.Seq[*schema.RegisterControllerRecord] {
 	return func(yield func(*schema.RegisterControllerRecord) bool) {
