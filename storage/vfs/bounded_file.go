@@ -33,7 +33,7 @@ type boundedFile struct {
 	fs    *Bounded
 	pins  atomic.Int64
 	used  atomic.Bool           // since somebody looked for idle files
-	dirty atomic.Bool           // written and not synced since
+	dirty atomic.Bool           // written and not known to be synced since; set before the writer's pin is undone
 	lost  atomic.Pointer[error] // of an fsync whose caller was not the owner: what was written is not known to be on the disk ever after
 	file  File
 
@@ -185,7 +185,7 @@ func (x *boundedFile) WriteAt(p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	defer x.unpin()
-	x.dirty.Store(true)
+	defer x.dirty.Store(true) // afterwards: a sync that is under way may have missed it
 	return x.file.WriteAt(p, off)
 }
 
@@ -195,7 +195,7 @@ func (x *boundedFile) Truncate(size int64) error {
 		return err
 	}
 	defer x.unpin()
-	x.dirty.Store(true)
+	defer x.dirty.Store(true)
 	return x.file.Truncate(size)
 }
 

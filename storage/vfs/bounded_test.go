@@ -61,7 +61,6 @@ func TestBoundedKeepsToItsLimit(t *testing.T) {
 	}
 }
 
-// Whatever happens to its name, an idle file stays what it was.
 // slowSyncs calls slow in each Sync.
 type slowSyncs struct {
 	FS
@@ -168,6 +167,47 @@ func TestBoundedWaitsForASlowDisk(t *testing.T) {
 	}
 }
 
+// slowWrites calls before in each WriteAt.
+type slowWrites struct {
+	FS
+	before func()
+}
+
+func (s *slowWrites) Create(path string) (File, error) {
+	f, err := s.FS.Create(path)
+	return slowWriter{f, s}, err
+}
+
+type slowWriter struct {
+	File
+	fs *slowWrites
+}
+
+func (f slowWriter) WriteAt(p []byte, off int64) (int, error) {
+	f.fs.before()
+	return f.File.WriteAt(p, off)
+}
+
+// A sync that ends before a write has begun on the disk does not count for it: the descriptor stays open until another has told how the write went.
+func TestBoundedSyncBesideAWrite(t *testing.T) {
+	disk := &slowWrites{FS: NewMem()}
+	b := NewBounded(disk, 10, nil)
+	f := create(t, b, "f")
+	disk.before = func() { must(t, f.Sync()) }
+	write(t, f, []byte("x"), 0)
+	b.CloseIdle()
+	if n := b.CloseIdle(); n != 0 {
+		t.Error("a file was closed whose last write is not synced")
+	}
+	must(t, f.Sync())
+	b.CloseIdle()
+	if n := b.CloseIdle(); n != 1 {
+		t.Errorf("%d files were closed after the sync, want 1", n)
+	}
+	must(t, f.Close())
+}
+
+// Whatever happens to its name, an idle file stays what it was.
 func TestBoundedFollowsNames(t *testing.T) {
 	b := NewBounded(OS(), 100, nil)
 	dir := t.TempDir()
