@@ -104,48 +104,52 @@ func writeCleanShutdown(fsys vfs.FS, dir string, epoch int64) error {
 
 // openDir makes, locks and identifies the dir at path. An error means that the broker must not start; a disk that fails only takes the dir offline.
 func (s *Store) openDir(path string) (*logDir, error) {
-	reserve := vfs.NewReserved(s.fs, filepath.Join(path, reserveName), s.reserveOf(path))
-	d := &logDir{path: path, fs: vfs.NewBounded(reserve, s.openFiles, nil), reserve: reserve, epoch: -1}
-	d.flusher = newFlusher(d.fs, nil)
-	err := d.reserve.MkdirAll(path)
+	d := &logDir{path: path, reserve: vfs.NewReserved(s.fs, filepath.Join(path, reserveName), s.reserveOf(path)), epoch: -1}
+	err := s.take(d)
+	d.fs = vfs.NewBounded(d.reserve, s.openFiles, d.volume)
+	d.flusher = newFlusher(d.fs, d.volume)
+	return d, err
+}
+
+// take does the part of openDir on the disk, and opens the dir's volume.
+func (s *Store) take(d *logDir) error {
+	err := d.reserve.MkdirAll(d.path)
 	if err == nil {
-		_, err = s.fs.List(path)
+		_, err = s.fs.List(d.path)
 	}
 	if err != nil {
 		d.failure = err
-		return d, nil
+		return nil
 	}
-	if d.unlock, err = d.reserve.Lock(filepath.Join(path, lockName)); err != nil {
+	if d.unlock, err = d.reserve.Lock(filepath.Join(d.path, lockName)); err != nil {
 		if d.unlock = nil; errors.Is(err, vfs.ErrLocked) {
-			return d, fmt.Errorf("log dir %s is in use by another Ottla or Apache Kafka broker: %w", path, err)
+			return fmt.Errorf("log dir %s is in use by another Ottla or Apache Kafka broker: %w", d.path, err)
 		}
 		d.failure = err
-		return d, nil
+		return nil
 	}
-	switch volume, err := s.fs.OpenVolume(path); {
+	switch volume, err := s.fs.OpenVolume(d.path); {
 	case err == nil:
 		d.volume = vfs.Distrustful(volume)
-		d.fs = vfs.NewBounded(reserve, s.openFiles, d.volume)
-		d.flusher = newFlusher(d.fs, d.volume)
 	case !errors.Is(err, vfs.ErrNoVolumeSync):
 		d.failure = err
-		return d, nil
+		return nil
 	}
-	m, ok, err := readMetaProperties(s.fs, path)
+	m, ok, err := readMetaProperties(s.fs, d.path)
 	switch {
 	case errors.Is(err, errUnusable):
-		return d, err
+		return err
 	case err != nil:
 		d.failure = err
-		return d, nil
+		return nil
 	case ok && m.nodeID != s.nodeID:
-		return d, fmt.Errorf("%w log dir %s: it belongs to node %d, but node.id is %d", errUnusable, path, m.nodeID, s.nodeID)
+		return fmt.Errorf("%w log dir %s: it belongs to node %d, but node.id is %d", errUnusable, d.path, m.nodeID, s.nodeID)
 	}
 	d.meta, d.id = m, m.directoryID
 	if d.id.IsZero() {
 		d.id = protocol.NewUUID()
 	}
-	return d, nil
+	return nil
 }
 
 // checkIdentities compares the dirs with each other and returns the cluster id they agree on, "" if none has one.
