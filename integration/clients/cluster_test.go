@@ -205,7 +205,7 @@ func startToolbox(t *testing.T, version string) *toolbox {
 
 // run runs a tool and returns the lines that it printed and its status.
 func (b *toolbox) run(tool string, args ...string) (lines []string, status int, err error) {
-	if _, err := fmt.Fprintln(b.in, strings.Join(append([]string{toolClasses[tool]}, args...), "\t")); err != nil {
+	if _, err := fmt.Fprintln(b.in, strings.Join(append([]string{toolClasses[tool]}, unhurried(tool, args)...), "\t")); err != nil {
 		return nil, 0, err
 	}
 	for {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -83,6 +84,15 @@ var toolClasses3 = map[string]string{
 	"dump-log":            "kafka.tools.DumpLogSegments",
 }
 
+// unhurried adds to the arguments of a tool what lets it wait for answers as long as others do: kafka-consumer-groups gives up after five seconds, which on a busy machine its
+// own code takes to load.
+func unhurried(tool string, args []string) []string {
+	if tool != "consumer-groups" || !slices.Contains(args, "--bootstrap-server") {
+		return args
+	}
+	return append(slices.Clone(args), "--timeout", "60000")
+}
+
 // command prepares a run of a stock tool.
 func (k kafka) command(ctx context.Context, t testing.TB, tool string, args ...string) *exec.Cmd {
 	t.Helper()
@@ -94,7 +104,7 @@ func (k kafka) command(ctx context.Context, t testing.TB, tool string, args ...s
 		t.Fatalf("no stock tool is called %s", tool)
 	}
 	jvm := []string{"-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-cp", k.libs + "/*", class}
-	return exec.CommandContext(ctx, "java", append(jvm, args...)...)
+	return exec.CommandContext(ctx, "java", append(jvm, unhurried(tool, args)...)...)
 }
 
 // run runs a stock tool with stdin and returns what it printed on both outputs. A tool that fails fails the test.
