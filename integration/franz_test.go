@@ -186,12 +186,19 @@ func startMember(t *testing.T, b *servertest.Broker, w *watch, name, group, topi
 	return m
 }
 
-// leave stops the member as a well-behaved program does.
+// leave stops the member as a well-behaved program does. While a rebalance is under way nothing can be committed.
 func (m *groupMember) leave(t *testing.T) {
 	m.cancel()
 	<-m.done
-	if err := m.client.CommitUncommittedOffsets(t.Context()); err != nil {
-		t.Errorf("commit: %v", err)
+	for end := time.Now().Add(clientLimit); ; <-time.After(20 * time.Millisecond) {
+		err := m.client.CommitUncommittedOffsets(t.Context())
+		if err == nil {
+			break
+		}
+		if time.Now().After(end) {
+			t.Errorf("commit: %v", err)
+			break
+		}
 	}
 	m.client.Close()
 }

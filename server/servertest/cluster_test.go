@@ -16,12 +16,15 @@ import (
 // limit is how long the slowest machine may take; some seconds are the rule.
 const limit = 2 * time.Minute
 
-// clusterClient is a client of all brokers, with a topic of three replicas in one partition for each of partitions.
-func clusterClient(t *testing.T, b *servertest.Broker, topic string, partitions int32) *kgo.Client {
+// clusterClient is a client of all brokers, with a topic of three replicas in one partition for each of partitions. A few small records without a key all go to one of
+// them, unless more options say otherwise.
+func clusterClient(t *testing.T, b *servertest.Broker, topic string, partitions int32, more ...kgo.Opt) *kgo.Client {
 	t.Helper()
 	// A leader that was cut off is given up soon. A broker that is some records behind may not know the topic yet.
-	client, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs...), kgo.DefaultProduceTopic(topic), kgo.RequiredAcks(kgo.AllISRAcks()), kgo.UnknownTopicRetries(-1), kgo.AlwaysRetryEOF(),
-		kgo.ProduceRequestTimeout(2*time.Second), kgo.MetadataMinAge(200*time.Millisecond), kgo.MetadataMaxAge(2*time.Second))
+	client, err := kgo.NewClient(append([]kgo.Opt{
+		kgo.SeedBrokers(b.Addrs...), kgo.DefaultProduceTopic(topic), kgo.RequiredAcks(kgo.AllISRAcks()), kgo.UnknownTopicRetries(-1), kgo.AlwaysRetryEOF(),
+		kgo.ProduceRequestTimeout(2 * time.Second), kgo.MetadataMinAge(200 * time.Millisecond), kgo.MetadataMaxAge(2 * time.Second),
+	}, more...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

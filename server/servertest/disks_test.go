@@ -1,7 +1,9 @@
 package servertest_test
 
 import (
+	"bytes"
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -193,7 +195,7 @@ func TestLastInSyncLosesItsDisk(t *testing.T) {
 // A log dir of a leader fails while it runs: others lead what was there, at once. After a restart it is in use again.
 func TestLogDirFailsWhileItLeads(t *testing.T) {
 	b := servertest.Start(t, servertest.Brokers(3), servertest.With("log.dirs", "/data/a,/data/b"), servertest.With("replica.lag.time.max.ms", "600000"))
-	client := clusterClient(t, b, "orders", 6)
+	client := clusterClient(t, b, "orders", 6, kgo.RecordPartitioner(kgo.RoundRobinPartitioner())) // what is written to the dir shows that it fails
 	produce(t, client, 0, 30, limit)
 	awaitInSync(t, client, "orders", 3)
 	lost := folders(b.Disk(0), "/data/b", "orders")
@@ -254,9 +256,10 @@ func TestScrubRepairsFromAnotherReplica(t *testing.T) {
 	if _, err := kadm.NewClient(client).ElectLeaders(t.Context(), kadm.ElectPreferredReplica, preferred); err != nil {
 		t.Fatal(err)
 	}
+	batch := good[:12+binary.BigEndian.Uint32(good[8:])] // a copy may have other ones behind it in this segment, or fewer: that depends on how many came with one fetch
 	eventually(t, "the repair", func() (bool, any) {
 		b, err := b.Disk(0).ReadFile(segment)
-		return err == nil && slices.Equal(b, good), fmt.Sprint(len(b), " bytes, ", err)
+		return err == nil && bytes.HasPrefix(b, batch), fmt.Sprint(len(b), " bytes, ", err)
 	})
 	awaitInSync(t, client, "orders", 3)
 	for name, want := range map[string]string{"damaged_segments": "1", "repairs": "1", "failed_repairs": "0"} {
