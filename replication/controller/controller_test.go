@@ -216,38 +216,40 @@ func TestAFencedLeaderIsNotWaitedFor(t *testing.T) {
 }
 
 func TestConcurrentRequests(t *testing.T) {
-	c, q := startListed(t, nil)
-	epoch := register(t, c, 1)
-	before := q.committed()
-	var callers sync.WaitGroup
-	starts := make(chan int64, 400)
-	for range 8 {
-		callers.Go(func() {
-			for range 50 {
-				resp, err := c.Handle(t.Context(), &kmsg.AllocateProducerIDsRequest{BrokerID: 1, BrokerEpoch: epoch}, Caller{})
-				if err != nil {
-					t.Error(err)
-					return
+	synctest.Test(t, func(t *testing.T) {
+		c, q := startListed(t, nil)
+		epoch := register(t, c, 1)
+		before := q.committed()
+		var callers sync.WaitGroup
+		starts := make(chan int64, 400)
+		for range 8 {
+			callers.Go(func() {
+				for range 50 {
+					resp, err := c.Handle(t.Context(), &kmsg.AllocateProducerIDsRequest{BrokerID: 1, BrokerEpoch: epoch}, Caller{})
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					starts <- resp.(*kmsg.AllocateProducerIDsResponse).ProducerIDStart
 				}
-				starts <- resp.(*kmsg.AllocateProducerIDsResponse).ProducerIDStart
-			}
-		})
-	}
-	callers.Wait()
-	close(starts)
-	var all []int64
-	for s := range starts {
-		all = append(all, s)
-	}
-	slices.Sort(all)
-	for i, s := range all {
-		if s != int64(i)*1000 {
-			t.Fatalf("block %d starts at %d", i, s)
+			})
 		}
-	}
-	if got := q.committed() - before; got != 400 {
-		t.Errorf("%d batches", got)
-	}
+		callers.Wait()
+		close(starts)
+		var all []int64
+		for s := range starts {
+			all = append(all, s)
+		}
+		slices.Sort(all)
+		for i, s := range all {
+			if s != int64(i)*1000 {
+				t.Fatalf("block %d starts at %d", i, s)
+			}
+		}
+		if got := q.committed() - before; got != 400 {
+			t.Errorf("%d batches", got)
+		}
+	})
 }
 
 func TestUnservedRequest(t *testing.T) {
@@ -258,21 +260,23 @@ func TestUnservedRequest(t *testing.T) {
 }
 
 func TestDescribeQuorum(t *testing.T) {
-	c, _ := startListed(t, nil)
-	ask := func(topic string, partition int32) kmsg.DescribeQuorumResponseTopicPartition {
-		req := kmsg.NewPtrDescribeQuorumRequest()
-		req.Version = 2
-		req.Topics = []kmsg.DescribeQuorumRequestTopic{{Topic: topic, Partitions: []kmsg.DescribeQuorumRequestTopicPartition{{Partition: partition}}}}
-		resp, err := c.Handle(t.Context(), req, Caller{})
-		if err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := startListed(t, nil)
+		ask := func(topic string, partition int32) kmsg.DescribeQuorumResponseTopicPartition {
+			req := kmsg.NewPtrDescribeQuorumRequest()
+			req.Version = 2
+			req.Topics = []kmsg.DescribeQuorumRequestTopic{{Topic: topic, Partitions: []kmsg.DescribeQuorumRequestTopicPartition{{Partition: partition}}}}
+			resp, err := c.Handle(t.Context(), req, Caller{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return resp.(*kmsg.DescribeQuorumResponse).Topics[0].Partitions[0]
 		}
-		return resp.(*kmsg.DescribeQuorumResponse).Topics[0].Partitions[0]
-	}
-	if p := ask("__cluster_metadata", 0); p.ErrorCode != 0 || p.LeaderID != 1 || len(p.CurrentVoters) != 1 || p.HighWatermark != c.Image().Offset()+1 {
-		t.Errorf("%+v", p)
-	}
-	if p := ask("t", 0); protocol.Code(p.ErrorCode) != protocol.UnknownTopicOrPartition {
-		t.Errorf("%+v", p)
-	}
+		if p := ask("__cluster_metadata", 0); p.ErrorCode != 0 || p.LeaderID != 1 || len(p.CurrentVoters) != 1 || p.HighWatermark != c.Image().Offset()+1 {
+			t.Errorf("%+v", p)
+		}
+		if p := ask("t", 0); protocol.Code(p.ErrorCode) != protocol.UnknownTopicOrPartition {
+			t.Errorf("%+v", p)
+		}
+	})
 }
