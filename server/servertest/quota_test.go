@@ -61,17 +61,24 @@ func TestQuotasThroughEachBroker(t *testing.T) {
 		}
 		return kerr.ErrorForCode(resp.(*kmsg.CreateTopicsResponse).Topics[0].ErrorCode)
 	}
+	accepted := func(err error) bool { // or decided by a controller that did not live to say so
+		return err == nil || errors.Is(err, kerr.TopicAlreadyExists)
+	}
 	for i, node := range brokers.NodeIDs() {
 		id := []string{"first", "second"}[i]
-		if err := create(connect(id), node, id+"-within"); err != nil {
+		if err := create(connect(id), node, id+"-within"); !accepted(err) {
 			t.Errorf("%s: %v", id, err)
 		}
 		for _, other := range brokers.NodeIDs() { // by connections of their own: a throttled one is muted
-			if err := create(connect(id), other, id+"-beyond"); !errors.Is(err, kerr.ThrottlingQuotaExceeded) {
+			err := error(nil)
+			for n := 0; n < 5 && accepted(err); n++ { // each controller counts for itself, and a busy machine may have an election meanwhile
+				err = create(connect(id), other, fmt.Sprintf("%s-beyond-%d-%d", id, other, n))
+			}
+			if !errors.Is(err, kerr.ThrottlingQuotaExceeded) {
 				t.Errorf("%s through broker %d: %v", id, other, err)
 			}
 		}
-		if err := create(connect("other"), node, id+"-of-another"); err != nil {
+		if err := create(connect("other"), node, id+"-of-another"); !accepted(err) {
 			t.Errorf("another client through broker %d: %v", node, err)
 		}
 	}
