@@ -123,7 +123,7 @@ func (s *clusterShell) topics() {
 
 // describe shows what the cluster is.
 func (s *clusterShell) describe() {
-	out := s.do("broker-api-versions")
+	out := s.do("broker-api-versions", "--command-config", s.file("patient.properties", "request.timeout.ms=60000\n"))
 	for id, b := range s.brokers {
 		contains(s.t, out, fmt.Sprintf("%s (id: %d rack: null isFenced: false) -> (", b.Addr, id+1))
 	}

@@ -37,7 +37,7 @@ func restartStaticMember(t *testing.T, k kafka, addr, assignor string) {
 	}
 	start := func(instance string) *javaMember {
 		return startJavaMember(t, k, "--bootstrap-server", addr, "--topic", topic, "--group-id", "g", "--group-instance-id", instance,
-			"--assignment-strategy", assignor)
+			"--assignment-strategy", assignor, "--session-timeout", "120000") // longer than the slowest start of Java, and nothing waits for its end
 	}
 	a, b := start("a"), start("b")
 	await(t, "two partitions each", func() bool { return len(a.assigned()) == 2 && len(b.assigned()) == 2 })

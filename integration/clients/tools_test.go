@@ -174,7 +174,11 @@ func (s shell) offsets(t *testing.T) {
 }
 
 func (s shell) broker(t *testing.T) {
-	out := s.do(t, "", "broker-api-versions")
+	patient := filepath.Join(t.TempDir(), "patient.properties") // without it the tool gives up on a request after five seconds
+	if err := os.WriteFile(patient, []byte("request.timeout.ms=60000\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out := s.do(t, "", "broker-api-versions", "--command-config", patient)
 	contains(t, out, "(id: 1 rack: null", "Produce(0): 0 to 13", "Fetch(1): 4 to ", "ApiVersions(18): 0 to ")
 	if strings.Contains(out, "UNSUPPORTED") && strings.Contains(out, "UNKNOWN") {
 		t.Errorf("an unknown API is advertised:\n%s", out)
