@@ -103,7 +103,10 @@ func serve(ctx context.Context, out io.Writer, file string, flags serverFlags, b
 		}
 		n.all = append(n.all, server.New(server.Options{Config: c, Logger: own}))
 	}
-	if err := start(ctx, n); err != nil {
+	startedThriftily := startThriftily()
+	err = start(ctx, n)
+	startedThriftily()
+	if err != nil {
 		if ctx.Err() != nil {
 			logger.Info("stopped before it was ready")
 			return nil
@@ -173,6 +176,9 @@ func start(ctx context.Context, n *nodes) error {
 
 // run waits until ctx ends or one of n fails.
 func run(ctx context.Context, n *nodes, logger *zap.Logger) error {
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	go returnMemory(running)
 	select {
 	case <-ctx.Done():
 		logger.Info("stopping")
