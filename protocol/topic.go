@@ -24,6 +24,15 @@ type TopicPartition struct {
 	Partition int32
 }
 
+// SameTopic is how many partitions at the start of a list are of one topic.
+func SameTopic(partitions []TopicPartition) int {
+	n := 0
+	for n < len(partitions) && partitions[n].Topic == partitions[0].Topic {
+		n++
+	}
+	return n
+}
+
 // String is Kafka's form, topic-partition: also the name of the partition's folder.
 func (tp TopicPartition) String() string {
 	return tp.Topic + "-" + strconv.Itoa(int(tp.Partition))

@@ -88,3 +88,12 @@ func TestCoordinatorPartition(t *testing.T) {
 		}
 	}
 }
+
+func TestSameTopic(t *testing.T) {
+	a, b := TopicPartition{"a", 0}, TopicPartition{"b", 0}
+	for want, list := range [][]TopicPartition{{}, {a, b, a}, {b, b, a}, {a, a, a}} {
+		if got := SameTopic(list); got != want {
+			t.Errorf("%v: %d, want %d", list, got, want)
+		}
+	}
+}

@@ -139,6 +139,7 @@ func (v *TxnVerification) passes(p TxnPartition) bool {
 func (m *Manager) verifyOnce(ctx context.Context, v *TxnVerification) {
 	ask := TxnPartitions{
 		TransactionalID: v.TransactionalID, ProducerID: v.ProducerID, ProducerEpoch: v.ProducerEpoch, Add: v.Support == TxnAddPartition,
+		Partitions: make([]protocol.TopicPartition, 0, len(v.Partitions)),
 	}
 	for i := range v.Partitions {
 		p := &v.Partitions[i]

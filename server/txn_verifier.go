@@ -39,19 +39,46 @@ func (v *txnVerifier) VerifyTxn(ctx context.Context, t replication.TxnPartitions
 	case resp.ErrorCode != 0:
 		return nil, protocol.Code(resp.ErrorCode)
 	}
-	codes := make(map[protocol.TopicPartition]protocol.Code, len(t.Partitions))
+	return verifiedCodes(t.Partitions, resp), protocol.None
+}
+
+// verifiedCodes puts the codes of an answer, which mostly has the order of the request, in the order of partitions.
+func verifiedCodes(partitions []protocol.TopicPartition, resp *kmsg.AddPartitionsToTxnResponse) []protocol.Code {
+	codes := make([]protocol.Code, 0, len(partitions))
+	inOrder := eachVerified(resp, func(tp protocol.TopicPartition, code protocol.Code) bool {
+		if len(codes) == len(partitions) || partitions[len(codes)] != tp {
+			return false
+		}
+		codes = append(codes, code)
+		return true
+	})
+	if inOrder && len(codes) == len(partitions) {
+		return codes
+	}
+	answered := make(map[protocol.TopicPartition]protocol.Code, len(partitions))
+	eachVerified(resp, func(tp protocol.TopicPartition, code protocol.Code) bool {
+		answered[tp] = code
+		return true
+	})
+	codes = codes[:0]
+	for _, tp := range partitions {
+		codes = append(codes, answered[tp])
+	}
+	return codes
+}
+
+// eachVerified calls fn for the partitions of an answer until it returns false, and reports whether it never did.
+func eachVerified(resp *kmsg.AddPartitionsToTxnResponse, fn func(tp protocol.TopicPartition, code protocol.Code) bool) bool {
 	for i := range resp.Transactions {
 		for _, topic := range resp.Transactions[i].Topics {
 			for _, p := range topic.Partitions {
-				codes[protocol.TopicPartition{Topic: topic.Topic, Partition: p.Partition}] = protocol.Code(p.ErrorCode)
+				if !fn(protocol.TopicPartition{Topic: topic.Topic, Partition: p.Partition}, protocol.Code(p.ErrorCode)) {
+					return false
+				}
 			}
 		}
 	}
-	all := make([]protocol.Code, len(t.Partitions))
-	for i, tp := range t.Partitions {
-		all[i] = codes[tp]
-	}
-	return all, protocol.None
+	return true
 }
 
 // coordinator is the broker that leads the transactional id's partition; ok is false while there is none.
@@ -70,12 +97,13 @@ func verifyRequest(t replication.TxnPartitions) *kmsg.AddPartitionsToTxnRequest 
 	asked := kmsg.NewAddPartitionsToTxnRequestTransaction()
 	asked.TransactionalID, asked.ProducerID, asked.ProducerEpoch, asked.VerifyOnly = t.TransactionalID, t.ProducerID, t.ProducerEpoch, !t.Add
 	at := make(map[string]int, 1)
-	for _, tp := range t.Partitions {
+	for n, tp := range t.Partitions {
 		i, ok := at[tp.Topic]
 		if !ok {
 			i = len(asked.Topics)
 			at[tp.Topic] = i
-			asked.Topics = append(asked.Topics, kmsg.AddPartitionsToTxnRequestTransactionTopic{Topic: tp.Topic})
+			same := protocol.SameTopic(t.Partitions[n:])
+			asked.Topics = append(asked.Topics, kmsg.AddPartitionsToTxnRequestTransactionTopic{Topic: tp.Topic, Partitions: make([]int32, 0, same)})
 		}
 		asked.Topics[i].Partitions = append(asked.Topics[i].Partitions, tp.Partition)
 	}

@@ -175,20 +175,23 @@ func (c *Coordinator) appendPartitions(to []protocol.TopicPartition, topic strin
 }
 
 // addResults makes the results of partitions, by topic: codes, or code for all.
-func addResults[T any](r *addRequest, codes []protocol.Code, code int16, result func(to []T, tp protocol.TopicPartition, code int16) []T) []T {
+func addResults[T any](r *addRequest, codes []protocol.Code, code int16, result func(to []T, r *addRequest, i int, code int16) []T) []T {
 	var to []T
-	for i, tp := range r.partitions {
+	for i := range r.partitions {
 		if codes != nil {
 			code = int16(codes[i])
 		}
-		to = result(to, tp, code)
+		to = result(to, r, i, code)
 	}
 	return to
 }
 
-func v3Result(to []kmsg.AddPartitionsToTxnResponseTopic, tp protocol.TopicPartition, code int16) []kmsg.AddPartitionsToTxnResponseTopic {
+func v3Result(to []kmsg.AddPartitionsToTxnResponseTopic, r *addRequest, i int, code int16) []kmsg.AddPartitionsToTxnResponseTopic {
+	tp := r.partitions[i]
 	if len(to) == 0 || to[len(to)-1].Topic != tp.Topic {
-		to = append(to, kmsg.AddPartitionsToTxnResponseTopic{Topic: tp.Topic})
+		to = append(to, kmsg.AddPartitionsToTxnResponseTopic{
+			Topic: tp.Topic, Partitions: make([]kmsg.AddPartitionsToTxnResponseTopicPartition, 0, protocol.SameTopic(r.partitions[i:])),
+		})
 	}
 	last := &to[len(to)-1]
 	last.Partitions = append(last.Partitions, kmsg.AddPartitionsToTxnResponseTopicPartition{Partition: tp.Partition, ErrorCode: code})
@@ -196,10 +199,13 @@ func v3Result(to []kmsg.AddPartitionsToTxnResponseTopic, tp protocol.TopicPartit
 }
 
 func v4Result(
-	to []kmsg.AddPartitionsToTxnResponseTransactionTopic, tp protocol.TopicPartition, code int16,
+	to []kmsg.AddPartitionsToTxnResponseTransactionTopic, r *addRequest, i int, code int16,
 ) []kmsg.AddPartitionsToTxnResponseTransactionTopic {
+	tp := r.partitions[i]
 	if len(to) == 0 || to[len(to)-1].Topic != tp.Topic {
-		to = append(to, kmsg.AddPartitionsToTxnResponseTransactionTopic{Topic: tp.Topic})
+		to = append(to, kmsg.AddPartitionsToTxnResponseTransactionTopic{
+			Topic: tp.Topic, Partitions: make([]kmsg.AddPartitionsToTxnResponseTransactionTopicPartition, 0, protocol.SameTopic(r.partitions[i:])),
+		})
 	}
 	last := &to[len(to)-1]
 	last.Partitions = append(last.Partitions, kmsg.AddPartitionsToTxnResponseTransactionTopicPartition{Partition: tp.Partition, ErrorCode: code})

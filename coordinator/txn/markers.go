@@ -41,7 +41,7 @@ type markers struct {
 	closed bool
 }
 
-// markerEntry is some partitions of one transaction.
+// markerEntry is some partitions of one transaction, which may be the transaction's own list.
 type markerEntry struct {
 	of         *completion
 	partitions []protocol.TopicPartition
@@ -94,6 +94,10 @@ func (m *markers) route(image *metadata.Image, e *markerEntry) {
 	}
 	for len(e.partitions) > 0 {
 		node := m.destination(image, e.partitions[0])
+		if !slices.ContainsFunc(e.partitions[1:], func(tp protocol.TopicPartition) bool { return m.destination(image, tp) != node }) {
+			m.enqueue(node, &markerEntry{of: e.of, partitions: e.partitions})
+			return
+		}
 		var here, rest []protocol.TopicPartition
 		for i, tp := range e.partitions {
 			if i == 0 || m.destination(image, tp) == node {
@@ -239,21 +243,50 @@ func markersRequest(batch []*markerEntry) *kmsg.WriteTxnMarkersRequest {
 
 // settle takes a broker's answer; nil: there was none.
 func (m *markers) settle(node int32, batch []*markerEntry, resp *kmsg.WriteTxnMarkersResponse) {
-	answers := map[int64]map[protocol.TopicPartition]protocol.Code{}
+	answers := map[int64]*kmsg.WriteTxnMarkersResponseMarker{}
 	if resp != nil {
-		for _, marker := range resp.Markers {
-			codes := map[protocol.TopicPartition]protocol.Code{}
-			for _, t := range marker.Topics {
-				for _, p := range t.Partitions {
-					codes[protocol.TopicPartition{Topic: t.Topic, Partition: p.Partition}] = protocol.Code(p.ErrorCode)
-				}
-			}
-			answers[marker.ProducerID] = codes
+		for i := range resp.Markers {
+			answers[resp.Markers[i].ProducerID] = &resp.Markers[i]
 		}
 	}
 	for _, e := range batch {
-		m.settleEntry(node, e, answers[e.of.producerID])
+		if answer := answers[e.of.producerID]; e.writtenBy(answer) {
+			m.written(e.of, len(e.partitions))
+		} else {
+			m.settleEntry(node, e, codesOf(answer))
+		}
 	}
+}
+
+// writtenBy reports whether an answer says that all markers are written, in the order of the request, as it mostly does.
+func (e *markerEntry) writtenBy(answer *kmsg.WriteTxnMarkersResponseMarker) bool {
+	if answer == nil {
+		return false
+	}
+	left := e.partitions
+	for i := range answer.Topics {
+		for _, p := range answer.Topics[i].Partitions {
+			if len(left) == 0 || p.ErrorCode != 0 || left[0].Partition != p.Partition || left[0].Topic != answer.Topics[i].Topic {
+				return false
+			}
+			left = left[1:]
+		}
+	}
+	return len(left) == 0
+}
+
+// codesOf is what an answer, which may be nil, says of each partition.
+func codesOf(answer *kmsg.WriteTxnMarkersResponseMarker) map[protocol.TopicPartition]protocol.Code {
+	codes := map[protocol.TopicPartition]protocol.Code{}
+	if answer == nil {
+		return codes
+	}
+	for _, t := range answer.Topics {
+		for _, p := range t.Partitions {
+			codes[protocol.TopicPartition{Topic: t.Topic, Partition: p.Partition}] = protocol.Code(p.ErrorCode)
+		}
+	}
+	return codes
 }
 
 // settleEntry takes the answer for one transaction (Kafka's TransactionMarkerRequestCompletionHandler): what is not answered, and what may go better

@@ -246,3 +246,44 @@ func TestDecisionsAreDurableBeforeTheirMarkers(t *testing.T) {
 		h.expect("CompleteCommit 101/1 []")
 	})
 }
+
+// TestAnswersInAnyOrder: only an answer in the order of the request is taken as a whole, and every other one partition by partition.
+func TestAnswersInAnyOrder(t *testing.T) {
+	tp := func(topic string, partition int32) protocol.TopicPartition {
+		return protocol.TopicPartition{Topic: topic, Partition: partition}
+	}
+	e := &markerEntry{partitions: []protocol.TopicPartition{tp("a", 0), tp("a", 1), tp("b", 0)}}
+	answer := func(first, second, third protocol.TopicPartition, code protocol.Code) *kmsg.WriteTxnMarkersResponseMarker {
+		m := &kmsg.WriteTxnMarkersResponseMarker{}
+		for _, p := range []protocol.TopicPartition{first, second, third} {
+			t := kmsg.WriteTxnMarkersResponseMarkerTopic{Topic: p.Topic}
+			t.Partitions = append(t.Partitions, kmsg.WriteTxnMarkersResponseMarkerTopicPartition{Partition: p.Partition, ErrorCode: int16(code)})
+			m.Topics = append(m.Topics, t)
+		}
+		return m
+	}
+	if whole := answer(tp("a", 0), tp("a", 1), tp("b", 0), protocol.None); !e.writtenBy(whole) {
+		t.Error("all are written")
+	}
+	for name, m := range map[string]*kmsg.WriteTxnMarkersResponseMarker{
+		"another order":     answer(tp("b", 0), tp("a", 1), tp("a", 0), protocol.None),
+		"another partition": answer(tp("a", 0), tp("a", 1), tp("a", 2), protocol.None),
+		"an error":          answer(tp("a", 0), tp("a", 1), tp("b", 0), protocol.NotLeaderOrFollower),
+		"too few":           {Topics: answer(tp("a", 0), tp("a", 1), tp("b", 0), protocol.None).Topics[:2]},
+		"none":              nil,
+	} {
+		if e.writtenBy(m) {
+			t.Errorf("%s: all are said to be written", name)
+		}
+	}
+	if codes := codesOf(answer(tp("b", 0), tp("a", 1), tp("a", 0), protocol.None)); len(codes) != 3 {
+		t.Errorf("%v", codes)
+	}
+}
+
+func TestRecordTopicsThatAlternate(t *testing.T) {
+	got := recordTopics([]protocol.TopicPartition{{Topic: "a", Partition: 3}, {Topic: "b", Partition: 1}, {Topic: "a", Partition: 4}, {Topic: "a", Partition: 5}})
+	if len(got) != 2 || got[0].Topic != "a" || !slices.Equal(got[0].Partitions, []int32{3, 4, 5}) || got[1].Topic != "b" || !slices.Equal(got[1].Partitions, []int32{1}) {
+		t.Errorf("%+v", got)
+	}
+}

@@ -3,6 +3,7 @@ package txn
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -20,6 +21,12 @@ const (
 	flexibleValueVersion = 1
 )
 
+// About what a value takes besides its topics, and a topic besides its name and its partitions, in bytes.
+const (
+	valueSize = 72
+	topicSize = 12
+)
+
 // transactionRecord is the durable form of a transactional id (Kafka's TransactionLog.valueToBytes). transactionVersion is the cluster's.
 func transactionRecord(id string, s *snapshot, transactionVersion int16) runtime.Record {
 	value := kmsg.NewTxnMetadataValue()
@@ -34,7 +41,11 @@ func transactionRecord(id string, s *snapshot, transactionVersion int16) runtime
 		value.PreviousProducerID, value.NextProducerID = s.previousProducerID, s.nextProducerID
 		value.ClientTransactionVersion = s.clientVersion
 	}
-	return runtime.Record{Key: recordKey(id), Value: value.AppendTo(nil)}
+	size := valueSize
+	for i := range value.Topics {
+		size += topicSize + len(value.Topics[i].Topic) + 4*len(value.Topics[i].Partitions)
+	}
+	return runtime.Record{Key: recordKey(id), Value: value.AppendTo(make([]byte, 0, size))}
 }
 
 // tombstone removes a transactional id.
@@ -42,21 +53,26 @@ func tombstone(id string) runtime.Record { return runtime.Record{Key: recordKey(
 
 func recordKey(id string) []byte {
 	key := kmsg.TxnMetadataKey{Version: transactionKey, TransactionalID: id}
-	return key.AppendTo(nil)
+	return key.AppendTo(make([]byte, 0, 2+2+len(id)))
 }
 
 // recordTopics groups partitions by topic.
 func recordTopics(partitions []protocol.TopicPartition) []kmsg.TxnMetadataValueTopic {
 	topics := []kmsg.TxnMetadataValueTopic{}
 	byName := map[string]int{}
-	for _, p := range partitions {
-		i, ok := byName[p.Topic]
+	for len(partitions) > 0 {
+		topic, n := partitions[0].Topic, protocol.SameTopic(partitions)
+		i, ok := byName[topic]
 		if !ok {
 			i = len(topics)
-			byName[p.Topic] = i
-			topics = append(topics, kmsg.TxnMetadataValueTopic{Topic: p.Topic})
+			byName[topic] = i
+			topics = append(topics, kmsg.TxnMetadataValueTopic{Topic: topic})
 		}
-		topics[i].Partitions = append(topics[i].Partitions, p.Partition)
+		topics[i].Partitions = slices.Grow(topics[i].Partitions, n)
+		for _, p := range partitions[:n] {
+			topics[i].Partitions = append(topics[i].Partitions, p.Partition)
+		}
+		partitions = partitions[n:]
 	}
 	return topics
 }

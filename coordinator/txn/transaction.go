@@ -99,7 +99,7 @@ func (t *transaction) add(partitions []protocol.TopicPartition, clientVersion in
 	if t.state != ongoing {
 		s.start = now
 	}
-	s.partitions = slices.Clone(t.partitions)
+	s.partitions = append(make([]protocol.TopicPartition, 0, len(t.partitions)+len(partitions)), t.partitions...)
 	for _, p := range partitions {
 		if !slices.Contains(s.partitions, p) {
 			s.partitions = append(s.partitions, p)

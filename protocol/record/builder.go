@@ -3,6 +3,7 @@ package record
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 
 	"github.com/ottla/ottla/protocol"
 )
@@ -30,6 +31,9 @@ type Builder struct {
 	baseTimestamp int64
 	maxTimestamp  int64
 }
+
+// maxRecordOverhead is what a record without headers takes at most besides key and value: lengths, deltas, attributes, the count of headers.
+const maxRecordOverhead = 5 + 1 + 10 + 5 + 5 + 5 + 1
 
 // NewBuilder returns a Builder with all ids and overrides at -1, no codec and CreateTime.
 func NewBuilder() *Builder {
@@ -63,7 +67,7 @@ func (w *Builder) AddAt(offset, timestamp int64, key, value []byte, headers ...H
 
 func (w *Builder) add(offsetDelta int32, timestamp int64, key, value []byte, headers []Header) {
 	if w.count == 0 {
-		w.buf = append(w.buf[:0], make([]byte, HeaderSize)...)
+		w.buf = append(slices.Grow(w.buf[:0], HeaderSize+maxRecordOverhead+len(key)+len(value)), make([]byte, HeaderSize)...)
 		w.baseTimestamp, w.maxTimestamp = timestamp, timestamp
 		if w.DeleteHorizon >= 0 {
 			w.baseTimestamp = w.DeleteHorizon

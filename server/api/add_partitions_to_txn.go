@@ -67,8 +67,8 @@ func addToSeveral(n *Node, image *metadata.Image, req *kmsg.AddPartitionsToTxnRe
 	var at []int // of the ones that are passed on
 	for i := range req.Transactions {
 		t := &req.Transactions[i]
-		if answer, refused := refuseTransaction(image, t); refused {
-			resp.Transactions[i] = answer
+		if refused(image, t) {
+			resp.Transactions[i] = refusedTransaction(image, t)
 			continue
 		}
 		passed.Transactions = append(passed.Transactions, *t)
@@ -89,20 +89,30 @@ func addToSeveral(n *Node, image *metadata.Image, req *kmsg.AddPartitionsToTxnRe
 	})
 }
 
-func refuseTransaction(
-	image *metadata.Image, t *kmsg.AddPartitionsToTxnRequestTransaction,
-) (answer kmsg.AddPartitionsToTxnResponseTransaction, refused bool) {
-	answer.TransactionalID = t.TransactionalID
+// refused reports whether a partition of a broker's transaction is to blame.
+func refused(image *metadata.Image, t *kmsg.AddPartitionsToTxnRequestTransaction) bool {
+	for i := range t.Topics {
+		for _, p := range t.Topics[i].Partitions {
+			if addable(image, t.Topics[i].Topic, p, false) != protocol.OperationNotAttempted {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// refusedTransaction is the answer for a transaction that is refused.
+func refusedTransaction(image *metadata.Image, t *kmsg.AddPartitionsToTxnRequestTransaction) kmsg.AddPartitionsToTxnResponseTransaction {
+	answer := kmsg.AddPartitionsToTxnResponseTransaction{TransactionalID: t.TransactionalID}
 	for _, asked := range t.Topics {
 		topic := kmsg.AddPartitionsToTxnResponseTransactionTopic{Topic: asked.Topic}
 		for _, p := range asked.Partitions {
 			code := addable(image, asked.Topic, p, false)
-			refused = refused || code != protocol.OperationNotAttempted
 			topic.Partitions = append(topic.Partitions, kmsg.AddPartitionsToTxnResponseTransactionTopicPartition{Partition: p, ErrorCode: int16(code)})
 		}
 		answer.Topics = append(answer.Topics, topic)
 	}
-	return answer, refused
+	return answer
 }
 
 // awaitThen answers with what then makes of the coordinator's answer. then may use the request's frame.

@@ -45,8 +45,9 @@ type produce struct {
 	waits   []produceWait
 	failed  bool // some partition has an error
 
-	verifies bool           // transactional records are verified before they are appended
-	later    []produceLater // partitions that wait for that
+	transactional int            // partitions with transactional records
+	verifies      bool           // these are verified before they are appended
+	later         []produceLater // partitions that wait for that
 }
 
 // produceWait is an append that is to be durable (flush.messages), or with acks=all committed, before the answer.
@@ -185,6 +186,9 @@ func (p *produce) append(topic string, in *kmsg.ProduceRequestTopicPartition, ou
 	case err != nil:
 		p.verificationFailed(topic, out, err)
 	case wait:
+		if p.later == nil {
+			p.later = make([]produceLater, 0, p.transactional)
+		}
 		p.later = append(p.later, l)
 	default:
 		p.appendTo(partition, l, out, 0)

@@ -26,7 +26,6 @@ type produceLater struct {
 // refuse is the error of every partition of a request, or nil. Looking for transactional records, Kafka stumbles over first batches of formats and
 // lengths that do not exist, and then refuses the whole request with a message (RequestUtils.hasTransactionalRecords).
 func (p *produce) refuse() error {
-	transactional := 0
 	for i := range p.req.Topics {
 		for j := range p.req.Topics[i].Partitions {
 			b, _, err := record.NextBatch(p.req.Topics[i].Partitions[j].Records)
@@ -37,14 +36,14 @@ func (p *produce) refuse() error {
 			case p.req.TransactionID == nil:
 				return protocol.TransactionalIDAuthorizationFailed
 			default:
-				transactional++
+				p.transactional++
 			}
 		}
 	}
-	if transactional > 1 && p.severalProducers() {
+	if p.transactional > 1 && p.severalProducers() {
 		return protocol.Errorf(protocol.InvalidProducerIDMapping, "Transactional records contained more than one producer ID")
 	}
-	p.verifies = transactional > 0 && p.node.Replicas.VerifiesTxn(p.support())
+	p.verifies = p.transactional > 0 && p.node.Replicas.VerifiesTxn(p.support())
 	return nil
 }
 
@@ -96,7 +95,9 @@ func (p *produce) startVerification(partition *replication.Partition, in *kmsg.P
 
 // appendVerified asks the coordinator for the partitions that wait for it, and appends to them.
 func (p *produce) appendVerified(ctx context.Context) {
-	v := &replication.TxnVerification{TransactionalID: *p.req.TransactionID, Support: p.support(), Retry: true}
+	v := &replication.TxnVerification{
+		TransactionalID: *p.req.TransactionID, Support: p.support(), Retry: true, Partitions: make([]replication.TxnPartition, 0, len(p.later)),
+	}
 	for _, l := range p.later {
 		b, _, _ := record.NextBatch(l.in.Records) // is one, as startVerification saw
 		v.ProducerID, v.ProducerEpoch = b.ProducerID(), b.ProducerEpoch()

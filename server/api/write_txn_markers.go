@@ -61,6 +61,7 @@ func (m *markers) write(in *kmsg.WriteTxnMarkersRequestMarker) {
 		t := &in.Topics[i]
 		topicAt := m.topic(at, t.Topic, again)
 		out := &m.resp.Markers[at].Topics[topicAt]
+		out.Partitions = slices.Grow(out.Partitions, len(t.Partitions))
 		for _, id := range t.Partitions {
 			commit, err := m.end(t.Topic, id, marker)
 			if commit != nil {
