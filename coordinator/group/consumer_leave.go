@@ -110,7 +110,11 @@ func (s *shard) setConsumerSession(env runtime.Env, group string, m *consumerMem
 }
 
 func (s *shard) startSession(env runtime.Env, group, member string, timeout time.Duration) {
-	s.onMember(env, consumerSessionKey(group, member), timeout, group, member, func(env runtime.Env, g *consumerGroup, m *consumerMember) runtime.Result {
+	key := consumerSessionKey(group, member)
+	if env.Timers.Move(key, env.Now.Add(timeout)) {
+		return
+	}
+	s.onMember(env, key, timeout, group, member, func(env runtime.Env, g *consumerGroup, m *consumerMember) runtime.Result {
 		return s.fenceNow(env, g, m, "its session ended")
 	})
 }

@@ -65,6 +65,12 @@ func compareOffsetKeys(a, b offsetKey) int {
 	return cmp.Or(cmp.Compare(a.group, b.group), cmp.Compare(a.topic, b.topic), cmp.Compare(a.partition, b.partition))
 }
 
+// What the value of a group takes besides its members and its strings, and a member besides its strings and bytes, in bytes.
+const (
+	groupValueSize  = 2 + 2 + 4 + 2 + 2 + 8 + 4
+	groupMemberSize = 2 + 2 + 2 + 2 + 4 + 4 + 4 + 4
+)
+
 // groupRecord is the durable form of a classic group, with the assignment that each member gets.
 func groupRecord(g *classicGroup, assignment func(*member) []byte) runtime.Record {
 	value := kmsg.GroupMetadataValue{
@@ -74,14 +80,18 @@ func groupRecord(g *classicGroup, assignment func(*member) []byte) runtime.Recor
 	if g.leader != "" {
 		value.Leader = &g.leader
 	}
+	size := groupValueSize + len(g.protocolType) + len(deref(g.protocolName)) + len(g.leader)
+	value.Members = make([]kmsg.GroupMetadataValueMember, 0, len(g.members))
 	for _, m := range g.members {
 		value.Members = append(value.Members, kmsg.GroupMetadataValueMember{
 			MemberID: m.id, InstanceID: m.instanceID, ClientID: m.clientID, ClientHost: m.clientHost,
 			RebalanceTimeoutMillis: m.rebalanceTimeout, SessionTimeoutMillis: m.sessionTimeout,
 			Subscription: m.metadata(deref(g.protocolName)), Assignment: assignment(m),
 		})
+		last := &value.Members[len(value.Members)-1]
+		size += groupMemberSize + len(m.id) + len(deref(m.instanceID)) + len(m.clientID) + len(m.clientHost) + len(last.Subscription) + len(last.Assignment)
 	}
-	return runtime.Record{Key: groupRecordKey(g.id), Value: value.AppendTo(nil)}
+	return runtime.Record{Key: groupRecordKey(g.id), Value: value.AppendTo(make([]byte, 0, size))}
 }
 
 // newGroupRecord says that a group exists, before it has a generation.

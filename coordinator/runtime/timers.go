@@ -25,15 +25,25 @@ func newTimers() *Timers { return &Timers{byKey: make(map[string]*timer)} }
 
 // Set makes op run at the given time, or as soon as possible if that is past. It replaces the timer of the same key.
 func (t *Timers) Set(key string, at time.Time, op func(env Env) Result) {
-	t.seq++
-	if old, ok := t.byKey[key]; ok {
-		old.at, old.op, old.seq = at, op, t.seq
-		heap.Fix(&t.queue, old.index)
+	if t.Move(key, at) {
+		t.byKey[key].op = op
 		return
 	}
+	t.seq++
 	n := &timer{key: key, at: at, seq: t.seq, op: op}
 	t.byKey[key] = n
 	heap.Push(&t.queue, n)
+}
+
+// Move makes the operation of key run at another time, and reports whether there is one.
+func (t *Timers) Move(key string, at time.Time) bool {
+	old, ok := t.byKey[key]
+	if ok {
+		t.seq++
+		old.at, old.seq = at, t.seq
+		heap.Fix(&t.queue, old.index)
+	}
+	return ok
 }
 
 // Cancel drops the timer of key, if there is one.

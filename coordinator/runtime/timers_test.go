@@ -102,3 +102,24 @@ func TestATimerCanSetItselfAgain(t *testing.T) {
 		}
 	})
 }
+
+func TestTimersMove(t *testing.T) {
+	run(t, func(h *harness) {
+		h.elect()
+		var ran []string
+		start := time.Now()
+		h.write(func(_ *table, env runtime.Env) runtime.Result {
+			env.Timers.Set("a", start.Add(time.Second), note(&ran, "a"))
+			env.Timers.Set("b", start.Add(2*time.Second), note(&ran, "b"))
+			if !env.Timers.Move("a", start.Add(3*time.Second)) || env.Timers.Move("c", start.Add(time.Second)) {
+				t.Error("a timer that is there did not move, or one that is not did")
+			}
+			return runtime.Result{}
+		})
+		time.Sleep(3*time.Second + time.Millisecond)
+		synctest.Wait()
+		if !slices.Equal(ran, []string{"b", "a"}) {
+			t.Errorf("ran %v", ran)
+		}
+	})
+}

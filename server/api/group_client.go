@@ -25,7 +25,7 @@ func groupClient(r *Request) group.Client {
 func javaAddress(a netip.Addr) string {
 	a = a.Unmap()
 	if !a.Is6() {
-		return "/" + a.String()
+		return string(a.AppendTo(append(make([]byte, 0, len("/255.255.255.255")), '/')))
 	}
 	b := a.As16()
 	var s strings.Builder
