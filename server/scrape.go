@@ -13,7 +13,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/ottla/ottla/protocol"
 	"github.com/ottla/ottla/server/api"
 	"github.com/ottla/ottla/server/metrics"
 )
@@ -113,7 +112,7 @@ func (b *Broker) serveMetrics() {
 	}
 	o := metrics.Options{
 		NodeID: b.o.Config.NodeID, ClusterID: b.ClusterID, Config: b.Config, ActiveController: b.quorum.ActiveID, Sessions: b.node.Sessions,
-		Image: b.replicas.Image, Offsets: b.offsetsOf, Groups: b.groups, Replicas: b.replicas, Requests: &b.sockets.counts, Sockets: b.sockets.shown,
+		Image: b.replicas.Image, Groups: b.groups, Replicas: b.replicas, Requests: &b.sockets.counts, Sockets: b.sockets.shown,
 		APIName: func(key int16) string { return apiName(b.node.Routes, key) }, Clients: b.node.Telemetry, Dirs: b.dirsOnline, State: b.state, Ready: b.readiness,
 		Scrubbed: b.store.Scrubbed,
 		Profiles: b.o.Config.Values.Bool("ottla.metrics.pprof"), Logger: b.o.Logger.Named("metrics"),
@@ -211,16 +210,6 @@ func (s *scrapeServer) close(ctx context.Context) {
 		_ = s.http.Close() // what is left of the connections
 	}
 	<-s.done
-}
-
-// offsetsOf returns the log start offset and the high watermark of a partition that is led here.
-func (b *Broker) offsetsOf(tp protocol.TopicPartition) (start, highWatermark int64, ok bool) {
-	p, err := b.replicas.Partition(tp.Topic, tp.Partition)
-	if err != nil || !p.IsLeader() {
-		return 0, 0, false
-	}
-	offsets := p.Log().Offsets()
-	return offsets.LogStart, offsets.HighWatermark, true
 }
 
 // MetricsAddr returns host:port of the metrics, "" if there are none. Call it after Start.

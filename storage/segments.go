@@ -12,6 +12,9 @@ type SegmentInfo struct {
 	LastModified int64 // ms, of the .log file
 }
 
+// SegmentCount is how many segments the log has. It does not touch the disk.
+func (l *Log) SegmentCount() int { return len(l.view.Load().segments) }
+
 // Segments describes the log's segments, oldest first; the last is the active one. One that is deleted meanwhile is left out. Errors are
 // those of the file system.
 func (l *Log) Segments() ([]SegmentInfo, error) {

@@ -2,7 +2,6 @@ package metrics
 
 import (
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -37,17 +36,17 @@ var topicNames = [...]struct {
 }
 
 // collectBroker shows what this broker hosts: BrokerTopicMetrics, ReplicaManager, Partition and Log.
-func (c *collector) collectBroker(image *metadata.Image, samples chan<- prometheus.Metric) {
+func (c *collector) collectBroker(image *metadata.Image, hosted []replica, samples chan<- prometheus.Metric) {
 	all := c.o.Replicas.FormerTraffic()
 	byTopic := map[string]*replication.Traffic{}
-	for _, p := range c.o.Replicas.Partitions() {
-		t := p.Traffic()
+	for i := range hosted {
+		r := &hosted[i]
+		t := r.Traffic()
 		all.Add(t)
-		topic := p.TopicPartition().Topic
-		if byTopic[topic] == nil {
-			byTopic[topic] = new(replication.Traffic)
+		if byTopic[r.tp.Topic] == nil {
+			byTopic[r.tp.Topic] = new(replication.Traffic)
 		}
-		byTopic[topic].Add(t)
+		byTopic[r.tp.Topic].Add(t)
 	}
 	// A family has one set of labels, so the sum over all topics has the empty label, which Prometheus takes for none.
 	for _, m := range topicNames {
@@ -59,13 +58,13 @@ func (c *collector) collectBroker(image *metadata.Image, samples chan<- promethe
 			}
 		}
 	}
-	c.collectReplicas(image, samples)
+	c.collectReplicas(image, hosted, samples)
 	c.collectScrub(samples)
 	c.collectSockets(samples)
 }
 
 // collectReplicas shows the state of the replicas here.
-func (c *collector) collectReplicas(image *metadata.Image, samples chan<- prometheus.Metric) {
+func (c *collector) collectReplicas(image *metadata.Image, all []replica, samples chan<- prometheus.Metric) {
 	partition := []string{"topic", "partition"}
 	size := gauge("kafka_log_log_size", "Bytes of a log's segments.", partition...)
 	start := gauge("kafka_log_log_logstartoffset", "First offset of a log.", partition...)
@@ -77,19 +76,18 @@ func (c *collector) collectReplicas(image *metadata.Image, samples chan<- promet
 	replicas := gauge("kafka_cluster_partition_replicascount", "Replicas of a partition that is led here.", partition...)
 	inSync := gauge("kafka_cluster_partition_insyncreplicascount", "In-sync replicas of a partition that is led here.", partition...)
 	var leaders, hosted, underReplicated, underMinISR, atMinISR, reassigning float64
-	for _, p := range c.o.Replicas.Partitions() {
-		tp, log := p.TopicPartition(), p.Log()
-		id := strconv.Itoa(int(tp.Partition))
+	for i := range all {
+		r := &all[i]
+		tp, id, log := r.tp, r.id, r.Log()
 		hosted++
-		offsets := log.Offsets()
-		size.send(samples, float64(log.Size()), tp.Topic, id)
-		start.send(samples, float64(offsets.LogStart), tp.Topic, id)
-		end.send(samples, float64(offsets.LogEnd), tp.Topic, id)
-		if infos, err := log.Segments(); err == nil {
-			segments.send(samples, float64(len(infos)), tp.Topic, id)
+		size.send(samples, float64(r.size), tp.Topic, id)
+		start.send(samples, float64(r.offsets.LogStart), tp.Topic, id)
+		end.send(samples, float64(r.offsets.LogEnd), tp.Topic, id)
+		if log.Offline() == nil {
+			segments.send(samples, float64(log.SegmentCount()), tp.Topic, id)
 		}
 		known := image.Partition(tp.Topic, tp.Partition)
-		if known == nil || !p.IsLeader() {
+		if known == nil || !r.leads {
 			continue
 		}
 		leaders++

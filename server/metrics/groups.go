@@ -70,8 +70,8 @@ func (c *collector) collectCoordinator(samples chan<- prometheus.Metric) {
 // typeAndState is what groups are counted by.
 type typeAndState struct{ kind, state string }
 
-func collectGroups(groups []group.Info, ends highWatermarks, samples chan<- prometheus.Metric) {
-	f := newGroupFamilies()
+func (c *collector) collectGroups(groups []group.Info, led ledPartitions, samples chan<- prometheus.Metric) {
+	f, k := newGroupFamilies(), newKminionGroups(c.o.NodeID)
 	offsets, counts, kinds := 0, map[typeAndState]int{}, map[string]int{"classic": 0, "consumer": 0}
 	for i := range groups {
 		g := &groups[i]
@@ -82,7 +82,8 @@ func collectGroups(groups []group.Info, ends highWatermarks, samples chan<- prom
 		f.members.send(samples, float64(g.Members), g.ID)
 		f.commits.send(samples, float64(g.Commits), g.ID)
 		f.rebalances.send(samples, float64(g.Rebalances), g.ID)
-		f.sendOffsets(g, ends, samples)
+		k.send(g, samples)
+		f.sendOffsets(g, &k, led, samples)
 	}
 	f.numGroups.send(samples, float64(len(groups)))
 	f.numOffsets.send(samples, float64(offsets))
@@ -103,33 +104,28 @@ type topicSums struct {
 	known       bool // the lag in some partition is
 }
 
-// sumsOf adds up the offsets of a group by topic, and tells of each what it is behind. Where the end of a partition is not known here there is no lag.
-func sumsOf(g *group.Info, ends highWatermarks, each func(o group.CommittedOffset, lag int64)) map[string]topicSums {
+// sendOffsets shows how far a group is, by kminion's names too. Where the end of a partition is not known here there is no lag.
+func (f *groupFamilies) sendOffsets(g *group.Info, k *kminionGroups, led ledPartitions, samples chan<- prometheus.Metric) {
 	byTopic := map[string]topicSums{}
 	for _, o := range g.Offsets {
+		id := strconv.Itoa(int(o.Partition))
+		f.offset.send(samples, float64(o.Offset), g.ID, o.Topic, id)
 		sum := byTopic[o.Topic]
 		sum.offset += o.Offset
-		if end, ok := ends[o.TopicPartition]; ok {
-			lag := max(end-o.Offset, 0)
-			each(o, lag)
+		if offsets, ok := led[o.TopicPartition]; ok {
+			lag := max(offsets.HighWatermark-o.Offset, 0)
+			f.lag.send(samples, float64(lag), g.ID, o.Topic, id)
+			k.lag.send(samples, float64(lag), g.ID, o.Topic, id)
 			sum.lag, sum.known = sum.lag+lag, true
 		}
 		byTopic[o.Topic] = sum
 	}
-	return byTopic
-}
-
-// sendOffsets shows how far a group is.
-func (f *groupFamilies) sendOffsets(g *group.Info, ends highWatermarks, samples chan<- prometheus.Metric) {
-	for _, o := range g.Offsets {
-		f.offset.send(samples, float64(o.Offset), g.ID, o.Topic, strconv.Itoa(int(o.Partition)))
-	}
-	for topic, sum := range sumsOf(g, ends, func(o group.CommittedOffset, lag int64) {
-		f.lag.send(samples, float64(lag), g.ID, o.Topic, strconv.Itoa(int(o.Partition)))
-	}) {
+	for topic, sum := range byTopic {
 		f.offsetSum.send(samples, float64(sum.offset), g.ID, topic)
+		k.topicOffsets.send(samples, float64(sum.offset), g.ID, topic)
 		if sum.known {
 			f.lagSum.send(samples, float64(sum.lag), g.ID, topic)
+			k.topicLag.send(samples, float64(sum.lag), g.ID, topic)
 		}
 	}
 }

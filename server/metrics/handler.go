@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/pprof"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,9 +31,7 @@ type Options struct {
 	Config    func() config.Values // of the broker
 	// ActiveController is the node that leads the controllers, as far as this one knows; -1: not known.
 	ActiveController func() int32
-	// Offsets returns the log start offset and the high watermark of a partition that this broker hosts; ok is false for others.
-	Offsets func(tp protocol.TopicPartition) (start, highWatermark int64, ok bool)
-	Groups  Groups
+	Groups           Groups
 	// Controller tells what this node's controller has done; nil: it has none.
 	Controller func() controller.Counts
 	Replicas   *replication.Manager
@@ -124,10 +123,12 @@ func (c *collector) Collect(samples chan<- prometheus.Metric) {
 	if c.o.Replicas == nil {
 		return
 	}
-	c.collectBroker(image, samples)
+	replicas := c.lookAtReplicas()
+	c.collectBroker(image, replicas, samples)
 	c.collectRequests(samples)
-	ends := c.collectTopics(image, samples)
-	c.collectKminion(image, samples)
+	led := ledHere(replicas)
+	c.collectTopics(image, led, samples)
+	c.collectKminion(image, replicas, samples)
 	c.collectCoordinator(samples)
 	c.collectClients(samples)
 	ctx, cancel := context.WithTimeout(context.Background(), groupsLimit)
@@ -137,8 +138,41 @@ func (c *collector) Collect(samples chan<- prometheus.Metric) {
 		c.o.Logger.Warn("a scrape of the metrics is without groups", zap.Error(err))
 		return
 	}
-	collectGroups(groups, ends, samples)
-	c.collectKminionGroups(groups, ends, samples)
+	c.collectGroups(groups, led, samples)
+}
+
+// replica is one of this broker's, as a scrape finds it.
+type replica struct {
+	*replication.Partition
+	tp      protocol.TopicPartition
+	id      string // of the partition
+	offsets storage.Offsets
+	size    int64 // bytes
+	leads   bool
+}
+
+// lookAtReplicas is the one walk of a scrape over the replicas that this broker hosts, by topic and partition.
+func (c *collector) lookAtReplicas() []replica {
+	hosted := c.o.Replicas.Partitions()
+	all := make([]replica, len(hosted))
+	for i, p := range hosted {
+		log, tp := p.Log(), p.TopicPartition()
+		all[i] = replica{Partition: p, tp: tp, id: strconv.Itoa(int(tp.Partition)), offsets: log.Offsets(), size: log.Size(), leads: p.IsLeader()}
+	}
+	return all
+}
+
+// ledPartitions are the offsets of the partitions that this broker leads.
+type ledPartitions map[protocol.TopicPartition]storage.Offsets
+
+func ledHere(replicas []replica) ledPartitions {
+	led := make(ledPartitions, len(replicas))
+	for i := range replicas {
+		if r := &replicas[i]; r.leads {
+			led[r.tp] = r.offsets
+		}
+	}
+	return led
 }
 
 // family is a metric with its labels.

@@ -18,16 +18,16 @@ const kminion = "kminion_kafka_"
 const clusterVersion = "v4.3"
 
 // collectKminion shows brokers and topics as kminion does.
-func (c *collector) collectKminion(image *metadata.Image, samples chan<- prometheus.Metric) {
+func (c *collector) collectKminion(image *metadata.Image, replicas []replica, samples chan<- prometheus.Metric) {
 	active := c.o.ActiveController()
 	broker := []string{"broker_id", "address", "port", "rack_id"}
 	info := gauge(kminion+"broker_info", "A broker, with its address.", append(broker, "is_controller")...)
 	dirs := gauge(kminion+"broker_log_dir_size_total_bytes", "Bytes of the segments of a broker's replicas.", broker...)
 	bytes, byTopic := 0.0, map[string]float64{}
-	for _, p := range c.o.Replicas.Partitions() {
-		size := float64(p.Log().Size())
+	for i := range replicas {
+		size := float64(replicas[i].size)
 		bytes += size
-		byTopic[p.TopicPartition().Topic] += size
+		byTopic[replicas[i].tp.Topic] += size
 	}
 	brokers := 0
 	for b := range image.Brokers() {
@@ -51,11 +51,11 @@ func (c *collector) collectKminion(image *metadata.Image, samples chan<- prometh
 	for topic, size := range byTopic {
 		topicDirs.send(samples, size, topic)
 	}
-	c.collectKminionTopics(image, samples)
+	c.collectKminionTopics(image, replicas, samples)
 }
 
 // collectKminionTopics shows topics, and the offsets of the partitions that this broker leads.
-func (c *collector) collectKminionTopics(image *metadata.Image, samples chan<- prometheus.Metric) {
+func (c *collector) collectKminionTopics(image *metadata.Image, replicas []replica, samples chan<- prometheus.Metric) {
 	info := gauge(kminion+"topic_info", "A topic.", "topic_name", "partition_count", "replication_factor", "cleanup_policy")
 	partition := []string{"topic_name", "partition_id"}
 	low := gauge(kminion+"topic_partition_low_water_mark", "Log start offset of a partition that is led here.", partition...)
@@ -75,16 +75,16 @@ func (c *collector) collectKminionTopics(image *metadata.Image, samples chan<- p
 	}
 	type sums struct{ low, high float64 }
 	byTopic := map[string]sums{}
-	for _, p := range c.o.Replicas.Partitions() {
-		if !p.IsLeader() {
+	for i := range replicas {
+		r := &replicas[i]
+		if !r.leads {
 			continue
 		}
-		tp, offsets := p.TopicPartition(), p.Log().Offsets()
-		first, end, id := float64(offsets.LogStart), float64(offsets.HighWatermark), strconv.Itoa(int(tp.Partition))
-		low.send(samples, first, tp.Topic, id)
-		high.send(samples, end, tp.Topic, id)
-		s := byTopic[tp.Topic]
-		byTopic[tp.Topic] = sums{s.low + first, s.high + end}
+		first, end := float64(r.offsets.LogStart), float64(r.offsets.HighWatermark)
+		low.send(samples, first, r.tp.Topic, r.id)
+		high.send(samples, end, r.tp.Topic, r.id)
+		s := byTopic[r.tp.Topic]
+		byTopic[r.tp.Topic] = sums{s.low + first, s.high + end}
 	}
 	for topic, s := range byTopic {
 		lowSum.send(samples, s.low, topic)
@@ -92,28 +92,28 @@ func (c *collector) collectKminionTopics(image *metadata.Image, samples chan<- p
 	}
 }
 
-// collectKminionGroups shows the groups that this broker coordinates. The lag in a partition that it does not have is not known.
-func (c *collector) collectKminionGroups(groups []group.Info, ends highWatermarks, samples chan<- prometheus.Metric) {
+// kminionGroups are the metrics of the groups that this broker coordinates. The lag in a partition that it does not have is not known.
+type kminionGroups struct {
+	self                                                string // the coordinator
+	info, members, commits, lag, topicLag, topicOffsets family
+}
+
+func newKminionGroups(self int32) kminionGroups {
 	const prefix = kminion + "consumer_group_"
-	info := gauge(prefix+"info", "A group.", "group_id", "protocol", "protocol_type", "state", "coordinator_id")
-	members := gauge(prefix+"members", "Members of a group.", "group_id")
-	commits := counter(prefix+"offset_commits_total", "Offsets that a group committed since this broker coordinates it.", "group_id")
-	lag := gauge(prefix+"topic_partition_lag", "Records of a partition that a group has not committed yet.", "group_id", "topic_name", "partition_id")
-	topicLag := gauge(prefix+"topic_lag", "Records of a topic that a group has not committed yet.", "group_id", "topic_name")
-	offsetSum := gauge(prefix+"topic_offset_sum", "Sum of the offsets that a group has committed in a topic.", "group_id", "topic_name")
-	self := strconv.Itoa(int(c.o.NodeID))
-	for i := range groups {
-		g := &groups[i]
-		info.send(samples, 1, g.ID, g.Protocol, g.ProtocolType, g.State, self)
-		members.send(samples, float64(g.Members), g.ID)
-		commits.send(samples, float64(g.Commits), g.ID)
-		for topic, sum := range sumsOf(g, ends, func(o group.CommittedOffset, behind int64) {
-			lag.send(samples, float64(behind), g.ID, o.Topic, strconv.Itoa(int(o.Partition)))
-		}) {
-			offsetSum.send(samples, float64(sum.offset), g.ID, topic)
-			if sum.known {
-				topicLag.send(samples, float64(sum.lag), g.ID, topic)
-			}
-		}
+	return kminionGroups{
+		self:         strconv.Itoa(int(self)),
+		info:         gauge(prefix+"info", "A group.", "group_id", "protocol", "protocol_type", "state", "coordinator_id"),
+		members:      gauge(prefix+"members", "Members of a group.", "group_id"),
+		commits:      counter(prefix+"offset_commits_total", "Offsets that a group committed since this broker coordinates it.", "group_id"),
+		lag:          gauge(prefix+"topic_partition_lag", "Records of a partition that a group has not committed yet.", "group_id", "topic_name", "partition_id"),
+		topicLag:     gauge(prefix+"topic_lag", "Records of a topic that a group has not committed yet.", "group_id", "topic_name"),
+		topicOffsets: gauge(prefix+"topic_offset_sum", "Sum of the offsets that a group has committed in a topic.", "group_id", "topic_name"),
 	}
+}
+
+// send shows what is known of a group but for its offsets.
+func (f *kminionGroups) send(g *group.Info, samples chan<- prometheus.Metric) {
+	f.info.send(samples, 1, g.ID, g.Protocol, g.ProtocolType, g.State, f.self)
+	f.members.send(samples, float64(g.Members), g.ID)
+	f.commits.send(samples, float64(g.Commits), g.ID)
 }

@@ -32,10 +32,8 @@ func newTopicFamilies() topicFamilies {
 	}
 }
 
-// highWatermarks are those of the partitions that this broker hosts.
-type highWatermarks map[protocol.TopicPartition]int64
-
-func (c *collector) collectTopics(image *metadata.Image, samples chan<- prometheus.Metric) highWatermarks {
+// collectTopics shows the brokers, topics and partitions of the cluster, and the offsets of the partitions that are led here.
+func (c *collector) collectTopics(image *metadata.Image, led ledPartitions, samples chan<- prometheus.Metric) {
 	f := newTopicFamilies()
 	brokers := 0
 	for b := range image.Brokers() {
@@ -49,7 +47,6 @@ func (c *collector) collectTopics(image *metadata.Image, samples chan<- promethe
 		}
 	}
 	f.brokers.send(samples, float64(brokers))
-	ends := highWatermarks{}
 	for t := range image.Topics() {
 		f.partitions.send(samples, float64(len(t.Partitions)), t.Name)
 		for _, p := range t.Partitions {
@@ -62,15 +59,12 @@ func (c *collector) collectTopics(image *metadata.Image, samples chan<- promethe
 			f.replicas.send(samples, float64(len(p.Replicas)), t.Name, id)
 			f.inSync.send(samples, float64(len(p.ISR)), t.Name, id)
 			f.underReplicated.send(samples, truth(len(p.ISR) < len(p.Replicas)), t.Name, id)
-			tp := protocol.TopicPartition{Topic: t.Name, Partition: p.ID}
-			if start, end, ok := c.o.Offsets(tp); ok {
-				ends[tp] = end
-				f.oldest.send(samples, float64(start), t.Name, id)
-				f.current.send(samples, float64(end), t.Name, id)
+			if offsets, ok := led[protocol.TopicPartition{Topic: t.Name, Partition: p.ID}]; ok {
+				f.oldest.send(samples, float64(offsets.LogStart), t.Name, id)
+				f.current.send(samples, float64(offsets.HighWatermark), t.Name, id)
 			}
 		}
 	}
-	return ends
 }
 
 // truth is 1 or 0.
