@@ -158,6 +158,7 @@ func (b *Broker) Launch(t testing.TB) {
 	r, w := io.Pipe()
 	b.cmd.Stdout, b.cmd.Stderr = w, w
 	if err := b.cmd.Start(); err != nil {
+		b.cmd = nil // there is nothing to kill
 		t.Fatal(err)
 	}
 	ready, read := make(chan bool, 16), make(chan struct{})
