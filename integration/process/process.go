@@ -43,12 +43,12 @@ var build = sync.OnceValues(func() (string, error) {
 	if runtime.GOOS == "windows" {
 		binary += ".exe"
 	}
-	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/ottla/ottla").Output()
+	root, err := Sources()
 	if err != nil {
-		return "", fmt.Errorf("go list: %w", err)
+		return "", err
 	}
 	cmd := exec.Command("go", "build", "-o", binary, "./cmd/ottla")
-	cmd.Dir = strings.TrimSpace(string(root)) // a module of tests need not know what the broker is built of
+	cmd.Dir = root // a module of tests need not know what the broker is built of
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}

@@ -10,10 +10,19 @@ import (
 	"os/exec"
 	"testing"
 	"time"
+
+	"github.com/ottla/ottla/integration/process"
 )
 
 // TestSimulation runs the simulation, which `go test` without the tag does not see.
 func TestSimulation(t *testing.T) {
+	_, err := process.Sources()
+	if err == nil {
+		_, err = os.ReadDir(".") // nor does the cache of results see the files with the tag
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	args := []string{"test", "-tags", "synctests", "-timeout", "15m"}
 	if raceDetector {
 		args = append(args, "-race")
