@@ -35,22 +35,32 @@ def main():
     }
     config.update(a.split("=", 1) for a in sys.argv[4:])
     consumer = Consumer(config)
+    offsets = {}  # of the batch: first and next, by partition
+
+    def taken(event):
+        def callback(_, partitions):
+            for p in partitions:
+                offsets.pop((p.topic, p.partition), None)  # whoever has it next starts at what is committed
+            tell(event, partitions=named(partitions))
+
+        return callback
+
     consumer.subscribe(
-        [topic],
-        on_assign=lambda _, p: tell("assigned", partitions=named(p), generation=-1),
-        on_revoke=lambda _, p: tell("revoked", partitions=named(p)),
-        on_lost=lambda _, p: tell("lost", partitions=named(p)),
+        [topic], on_assign=lambda _, p: tell("assigned", partitions=named(p), generation=-1), on_revoke=taken("revoked"), on_lost=taken("lost"),
     )
     while not stopped:
-        offsets = {}
-        for m in consumer.consume(num_messages=500, timeout=0.1):
-            if m.error():
-                if m.error().fatal():
-                    sys.exit(str(m.error()))
-                continue  # librdkafka goes on by itself
-            key = (m.topic(), m.partition())
-            first, _ = offsets.get(key, (m.offset(), 0))
-            offsets[key] = (first, m.offset() + 1)
+        offsets.clear()
+        # One by one: consume() returns records that it collected before partitions were taken away in the same call.
+        for n in range(500):
+            m = consumer.poll(0 if n else 0.1)
+            if m is None:
+                break
+            if not m.error():
+                key = (m.topic(), m.partition())
+                first, _ = offsets.get(key, (m.offset(), 0))
+                offsets[key] = (first, m.offset() + 1)
+            elif m.error().fatal():
+                sys.exit(str(m.error()))  # from other errors librdkafka goes on by itself
         for (t, p), (first, to) in offsets.items():
             tell("consumed", topic=t, partition=p, **{"from": first, "to": to})
         if not offsets:
